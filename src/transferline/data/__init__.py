@@ -1,0 +1,1 @@
+"""From collision files to batches of tensors."""

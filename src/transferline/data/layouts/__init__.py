@@ -1,0 +1,1 @@
+"""Branch tables of each file format, shared by readers and writers."""

@@ -1,0 +1,43 @@
+"""The layout of prepared shards: uncompressed Arrow IPC files in one directory, and a card.
+
+Directory `NAME/`: `card.json` (written last: a directory without it is not a data set) and
+`part-00000.arrow`, ... Each file has one row per event and the columns
+
+- `particles`: `list<fixed_size_list<float32>[F]>`; the names of the F columns stand in the
+  schema's metadata under `columns`, as JSON, and begin with pt, eta, phi, mass (GeV, rad);
+- `context.<name>`, `label.<name>`: float32;
+- `weight`: float64, signed;
+- `run`, `lumi`: uint32, `event`: uint64;
+- `hash`: uint64, `identity_hash` of the event; folds and splits are cut from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+CARD = "card.json"
+P4_COLUMNS = ("pt", "eta", "phi", "mass")
+
+
+def shard_schema(
+    columns: Sequence[str], context: Sequence[str] = (), labels: Sequence[str] = ()
+) -> pa.Schema:
+    """Return the Arrow schema of a shard file with these particle and event columns."""
+    if tuple(columns[:4]) != P4_COLUMNS:
+        raise ValueError(f"particle columns must begin with {P4_COLUMNS}, not {columns[:4]}")
+    return pa.schema(
+        [
+            pa.field("particles", pa.list_(pa.list_(pa.float32(), len(columns)))),
+            *(pa.field(f"context.{name}", pa.float32()) for name in context),
+            *(pa.field(f"label.{name}", pa.float32()) for name in labels),
+            pa.field("weight", pa.float64()),
+            pa.field("run", pa.uint32()),
+            pa.field("lumi", pa.uint32()),
+            pa.field("event", pa.uint64()),
+            pa.field("hash", pa.uint64()),
+        ],
+        metadata={"columns": json.dumps(list(columns)), "format": "transferline-shards-1"},
+    )
