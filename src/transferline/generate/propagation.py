@@ -1,0 +1,94 @@
+"""Helices in a solenoid: where a particle meets the calorimeter, and its impact parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from transferline.generate.compiled import Array, compiled, wrap_phi
+
+CURVATURE = 0.299792458
+"""Radius of a unit charge: r[m] = pT[GeV] / (CURVATURE * B[T])."""
+
+
+@compiled
+def _straight(x: float, y: float, z: float, ux: float, uy: float, slope: float,
+              radius: float, half_length: float) -> tuple[float, float, float]:
+    along = x * ux + y * uy
+    path = -along + np.sqrt(along * along - (x * x + y * y - radius * radius))
+    if slope != 0.0:
+        path = min(path, (np.copysign(half_length, slope) - z) / slope)
+    return x + ux * path, y + uy * path, z + slope * path
+
+
+@compiled
+def _turn(x: float, y: float, xc: float, yc: float, sign: float, radius: float) -> float:
+    """Angle turned before the helix first crosses the cylinder; infinite if it never does."""
+    r = np.hypot(x - xc, y - yc)
+    d = np.hypot(xc, yc)
+    if d < 1e-12:
+        return np.inf
+    cosine = (radius * radius - d * d - r * r) / (2.0 * d * r)
+    if abs(cosine) >= 1.0:
+        return np.inf
+    alpha = np.arccos(cosine)
+    start = np.arctan2(y - yc, x - xc) - np.arctan2(yc, xc)
+    first = (sign * (start - alpha)) % (2.0 * np.pi)
+    second = (sign * (start + alpha)) % (2.0 * np.pi)
+    return min(first, second)
+
+
+@compiled
+def _impact(x: float, y: float, z: float, phi: float, slope: float, r: float, sign: float,
+            xc: float, yc: float) -> tuple[float, float]:
+    """d0 (sign of CMS: (y px - x py) / pT) and dz at the point closest to the beam line."""
+    d = np.hypot(xc, yc)
+    turned = wrap_phi(sign * (np.arctan2(y - yc, x - xc) - np.arctan2(-yc, -xc)))
+    phi_closest = phi - sign * turned
+    xd, yd = xc * (1.0 - r / d), yc * (1.0 - r / d)
+    return yd * np.cos(phi_closest) - xd * np.sin(phi_closest), z + slope * r * turned
+
+
+@compiled
+def reach_calorimeter(
+    px: Array, py: Array, pz: Array, charge: Array, vertex: Array,
+    field: float, radius: float, half_length: float,
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Propagate particles from `vertex` (m, `[n, 3]`) to a cylinder in a field along z (T).
+
+    A charged particle that turns by more than half a circle before it leaves ends as a looper in
+    the tracker and is dropped, as is one born outside.
+
+    Returns: reached (bool), eta and phi of the impact point seen from the origin, and d0 and dz
+    in m (zero for neutral particles), each `[n]`.
+    """
+    n = len(px)
+    reached = np.zeros(n, np.bool_)
+    eta, phi = np.zeros(n), np.zeros(n)
+    d0, dz = np.zeros(n), np.zeros(n)
+    for i in range(n):
+        pt = np.hypot(px[i], py[i])
+        x, y, z = vertex[i, 0], vertex[i, 1], vertex[i, 2]
+        if pt < 1e-3 or x * x + y * y >= radius * radius or abs(z) >= half_length:
+            continue
+        slope = pz[i] / pt
+        if charge[i] == 0:
+            xe, ye, ze = _straight(x, y, z, px[i] / pt, py[i] / pt, slope, radius, half_length)
+        else:
+            sign = np.sign(float(charge[i]))
+            r = pt / (CURVATURE * abs(charge[i]) * field)
+            angle = np.arctan2(py[i], px[i])
+            xc, yc = x + sign * r * np.sin(angle), y - sign * r * np.cos(angle)
+            turn = _turn(x, y, xc, yc, sign, radius)
+            if slope != 0.0:
+                turn = min(turn, (np.copysign(half_length, slope) - z) / (slope * r))
+            if turn > np.pi:
+                continue
+            around = np.arctan2(y - yc, x - xc) - sign * turn
+            xe, ye, ze = xc + r * np.cos(around), yc + r * np.sin(around), z + slope * r * turn
+            d0[i], dz[i] = _impact(x, y, z, angle, slope, r, sign, xc, yc)
+        rho = np.hypot(xe, ye)
+        if rho < 1e-9:
+            continue
+        reached[i] = True
+        eta[i], phi[i] = np.arcsinh(ze / rho), np.arctan2(ye, xe)
+    return reached, eta, phi, d0, dz

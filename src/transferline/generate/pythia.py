@@ -1,0 +1,135 @@
+"""Running Pythia 8.3: checked settings, a process-level filter, events in batches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transferline.errors import ConfigError, DataError, did_you_mean
+from transferline.generate.hard_filter import FilterCount, HardFilter, veto_hook
+from transferline.generate.truth import ChargeTable, Truth, truth_from_batch
+
+BATCH = 100
+"""Events per call: the full record takes about 180 kB per event, so more only costs memory."""
+
+COMMON = (
+    "Beams:eCM = 13000.",
+    "Random:setSeed = on",
+    "Next:numberCount = 0",
+    # As in Delphes: particles with c tau above 10 mm reach the detector.
+    "ParticleDecays:limitTau0 = on",
+    "ParticleDecays:tau0Max = 10.",
+)
+
+_CP5_ALPHA_S = 0.118
+TUNES: dict[str, tuple[str, ...]] = {
+    "monash": ("Tune:pp = 14",),
+    "a14": ("Tune:pp = 21",),
+    # CMS CP5, Table 1 of arXiv:1903.12179, with Pythia's built-in copy of the NNPDF3.1 NNLO set.
+    "cp5": (
+        "Tune:pp = 14",
+        "PDF:pSet = 20",
+        "MultipartonInteractions:ecmPow = 0.03344",
+        "MultipartonInteractions:bProfile = 2",
+        "MultipartonInteractions:pT0Ref = 1.41",
+        "MultipartonInteractions:coreRadius = 0.7634",
+        "MultipartonInteractions:coreFraction = 0.63",
+        "ColourReconnection:range = 5.176",
+        "SigmaTotal:zeroAXB = off",
+        *(
+            f"{part}:{key}"
+            for part in ("SpaceShower", "TimeShower", "MultipartonInteractions", "SigmaProcess")
+            for key in (f"alphaSvalue = {_CP5_ALPHA_S}", "alphaSorder = 2")
+        ),
+    ),
+}
+
+
+def import_pythia() -> Any:
+    """Import pythia8mc, which exists for Linux x86_64 and Python 3.11 to 3.13 only."""
+    try:
+        import pythia8mc
+    except ImportError as error:
+        raise ConfigError(
+            "Generating events needs Pythia (wheels: Linux x86_64, Python 3.11 to 3.13). "
+            'Install it with: pip install "transferline[generate]"'
+        ) from error
+    return pythia8mc
+
+
+def tune_settings(name: str) -> tuple[str, ...]:
+    """Return the settings of a tune; raises ConfigError with the nearest name."""
+    if name not in TUNES:
+        raise ConfigError(f"Unknown tune '{name}'.{did_you_mean(name, TUNES)}")
+    return TUNES[name]
+
+
+@dataclass
+class PythiaRun:
+    """One initialised Pythia with its process-level filter.
+
+    `settings` are Pythia's own strings; `seed` lies in 1 to 900,000,000. With `lhe`, hard events
+    come from that file, of which the first `skip` are passed over.
+    """
+
+    settings: Sequence[str]
+    seed: int
+    rule: HardFilter
+    lhe: Path | None = None
+    skip: int = 0
+    count: FilterCount = field(default_factory=FilterCount)
+
+    def __post_init__(self) -> None:
+        """Configure and initialise; raises ConfigError naming what Pythia refused."""
+        module = import_pythia()
+        self._pythia = module.Pythia("", False)
+        self._set("Print:quiet = on")
+        for setting in (*COMMON, *self.settings, *self._input(), f"Random:seed = {self.seed}"):
+            self._set(setting)
+        info = self._pythia.infoPython()
+        # Pythia keeps only a bare pointer to the hook: hold it here.
+        self._hook = veto_hook(module, self.rule, self.count, info.weight)
+        self._pythia.setUserHooksPtr(self._hook)
+        if not self._pythia.init():
+            raise ConfigError("Pythia could not initialise with: " + "; ".join(self.settings))
+        self._charges = ChargeTable(self._pythia.particleData)
+
+    def _input(self) -> tuple[str, ...]:
+        if self.lhe is None:
+            return ()
+        return (
+            "Beams:frameType = 4",
+            f"Beams:LHEF = {self.lhe}",
+            f"Beams:nSkipLHEFatInit = {self.skip}",
+        )
+
+    def _set(self, setting: str) -> None:
+        if not self._pythia.readString(setting, False):
+            raise ConfigError(f"Pythia does not know the setting '{setting}'.")
+
+    def batches(self, n: int) -> Iterator[Truth]:
+        """Yield events that passed the filter, in batches, until there are `n` of them."""
+        while n > 0:
+            batch = self._pythia.nextBatch(min(BATCH, n), "skip")
+            if len(batch) == 0:
+                raise DataError("Pythia made no event: check the settings or the input file.")
+            n -= len(batch)
+            yield truth_from_batch(batch, self._charges)
+
+    def cross_section(self) -> tuple[float, float]:
+        """Return Pythia's own estimate and its error in pb, before the filter.
+
+        It includes the branching fractions of forced decays.
+        """
+        info = self._pythia.infoPython()
+        # Pythia multiplies with the share of accepted events, which the filter reduces.
+        undo = self.count.tried / max(self.count.passed, 1)
+        return info.sigmaGen() * 1e9 * undo, info.sigmaErr() * 1e9 * undo
+
+
+def available_cores() -> int:
+    """Number of processor cores this process may use."""
+    return len(os.sched_getaffinity(0))

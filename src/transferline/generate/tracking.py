@@ -1,0 +1,60 @@
+"""Tracks: efficiency, momentum resolution and impact parameters, by species, pT and eta."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from transferline.generate.compiled import Array, compiled, log_normal
+
+
+@compiled
+def _bin(value: float, edges: Array) -> int:
+    """Index of the first upper edge not below `value`; -1 above the last."""
+    for i in range(len(edges)):
+        if value <= edges[i]:
+            return i
+    return -1
+
+
+@compiled
+def _resolution(terms: Array, pt: float) -> float:
+    return float(np.hypot(terms[0], terms[1] * pt))
+
+
+@compiled
+def reconstruct_tracks(
+    pt: Array, eta: Array, charge: Array, species: Array, reached: Array, d0: Array, dz: Array,
+    eta_edges: Array, pt_edges: Array, efficiency: Array, resolution: Array,
+    impact_edges: Array, impact_d0: Array, impact_dz: Array, rng: np.random.Generator,
+) -> tuple[Array, Array, Array, Array]:
+    """Decide which charged particles have a track, and smear it.
+
+    `species` is 0 hadron, 1 electron, 2 muon; `efficiency` is `[species, eta, pt]`, where the
+    n-th pT bin starts at the n-th of `pt_edges` (below the first there is no track).
+    Resolutions: sigma(pT)/pT = a (+) b pT, sigma(d0) and sigma(dz) = a (+) b / pT in mm.
+
+    Returns: has_track, smeared pT, relative pT resolution, and impact parameters
+    `[n, 4]` (d0, its error, dz, its error; mm), all `[n]`.
+    """
+    n = len(pt)
+    has_track = np.zeros(n, np.bool_)
+    smeared, sigma = np.zeros(n), np.zeros(n)
+    impact = np.zeros((n, 4))
+    for i in range(n):
+        region = _bin(abs(eta[i]), eta_edges)
+        if charge[i] == 0 or not reached[i] or region < 0 or pt[i] <= pt_edges[0]:
+            continue
+        pt_bin = np.searchsorted(pt_edges, pt[i]) - 1
+        if rng.random() >= efficiency[species[i], region, pt_bin]:
+            continue
+        has_track[i] = True
+        sigma[i] = _resolution(resolution[species[i], region], pt[i])
+        smeared[i] = log_normal(pt[i], sigma[i] * pt[i], rng)
+        near = _bin(abs(eta[i]), impact_edges)
+        error_d0 = _resolution(impact_d0[near], 1.0 / pt[i])
+        error_dz = _resolution(impact_dz[near], 1.0 / pt[i])
+        impact[i, 0] = d0[i] + error_d0 * rng.standard_normal()
+        impact[i, 1] = error_d0
+        impact[i, 2] = dz[i] + error_dz * rng.standard_normal()
+        impact[i, 3] = error_dz
+    return has_track, smeared, sigma, impact

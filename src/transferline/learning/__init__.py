@@ -1,0 +1,1 @@
+"""Training: one `fit()` for pre-training, fine-tuning, probing and scratch; transfer; studies."""

@@ -1,0 +1,13 @@
+"""Objectives: the only place with a loss; one idea per file, named after its paper."""
+
+from __future__ import annotations
+
+from transferline.learning.objectives.base import ObjectiveRecipe
+from transferline.registry import Registry
+
+OBJECTIVES: Registry[ObjectiveRecipe] = Registry(
+    "objectives",
+    masked_type="transferline.learning.objectives.masked_type:MaskedType",
+    replaced_object="transferline.learning.objectives.replaced_object:ReplacedObject",
+    supervised="transferline.learning.objectives.supervised:Supervised",
+)

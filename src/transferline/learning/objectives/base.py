@@ -1,0 +1,46 @@
+"""Objective: a recipe that builds a module around a Model; `forward(Batch) -> Loss`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from transferline.config import Recipe
+from transferline.data.batch import Batch
+from transferline.models.model import Model
+
+
+@dataclass(frozen=True)
+class Loss:
+    """`total` is differentiated; `parts` are detached scalars for the log (loss, accuracy)."""
+
+    total: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Objective(nn.Module, ABC):
+    """A loss around a model. Its own parameters (prediction heads) are not transferred."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Loss:
+        """Return the loss of one batch; randomness comes from torch's global generator."""
+
+    def after_step(self) -> None:
+        """Run after each optimiser step; teachers update themselves here."""
+
+
+class ObjectiveRecipe(Recipe, ABC):
+    """The description of one objective; `kind` is its name in the table."""
+
+    kind: str
+
+    @abstractmethod
+    def build(self, model: Model) -> Objective:
+        """Return the module around `model`."""

@@ -1,0 +1,81 @@
+"""Masked type: hide the species of some objects, predict the species of every object.
+
+Source: arXiv:2312.06909 (Kishimoto, Morinaga, Saito, Tanaka) and its code: the type bits of
+objects drawn with p = 0.65 are set to zero, four-vectors stay, the loss runs over all real
+objects. `only_hidden` restricts the loss to the hidden ones, whose answer is not in the input.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from transferline.data.batch import Batch
+from transferline.data.events import SPECIES
+from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
+from transferline.models.augment import Augment
+from transferline.models.model import Model
+
+_LEAKING = ("charge", "btag")  # columns that would give a hidden species away
+
+
+class MaskedType(ObjectiveRecipe):
+    """Predict the species of objects whose species (and charge, b-tag score) is hidden.
+
+    Attributes:
+        probability: chance of each object to be hidden, drawn anew for every batch.
+        only_hidden: whether the loss runs over hidden objects only.
+        hide_mass: also hide the mass, which nearly determines leptons and missing momentum.
+    """
+
+    kind: Literal["masked_type"] = "masked_type"
+    probability: float = 0.65
+    only_hidden: bool = False
+    hide_mass: bool = True
+    augment: Augment = Augment()
+
+    def build(self, model: Model) -> MaskedTypeObjective:
+        """Return the module with its per-object classifier."""
+        return MaskedTypeObjective(model, self)
+
+
+class MaskedTypeObjective(Objective):
+    """The module of `MaskedType`: one linear classifier on every token."""
+
+    def __init__(self, model: Model, recipe: MaskedType) -> None:
+        super().__init__(model)
+        self.recipe = recipe
+        self.classifier = nn.Linear(model.backbone.width, len(SPECIES))
+
+    def forward(self, batch: Batch) -> Loss:
+        """Return the mean cross-entropy per object, and the accuracy on hidden objects."""
+        if self.training:
+            batch = self.recipe.augment(batch)
+        species = batch.columns["species"]
+        hidden = torch.rand(species.shape, device=species.device) < self.recipe.probability
+        hidden &= batch.is_real
+        logits = self.classifier(
+            self.model.latent(hide(batch, hidden, self.recipe.hide_mass)).tokens
+        )
+        counted = hidden if self.recipe.only_hidden else batch.is_real
+        losses = F.cross_entropy(logits.float().transpose(1, 2), species, reduction="none")
+        right = (logits.argmax(-1) == species) & hidden
+        return Loss(
+            total=losses[counted].sum() / counted.sum().clamp(min=1),
+            parts={"accuracy": right.sum() / hidden.sum().clamp(min=1)},
+        )
+
+
+def hide(batch: Batch, hidden: Tensor, hide_mass: bool) -> Batch:
+    """Return the batch with species, charge and b-tag score zeroed where `hidden [n, p]`."""
+    columns = dict(batch.columns)
+    for name in ("species", *_LEAKING):
+        if name in columns:
+            columns[name] = columns[name].masked_fill(hidden, 0)
+    p4 = batch.p4
+    if hide_mass:
+        p4 = torch.cat((p4[..., :3], p4[..., 3:].masked_fill(hidden.unsqueeze(-1), 0)), dim=-1)
+    return batch.replace(columns=columns, p4=p4)

@@ -1,0 +1,53 @@
+"""Supervised classification: cross-entropy of the head's outputs with the target."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch.nn import functional as F
+
+from transferline.data.batch import Batch
+from transferline.errors import DataError
+from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
+from transferline.models.augment import Augment
+from transferline.models.model import Model
+
+
+class Supervised(ObjectiveRecipe):
+    r"""Weighted cross-entropy $-\sum_i w_i \log p_{y_i}(x_i) / \sum_i w_i$.
+
+    The weights are those of the batch, the training weights of the Task (classes balanced).
+    """
+
+    kind: Literal["supervised"] = "supervised"
+    label_smoothing: float = 0.0
+    augment: Augment = Augment()
+
+    def build(self, model: Model) -> SupervisedObjective:
+        """Return the module; `model` must have a head."""
+        return SupervisedObjective(model, self)
+
+
+class SupervisedObjective(Objective):
+    """The module of `Supervised`."""
+
+    def __init__(self, model: Model, recipe: Supervised) -> None:
+        super().__init__(model)
+        self.recipe = recipe
+
+    def forward(self, batch: Batch) -> Loss:
+        """Return the cross-entropy and, for the log, the accuracy."""
+        if self.training:
+            batch = self.recipe.augment(batch)
+        if batch.target is None:
+            raise DataError("supervised training needs labelled events; these have no target.")
+        logits = self.model(batch).float()
+        losses = F.cross_entropy(
+            logits,
+            batch.target,
+            reduction="none",
+            label_smoothing=self.recipe.label_smoothing if self.training else 0.0,
+        )
+        weight = batch.weight.to(losses)
+        accuracy = (weight * (logits.argmax(-1) == batch.target)).sum() / weight.sum()
+        return Loss((weight * losses).sum() / weight.sum(), {"accuracy": accuracy.detach()})

@@ -1,0 +1,1 @@
+"""From a Batch to embeddings: features, backbones, heads, and checkpoints that load exactly."""

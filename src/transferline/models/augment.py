@@ -1,0 +1,76 @@
+"""Augment: random symmetry transformations of a whole event, applied to p4 before Features.
+
+Missing momentum is known only transversely, so only transformations that keep transverse
+momenta meaningful occur: rotation about the beam, the two reflections, boosts along the beam.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from transferline.config import Recipe
+from transferline.data.batch import ETA, MASS, PHI, PT, Batch
+from transferline.data.events import SPECIES
+
+
+class Augment(Recipe):
+    """Which symmetries to draw from.
+
+    Attributes:
+        rotate_phi: rotate by an angle uniform in [0, 2 pi).
+        reflect_phi: phi -> -phi with probability one half.
+        reflect_eta: eta -> -eta with probability one half.
+        boost_z: shift every rapidity by one number uniform in [-boost_z, boost_z] per event.
+    """
+
+    rotate_phi: bool = False
+    reflect_phi: bool = False
+    reflect_eta: bool = False
+    boost_z: float = 0.0
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the transformed batch; draws from torch's global generator."""
+        if not (self.rotate_phi or self.reflect_phi or self.reflect_eta or self.boost_z):
+            return batch
+        draw = _Draw(batch)
+        pt, eta, phi, mass = batch.p4.unbind(-1)
+        if self.reflect_phi:
+            phi = phi * draw.sign()
+        if self.rotate_phi:
+            phi = phi + 2 * torch.pi * draw.uniform()
+        phi = torch.remainder(phi + torch.pi, 2 * torch.pi) - torch.pi
+        if self.reflect_eta:
+            eta = eta * draw.sign()
+        if self.boost_z:
+            eta = self._boost(batch, pt, eta, mass, (2 * draw.uniform() - 1) * self.boost_z)
+        p4 = torch.stack((pt, eta, phi, mass), dim=-1)
+        assert (PT, ETA, PHI, MASS) == (0, 1, 2, 3)
+        return batch.replace(p4=torch.where(batch.is_real.unsqueeze(-1), p4, batch.p4))
+
+    @staticmethod
+    def _boost(batch: Batch, pt: Tensor, eta: Tensor, mass: Tensor, shift: Tensor) -> Tensor:
+        """Boost along the beam: y -> y + shift at fixed pt, phi and mass; MET has no eta."""
+        transverse = torch.sqrt(pt**2 + mass**2).clamp(min=1e-6)
+        rapidity = torch.asinh(pt * torch.sinh(eta) / transverse)
+        boosted = torch.asinh(transverse * torch.sinh(rapidity + shift) / pt.clamp(min=1e-6))
+        species = batch.columns.get("species")
+        if species is None:
+            return boosted
+        return torch.where(species == SPECIES["met"], eta, boosted)
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """One random number per event, shape `[n, 1]`."""
+
+    batch: Batch
+
+    def uniform(self) -> Tensor:
+        p4 = self.batch.p4
+        return torch.rand(len(p4), 1, device=p4.device, dtype=p4.dtype)
+
+    def sign(self) -> Tensor:
+        return torch.where(self.uniform() < 0.5, -1.0, 1.0)

@@ -1,0 +1,72 @@
+"""Backbone: a recipe that builds a module from Inputs to a Latent; it knows no loss, no task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from transferline.config import Recipe
+from transferline.models.features import Inputs, InputSpec
+
+
+@dataclass(frozen=True)
+class Latent:
+    """Embeddings: `tokens [n, p, d]` (zero where not real), `is_real`, `pooled [n, d]`."""
+
+    tokens: Tensor
+    is_real: Tensor
+    pooled: Tensor
+
+
+class Backbone(nn.Module, ABC):
+    """Embeds a set of particles.
+
+    Attributes:
+        width: size d of tokens and of the pooled embedding.
+        permutation_equivariant: whether permuting particles only permutes tokens.
+        takes_pairs: whether `encode` uses the attention bias `pairs [n, h, p, p]`.
+        takes_causal: whether `encode` can hide later particles from earlier ones.
+    """
+
+    width: int
+    permutation_equivariant: ClassVar[bool] = True
+    takes_pairs: ClassVar[bool] = False
+    takes_causal: ClassVar[bool] = False
+
+    @abstractmethod
+    def embed(self, inputs: Inputs) -> Tensor:
+        """Return one token per particle, `[n, p, d]`."""
+
+    @abstractmethod
+    def encode(
+        self,
+        tokens: Tensor,
+        is_real: Tensor,
+        pairs: Tensor | None = None,
+        causal: bool = False,
+    ) -> Latent:
+        """Let the tokens exchange information; masked particles must not be in `is_real`."""
+
+    def forward(self, inputs: Inputs) -> Latent:
+        """Return `encode(embed(inputs))`."""
+        return self.encode(self.embed(inputs), inputs.is_real)
+
+
+class BackboneRecipe(Recipe, ABC):
+    """The description of one architecture; `kind` is its name in the table."""
+
+    kind: str
+
+    @abstractmethod
+    def build(self, spec: InputSpec) -> Backbone:
+        """Return a freshly initialised backbone for these inputs."""
+
+
+def masked_mean(tokens: Tensor, is_real: Tensor) -> Tensor:
+    """Mean over the real tokens, `[n, d]`; zero for an empty set."""
+    kept = torch.where(is_real.unsqueeze(-1), tokens, torch.zeros_like(tokens))
+    return kept.sum(1) / is_real.sum(1, keepdim=True).clamp(min=1)

@@ -1,0 +1,181 @@
+"""Transformer encoder over the particles of an event, without positional encoding.
+
+Source of the block: arXiv:1706.03762 (post-norm), arXiv:2002.04745 (pre-norm, the default).
+The event-level use, and `embedding = Linear + LayerNorm`, follow arXiv:2312.06909.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from transferline.models.backbones.base import Backbone, BackboneRecipe, Latent, masked_mean
+from transferline.models.features import Inputs, InputSpec
+
+
+class Transformer(BackboneRecipe):
+    """Encoder of `depth` blocks of self-attention and a two-layer feed-forward network.
+
+    Attributes:
+        width: token size d.
+        depth: number of blocks.
+        heads: attention heads; must divide `width`.
+        hidden: feed-forward size, 4 x width unless given.
+        dropout: in attention output and feed-forward.
+        norm: LayerNorm before (`pre`) or after (`post`) each sub-layer.
+        activation: of the feed-forward network.
+    """
+
+    kind: Literal["transformer"] = "transformer"
+    width: int = 128
+    depth: int = 6
+    heads: int = 8
+    hidden: int | None = None
+    dropout: float = 0.0
+    norm: Literal["pre", "post"] = "pre"
+    activation: Literal["gelu", "relu"] = "gelu"
+
+    def build(self, spec: InputSpec) -> TransformerBackbone:
+        """Return the module.
+
+        Raises:
+            ValueError: `heads` does not divide `width`.
+        """
+        if self.width % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide width ({self.width}).")
+        return TransformerBackbone(self, spec)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Where the packed real tokens `[t, d]` stand on the padded grid `[n, p]`.
+
+    Linear layers, norms and activations then work on real tokens only; attention alone sees
+    the grid. `index` is None on the padded path, which exported graphs need.
+    """
+
+    n: int
+    p: int
+    index: Tensor | None
+    bias: Tensor  # additive attention bias, [n, 1 or h, p or 1, p]
+
+    def scatter(self, x: Tensor) -> Tensor:
+        """[t, c] -> [n, p, c]."""
+        if self.index is not None:
+            x = x.new_zeros(self.n * self.p, x.shape[-1]).index_copy(0, self.index, x)
+        return x.view(self.n, self.p, x.shape[-1])
+
+    def gather(self, x: Tensor) -> Tensor:
+        """[n, p, c] -> [t, c]."""
+        flat = x.reshape(self.n * self.p, x.shape[-1])
+        return flat if self.index is None else flat[self.index]
+
+
+class _Attention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, grid: _Grid) -> Tensor:
+        qkv = grid.scatter(self.qkv(x)).view(grid.n, grid.p, 3, self.heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [n, h, p, d/h] each
+        mixed = _attend(q, k, v, grid.bias).transpose(1, 2).flatten(-2)
+        out: Tensor = self.out(grid.gather(mixed))
+        return out
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) v, spelled out on CPU, fused elsewhere.
+
+    PyTorch's fused kernel is slow in bfloat16 on CPUs without AMX (2 to 3 times slower than
+    the three plain operations), level in float32.
+    """
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    weights = (scores.float() + bias).softmax(-1).to(v.dtype)
+    mixed: Tensor = weights @ v
+    return mixed
+
+
+class _Block(nn.Module):
+    def __init__(self, recipe: Transformer) -> None:
+        super().__init__()
+        width = recipe.width
+        hidden = recipe.hidden or 4 * width
+        self.pre = recipe.norm == "pre"
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = _Attention(width, recipe.heads)
+        activation = nn.GELU() if recipe.activation == "gelu" else nn.ReLU()
+        self.feed_forward = nn.Sequential(
+            nn.Linear(width, hidden), activation, nn.Linear(hidden, width)
+        )
+        self.dropout = nn.Dropout(recipe.dropout)
+
+    def forward(self, x: Tensor, grid: _Grid) -> Tensor:
+        if self.pre:
+            x = x + self.dropout(self.attention(self.norm1(x), grid))
+            out: Tensor = x + self.dropout(self.feed_forward(self.norm2(x)))
+        else:
+            x = self.norm1(x + self.dropout(self.attention(x, grid)))
+            out = self.norm2(x + self.dropout(self.feed_forward(x)))
+        return out
+
+
+class TransformerBackbone(Backbone):
+    """The module of `Transformer`."""
+
+    takes_pairs: ClassVar[bool] = True
+    takes_causal: ClassVar[bool] = True
+
+    def __init__(self, recipe: Transformer, spec: InputSpec) -> None:
+        super().__init__()
+        self.width = recipe.width
+        self.packed = True
+        self.embedding = nn.Sequential(
+            nn.Linear(spec.n_features, recipe.width), nn.LayerNorm(recipe.width)
+        )
+        self.blocks = nn.ModuleList(_Block(recipe) for _ in range(recipe.depth))
+        self.final_norm = nn.LayerNorm(recipe.width) if recipe.norm == "pre" else nn.Identity()
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        """Return `LayerNorm(Linear(x))`, `[n, p, d]`."""
+        tokens: Tensor = self.embedding(inputs.x)
+        return tokens
+
+    def encode(
+        self,
+        tokens: Tensor,
+        is_real: Tensor,
+        pairs: Tensor | None = None,
+        causal: bool = False,
+    ) -> Latent:
+        """Run the blocks; `pairs [n, h, p, p]` is added to the attention scores."""
+        n, p, _ = tokens.shape
+        index = is_real.flatten().nonzero().squeeze(1) if self.packed else None
+        grid = _Grid(n, p, index, _attention_bias(is_real, pairs, causal))
+        x = grid.gather(tokens)
+        for block in self.blocks:
+            x = block(x, grid)
+        out = grid.scatter(self.final_norm(x)).float()
+        out = torch.where(is_real.unsqueeze(-1), out, torch.zeros_like(out))
+        return Latent(tokens=out, is_real=is_real, pooled=masked_mean(out, is_real))
+
+
+def _attention_bias(is_real: Tensor, pairs: Tensor | None, causal: bool) -> Tensor:
+    """Large and negative, not -inf: a set without particles must stay finite."""
+    hidden = ~is_real[:, None, None, :]
+    if causal:
+        p = is_real.shape[1]
+        later = torch.ones(p, p, dtype=torch.bool, device=is_real.device).triu(1)
+        hidden = hidden | later
+    bias = torch.zeros(hidden.shape, device=is_real.device)
+    if pairs is not None:
+        bias = bias + pairs
+    return bias.masked_fill(hidden, -1e9)

@@ -1,0 +1,68 @@
+"""Model: Features, a Backbone and, after training on a task, its head."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+
+from transferline.config import Recipe, one_of
+from transferline.data.batch import Batch
+from transferline.models.backbones import BACKBONES
+from transferline.models.backbones.base import Backbone, Latent
+from transferline.models.features import FeatureExtractor, Features
+from transferline.models.heads import Head
+
+
+class ModelRecipe(Recipe):
+    """What a Model is built from; `head` and `n_outputs` are absent before any task."""
+
+    features: Features = Features()
+    backbone: one_of(BACKBONES)  # type: ignore[valid-type]  # a registry-driven field type
+    head: Head | None = None
+    n_outputs: int | None = None
+
+    def build(self) -> Model:
+        """Return the model with fresh weights (drawn from torch's global generator)."""
+        features = self.features.build()
+        backbone = self.backbone.build(features.spec)
+        head = None
+        if self.head is not None and self.n_outputs is not None:
+            head = self.head.build(backbone.width, self.n_outputs)
+        return Model(features, backbone, head)
+
+
+class Model(nn.Module):
+    """Batch -> Latent -> outputs of the head."""
+
+    def __init__(
+        self, features: FeatureExtractor, backbone: Backbone, head: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.features = features
+        self.backbone = backbone
+        self.head = head
+
+    def latent(self, batch: Batch) -> Latent:
+        """Return the embeddings of the batch."""
+        out: Latent = self.backbone(self.features(batch))
+        return out
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the head's outputs, `[n, n_outputs]`."""
+        if self.head is None:
+            raise RuntimeError("this model has no head: train it on a task first")
+        out: Tensor = self.head(self.latent(batch).pooled)
+        return out
+
+
+def weight_hash(*modules: nn.Module) -> str:
+    """SHA-256 over names, shapes and bytes of all parameters and buffers, in order."""
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, tensor in sorted(module.state_dict().items()):
+            value = tensor.detach().cpu().contiguous()
+            digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+            digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
