@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from transferline.errors import DataError
-from transferline.files import atomic_directory, file_hash, write_json, write_text
+from transferline.files import atomic_path, file_hash, write_json, write_text
 from transferline.models.model import Model, ModelRecipe, weight_hash
 
 FORMAT = 1
@@ -52,21 +52,27 @@ class Checkpoint:
         return cls(recipe=recipe, tensors=state, **rest)
 
     def save(self, path: Path | str) -> Path:
-        """Write the directory atomically; an older checkpoint there is replaced as a whole."""
+        """Write the three files into the directory `path`, the configuration last.
+
+        The configuration holds the weights' hash, so a checkpoint of which only some files
+        were replaced does not load.
+        """
         path = Path(path)
-        with atomic_directory(path) as temporary:
-            contiguous = {name: t.contiguous() for name, t in self.tensors.items()}
-            save_file(contiguous, temporary / _WEIGHTS)
-            config = {
-                "format": FORMAT,
-                "model": self.recipe.to_dict(),
-                "selection": self.selection,
-                "provenance": self.provenance,
-                "weights_sha256": file_hash(temporary / _WEIGHTS),
-            }
-            write_json(temporary / _CONFIG, config)
-            write_text(temporary / _CARD, self.card)
+        path.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path / _WEIGHTS) as temporary:
+            save_file({n: t.contiguous() for n, t in self.tensors.items()}, temporary)
+        write_text(path / _CARD, self.card)
+        write_json(path / _CONFIG, self._config(path / _WEIGHTS))
         return path
+
+    def _config(self, weights: Path) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "model": self.recipe.to_dict(),
+            "selection": self.selection,
+            "provenance": self.provenance,
+            "weights_sha256": file_hash(weights),
+        }
 
     @classmethod
     def load(cls, path: Path | str) -> Checkpoint:

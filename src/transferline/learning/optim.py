@@ -1,0 +1,100 @@
+"""Optim: optimiser, learning-rate schedule and budget of one training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import nn
+
+from transferline.config import Recipe
+from transferline.learning.objectives.base import Objective
+
+
+class Optim(Recipe):
+    """How one `fit` optimises.
+
+    Attributes:
+        steps: optimiser steps, the whole budget.
+        batch_size: events per step.
+        lr: peak learning rate.
+        warmup: share of the steps with a linearly rising rate.
+        final_lr: rate at the end of the cosine, as a share of `lr`.
+        weight_decay: decoupled for AdamW, on matrices only.
+        momentum: of SGD.
+        clip: largest gradient norm, or None.
+        backbone_lr: factor on the rate of Features and backbone; heads get `lr`.
+        precision: `auto` takes bfloat16 autocast where the processor multiplies it natively.
+        validate_every: steps between validations; a twentieth of `steps` unless given.
+        patience: validations without improvement before stopping, or None.
+        device: `auto` takes the first GPU if there is one.
+    """
+
+    kind: Literal["adamw", "sgd"] = "adamw"
+    steps: int
+    batch_size: int = 256
+    lr: float = 1e-3
+    warmup: float = 0.05
+    final_lr: float = 0.01
+    weight_decay: float = 0.01
+    momentum: float = 0.9
+    clip: float | None = 1.0
+    backbone_lr: float = 1.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    validate_every: int | None = None
+    patience: int | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def factor(self, step: int) -> float:
+        """Learning rate at `step` over `lr`: linear warm-up, then a cosine to `final_lr`."""
+        warm = max(1, round(self.warmup * self.steps))
+        if step < warm and self.warmup > 0:
+            return (step + 1) / warm
+        share = (step - warm) / max(1, self.steps - warm)
+        return self.final_lr + (1 - self.final_lr) * 0.5 * (1 + math.cos(math.pi * share))
+
+    def torch_device(self) -> torch.device:
+        """The device that `device` means here."""
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
+
+    def bfloat16(self, device: torch.device) -> bool:
+        """Whether this training runs under bfloat16 autocast."""
+        if self.precision != "auto":
+            return self.precision == "bf16"
+        if device.type == "cuda":
+            return torch.cuda.is_bf16_supported()
+        # Without native products bfloat16 is emulated, several times slower than float32.
+        return bool(torch.cpu._is_avx512_bf16_supported())
+
+    def optimizer(self, objective: Objective) -> torch.optim.Optimizer:
+        """Build the optimiser over the trainable parameters of `objective`."""
+        groups = list(self._groups(objective))
+        if self.kind == "sgd":
+            return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, fused=True)
+        return torch.optim.AdamW(groups, lr=self.lr, fused=True)
+
+    def _groups(self, objective: Objective) -> Iterable[dict[str, object]]:
+        inner: list[nn.Module] = [objective.model.features, objective.model.backbone]
+        backbone = {id(p) for module in inner for p in module.parameters()}
+        for is_backbone in (True, False):
+            for is_matrix in (True, False):
+                chosen = [
+                    p
+                    for p in objective.parameters()
+                    if p.requires_grad
+                    and (id(p) in backbone) == is_backbone
+                    and (p.ndim > 1) == is_matrix
+                ]
+                if chosen:
+                    # Decaying biases and norm gains pulls features towards nothing: never do it,
+                    # except in plain SGD, where published recipes decay everything.
+                    decays = is_matrix or self.kind == "sgd"
+                    yield {
+                        "params": chosen,
+                        "weight_decay": self.weight_decay if decays else 0.0,
+                        "scale": self.backbone_lr if is_backbone else 1.0,
+                    }

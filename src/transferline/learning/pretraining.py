@@ -1,0 +1,162 @@
+"""pretrain(): data, Features, backbone and objective in; a Checkpoint out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from transferline.config import Recipe, one_of
+from transferline.data.events import unit_interval
+from transferline.data.loader import Loader
+from transferline.data.readers.shards import Shards, ShardSet
+from transferline.errors import DataError
+from transferline.files import write_json
+from transferline.learning.objectives import OBJECTIVES
+from transferline.learning.optim import Optim
+from transferline.learning.training import FitResult, fit
+from transferline.models.backbones import BACKBONES
+from transferline.models.checkpoint import Checkpoint
+from transferline.models.features import Features
+from transferline.models.model import Model, ModelRecipe, weight_hash
+from transferline.provenance import run_facts
+
+_FIT_ROWS = 20_000  # events from which the constants of Features are taken
+
+
+class PretrainConfig(Recipe):
+    """A pre-training: `transferline pretrain config.yaml --out DIR`.
+
+    Attributes:
+        data: prepared shards.
+        features: particle columns of the inputs.
+        backbone: architecture.
+        objective: what to learn from the events.
+        optim: optimiser and budget.
+        seed: of weights, order and masking.
+        n_train: use only so many events, a nested prefix; all unless given.
+        valid_share: share of the events, by hash, that only validates.
+    """
+
+    data: Shards
+    features: Features = Features()
+    backbone: one_of(BACKBONES)  # type: ignore[valid-type]  # a registry-driven field type
+    objective: one_of(OBJECTIVES)  # type: ignore[valid-type]  # a registry-driven field type
+    optim: Optim
+    seed: int = 0
+    n_train: int | None = None
+    valid_share: float = 0.05
+
+    def recipe(self) -> ModelRecipe:
+        """The model without any task's head."""
+        return ModelRecipe(features=self.features, backbone=self.backbone)
+
+
+def pretrain(
+    config: PretrainConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    label: str | None = "pre-train",
+    save_seconds: float = 60.0,
+) -> Path:
+    """Train and write the checkpoint directory `out`; return it.
+
+    Raises:
+        DataError: the shards are unusable or hold too few events.
+        NumericalError, StopRequestedError: see `fit`.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "resolved.json", config.to_dict())
+    shards = config.data.open()
+    train_rows, valid_rows = _split(shards, config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = config.recipe().build()
+        objective = config.objective.build(model)
+    size = config.optim.batch_size
+    # In row order: the constants must not depend on anything random.
+    model.features.fit(Loader(shards, train_rows[:_FIT_ROWS], 1024, shuffle=False).batches(0))
+    result = fit(
+        objective,
+        Loader(shards, train_rows, size, seed=config.seed),
+        Loader(shards, valid_rows, 2 * size, shuffle=False) if len(valid_rows) else None,
+        config.optim,
+        out / "training",
+        seed=config.seed,
+        resume=resume,
+        label=label,
+        save_seconds=save_seconds,
+    )
+    (out / "training" / "metrics.jsonl").replace(out / "metrics.jsonl")
+    (out / "training" / "metrics.csv").replace(out / "metrics.csv")
+    (out / "training").rmdir()
+    done = _checkpoint(config, shards, model, n_train=len(train_rows), result=result)
+    return done.save(out)
+
+
+def _split(shards: ShardSet, config: PretrainConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows to train on (a prefix of a seeded permutation) and, by hash, rows to validate on."""
+    is_valid = unit_interval(shards.hash) < config.valid_share
+    pool = np.flatnonzero(~is_valid).astype(np.int64)
+    wanted = len(pool) if config.n_train is None else config.n_train
+    if wanted > len(pool) or not len(pool):
+        raise DataError(
+            f"{', '.join(config.data.files)}: hold {len(pool)} events outside the validation "
+            f"share, {wanted} are wanted. Prepare more, or lower n_train."
+        )
+    order = np.random.default_rng(config.seed).permutation(pool)[:wanted]
+    return np.sort(order), np.flatnonzero(is_valid).astype(np.int64)
+
+
+def _checkpoint(
+    config: PretrainConfig,
+    shards: ShardSet,
+    model: Model,
+    *,
+    n_train: int,
+    result: FitResult,
+) -> Checkpoint:
+    provenance: dict[str, Any] = {
+        **run_facts(),
+        "config": config.to_dict(),
+        "config_sha256": config.digest(),
+        "data": [card.summary() for card in shards.cards],
+        "n_train": n_train,
+        "result": result.__dict__,
+        "backbone_sha256": weight_hash(model.features, model.backbone),
+    }
+    selection = shards.cards[0].selection if shards.cards else None
+    return Checkpoint.of(
+        model.cpu(),
+        config.recipe(),
+        selection=selection,
+        provenance=provenance,
+        card=_card(provenance),
+    )
+
+
+def _card(provenance: dict[str, Any]) -> str:
+    config, result = provenance["config"], provenance["result"]
+    data = "\n".join(f"- {item['name']}: {item['events']} events" for item in provenance["data"])
+    return f"""# A pre-trained backbone
+
+- objective: `{config["objective"]["kind"]}`, backbone: `{config["backbone"]["kind"]}`
+- trained on {provenance["n_train"]} unlabelled events, {result["examples_seen"]} event passes,
+  {result["cpu_seconds"]:.0f} CPU seconds; validation loss {result["best_loss"]:.4f} at step
+  {result["best_step"]}
+- seed {config["seed"]}, transferline {provenance["versions"].get("transferline", "")},
+  commit `{provenance["commit"] or "unknown"}`
+- command: `{provenance["command"]}`
+
+## Data
+
+{data}
+
+Events of these samples were seen in pre-training: an analysis that scores the same events
+again is not independent of it.
+"""

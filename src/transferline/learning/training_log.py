@@ -1,0 +1,42 @@
+"""The metrics of a training: one JSON line and one CSV row per validation."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from transferline.files import write_text
+
+
+class TrainingLog:
+    """Appends to `metrics.jsonl`; `close` writes the same rows as `metrics.csv`."""
+
+    def __init__(self, out: Path, from_step: int = 0) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self._file = out / "metrics.jsonl"
+        # A killed run may have logged beyond the state it resumes from.
+        kept = [row for row in self.rows() if row["step"] <= from_step] if from_step else []
+        write_text(self._file, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return all rows; a half-written last line is left out."""
+        if not self._file.exists():
+            return []
+        lines = self._file.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Append one row."""
+        with self._file.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(row) + "\n")
+
+    def close(self) -> None:
+        """Write the CSV file beside the JSON lines."""
+        rows = self.rows()
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        with self._file.with_suffix(".csv").open("w", newline="", encoding="utf-8") as handle:
+            writer = csv.DictWriter(handle, names)
+            writer.writeheader()
+            writer.writerows(rows)
