@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from transferline.errors import ConfigError, did_you_mean
 from transferline.files import json_hash
 from transferline.registry import Registry
+from transferline.strict_yaml import Layer, merge, read_assignment, read_yaml
 
 R = TypeVar("R", bound="Recipe")
 
@@ -42,7 +43,7 @@ class Recipe(BaseModel):
 
     @classmethod
     def _detail(cls, item: ErrorDetails) -> InitErrorDetails:
-        text = item["msg"]
+        text = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
             text = f"unknown key.{did_you_mean(str(item['loc'][0]), cls.model_fields)}"
         problem = PydanticCustomError("invalid", "{text}", {"text": text})
@@ -84,103 +85,44 @@ def one_of(registry: Registry[Any]) -> Any:
     return Annotated[Any, WrapValidator(build), WrapSerializer(dump)]
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML 1.1 without its traps: no duplicate keys, and `1e-3` is a number."""
-
-
-def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -> Any:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        if key_node.value in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key '{key_node.value}' stands twice", key_node.start_mark
-            )
-        seen.add(key_node.value)
-    return loader.construct_mapping(node, deep=True)
-
-
-_StrictLoader.add_constructor("tag:yaml.org,2002:map", _mapping_without_duplicates)
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def _locate(node: yaml.Node | None, path: tuple[int | str, ...]) -> yaml.Mark | None:
-    """Walk `path` through the YAML tree; an unknown last key still gives its own mark."""
-    mark = node.start_mark if node else None
-    for step in path:
-        if isinstance(node, yaml.MappingNode):
-            pairs = {key.value: (key, value) for key, value in node.value}
-            if str(step) not in pairs:
-                break
-            key, node = pairs[str(step)]
-            mark = key.start_mark
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
-            node = node.value[step]
-            mark = node.start_mark
-        else:
-            break
-    return mark
-
-
-def _describe(path: Path, tree: yaml.Node | None, error: ErrorDetails) -> str:
-    mark = _locate(tree, error["loc"])
-    place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-    keys = ".".join(str(step) for step in error["loc"])
-    return f"{place}: {keys}: {error['msg']}" if keys else f"{place}: {error['msg']}"
-
-
-def _parse(path: Path) -> tuple[yaml.Node | None, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.compose(text, Loader=_StrictLoader)
-        value = yaml.load(text, Loader=_StrictLoader)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text.") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise ConfigError(f"{place}: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not YAML ({error}).") from error
-    return tree, value
-
-
-def _merge(base: Any, over: Any) -> Any:
-    """Lay `over` on `base`, key by key; a mapping with another `kind` replaces the whole."""
-    if not (isinstance(base, dict) and isinstance(over, dict)):
-        return over
-    if "kind" in over and over["kind"] != base.get("kind"):
-        return over
-    merged = dict(base)
-    for key, value in over.items():
-        merged[key] = _merge(base[key], value) if key in base else value
-    return merged
-
-
-def load_config(path: Path | str, recipe: type[R]) -> R:
+def load_config(path: Path | str, recipe: type[R], assignments: Sequence[str] = ()) -> R:
     """Read a YAML file into `recipe`; a top-level `base: other.yaml` is laid below it.
+
+    Args:
+        path: the file.
+        recipe: what it describes.
+        assignments: such as `optim.steps=100`, laid above the file in this order.
 
     Raises:
         ConfigError: lists every problem as `file.yaml:line:column: key.path: what, and the
             nearest known key`.
     """
-    path = Path(path)
-    tree, value = _parse(path)
-    if not isinstance(value, dict):
+    file = read_yaml(Path(path))
+    if not isinstance(file.value, dict):
         raise ConfigError(f"{path}: holds no mapping of keys to values.")
-    if "base" in value and "base" not in recipe.model_fields:
-        base_path = path.parent / str(value.pop("base"))
-        _, base = _parse(base_path)
-        if isinstance(base, dict) and "base" in base:
-            raise ConfigError(f"{base_path}: has a `base:` itself; one level is allowed.")
-        value = _merge(base, value)
+    layers = [*_base(file, Path(path), recipe), file, *map(read_assignment, assignments)]
     try:
-        return recipe.model_validate(value)
+        return recipe.model_validate(reduce(merge, (layer.value for layer in layers)))
     except ValidationError as error:
-        lines = [_describe(path, tree, detail) for detail in error.errors()]
+        lines = [_describe(file, layers, detail) for detail in error.errors()]
         raise ConfigError("\n".join(lines)) from error
+
+
+def _base(file: Layer, path: Path, recipe: type[Recipe]) -> list[Layer]:
+    if "base" not in file.value or "base" in recipe.model_fields:
+        return []
+    base = read_yaml(path.parent / str(file.value.pop("base")))
+    if not isinstance(base.value, dict):
+        raise ConfigError(f"{base.name}: holds no mapping of keys to values.")
+    if "base" in base.value:
+        raise ConfigError(f"{base.name}: has a `base:` itself; one level is allowed.")
+    return [base]
+
+
+def _describe(file: Layer, layers: Sequence[Layer], error: ErrorDetails) -> str:
+    """Blame the topmost of the layers that hold most of the key's path, else the file."""
+    path = error["loc"]
+    guilty = max(reversed(layers), key=lambda layer: layer.depth(path))
+    place = (guilty if guilty.depth(path) else file).place(path)
+    keys = ".".join(str(step) for step in path)
+    return f"{place}: {keys}: {error['msg']}" if keys else f"{place}: {error['msg']}"

@@ -62,11 +62,11 @@ def _measure(deposit: float, eta: float, threshold: float, significance: float, 
 
 @compiled
 def _weighted_mean(tracks: float, track_variance: float, energy: float, sigma: float) -> float:
-    """Mean of tracks and cell by inverse variance, relative to the tracks."""
-    if tracks <= 0.0 or track_variance <= 0.0 or energy <= 0.0 or sigma <= 0.0:
-        return 1.0
+    """Mean of the energies of tracks and cell by inverse variance."""
+    if track_variance <= 0.0 or energy <= 0.0 or sigma <= 0.0:
+        return tracks
     by_track, by_cell = 1.0 / track_variance, 1.0 / (sigma * sigma)
-    return (by_track * tracks + by_cell * energy) / ((by_track + by_cell) * tracks)
+    return (by_track * tracks + by_cell * energy) / (by_track + by_cell)
 
 
 @compiled
@@ -99,17 +99,19 @@ def energy_flow(
         while start < len(order):
             cell = cells[order[start]]
             stop = start
-            total, tracks, variance = 0.0, 0.0, 0.0
+            total, tracks, measured, variance = 0.0, 0.0, 0.0, 0.0
             low_eta, eta_width, low_phi, phi_width = _cell_corner(cell, bands)
             centre = low_eta + 0.5 * eta_width
             while stop < len(order) and cells[order[stop]] == cell:
                 i = order[stop]
                 total += deposit[i]
                 if has_track[i]:
-                    tracks += track_energy[i]
-                    error = min(track_sigma[i] * track_energy[i],
-                                cell_resolution(centre, track_energy[i], regions))
-                    variance += error * error
+                    by_track = track_sigma[i] * track_energy[i]
+                    by_cell = cell_resolution(centre, track_energy[i], regions)
+                    # A track worse than the cell must not fake an excess by its fluctuation.
+                    tracks += track_energy[i] if by_track < by_cell else deposit[i]
+                    measured += track_energy[i]
+                    variance += min(by_track, by_cell) ** 2
                 stop += 1
             energy, sigma = _measure(total, centre, threshold, significance, regions, rng)
             excess = energy - tracks
@@ -119,8 +121,8 @@ def energy_flow(
                 neutral[found, 1] = low_eta + eta_width * rng.random()
                 neutral[found, 2] = low_phi + phi_width * rng.random()
                 found += 1
-            elif tracks > 0.0:
-                mean = _weighted_mean(tracks, variance, energy, sigma)
+            elif measured > 0.0:
+                mean = _weighted_mean(tracks, variance, energy, sigma) / measured
                 for position in range(start, stop):
                     if has_track[order[position]]:
                         scale[order[position]] = mean

@@ -68,7 +68,8 @@ class Optim(Recipe):
         if device.type == "cuda":
             return torch.cuda.is_bf16_supported()
         # Without native products bfloat16 is emulated, several times slower than float32.
-        return bool(torch.cpu._is_avx512_bf16_supported())
+        # The one test torch offers is private; without it, stay with float32.
+        return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
 
     def optimizer(self, objective: Objective) -> torch.optim.Optimizer:
         """Build the optimiser over the trainable parameters of `objective`."""

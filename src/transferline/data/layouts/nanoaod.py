@@ -67,7 +67,12 @@ COLLECTIONS: dict[str, Collection] = {
         ("Jet",),
         {
             **_P4,
-            "btag": ("btagDeepFlavB", "btagPNetB", "btagUParTAK4B"),
+            # Every tagger is a column of its own: working points belong to one tagger, so one
+            # must never stand in for another.
+            "btagDeepFlavB": ("btagDeepFlavB",),
+            "btagPNetB": ("btagPNetB",),
+            "btagRobustParTAK4B": ("btagRobustParTAK4B",),
+            "btagUParTAK4B": ("btagUParTAK4B",),
             "jet_id": ("jetId",),
             "pu_id": ("puId",),
             "hadron_flavour": ("hadronFlavour",),
@@ -89,6 +94,25 @@ JET_TIGHT_ID_BIT = 1  # value 2: tight; value 4 (bit 2): tightLepVeto
 EVENT_ID = ("run", "luminosityBlock", "event")
 
 GEN_WEIGHT = "genWeight"  # absent in collision data
+
+SIMULATION_ONLY = ("GenPart_pt", "Jet_hadronFlavour", "Jet_genJetIdx", "Generator_weight")
+"""A file with one of these is simulation, so `genWeight` must be there too."""
+
+TRIGGER_PREFIX, FILTER_PREFIX = "HLT_", "Flag_"
+
+EVENT_SCALARS = ("PV_npvsGood", "Pileup_nTrueInt", "fixedGridRhoFastjetAll")
+
+VERSION_MARKERS: tuple[tuple[int, tuple[str, ...], str], ...] = (
+    # Newest first; the first row with a branch that the file has decides. Sources: the lists of
+    # changes per campaign in the NanoAOD documentation, and files of each version.
+    (15, ("Jet_btagUParTAK4B", "PFMET_pt"), "UParT tagger or MET renamed to PFMET"),
+    (12, ("Jet_btagPNetB", "Jet_btagRobustParTAK4B"), "AK4 ParticleNet or RobustParT tagger"),
+    (11, ("Tau_idDeepTau2018v2p5VSjet",), "DeepTau v2.5"),
+    (10, ("Rho_fixedGridRhoFastjetAll", "Electron_mvaIso_WP90"), "Rho_* and mvaIso names"),
+    (9, ("Electron_scEtOverPt", "Jet_btagDeepFlavCvL", "Jet_btagDeepFlavQG"), "Run 2 UL names"),
+    (7, ("Jet_btagCMVA", "Jet_btagDeepFlavC", "Jet_btagDeepFlavB"), "Run 2 pre-UL names"),
+)
+FALLBACK_VERSION = 9
 
 RUNS_SUMS: dict[str, tuple[str, ...]] = {
     # Some v6/v7 productions carry a trailing underscore.

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from transferline.config import Recipe
@@ -22,11 +23,22 @@ class Loss:
 
 
 class Objective(nn.Module, ABC):
-    """A loss around a model. Its own parameters (prediction heads) are not transferred."""
+    """A loss around a model. Its own parameters (prediction heads) are not transferred.
+
+    Attributes:
+        conceals: particle columns (`pt eta phi mass` among them) that `hidden` objects lose
+            before the encoder; the conformance check alters them there and sees no difference.
+    """
+
+    conceals: frozenset[str] = frozenset()
 
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Draw the objects whose content is concealed, `[n, p]` bool; none unless overridden."""
+        return torch.zeros_like(batch.is_real)
 
     @abstractmethod
     def forward(self, batch: Batch) -> Loss:

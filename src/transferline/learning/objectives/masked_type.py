@@ -48,15 +48,20 @@ class MaskedTypeObjective(Objective):
     def __init__(self, model: Model, recipe: MaskedType) -> None:
         super().__init__(model)
         self.recipe = recipe
+        self.conceals = frozenset({"species", *_LEAKING, *(["mass"] if recipe.hide_mass else [])})
         self.classifier = nn.Linear(model.backbone.width, len(SPECIES))
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Draw each real object with the recipe's probability."""
+        draw = torch.rand(batch.is_real.shape, device=batch.is_real.device)
+        return (draw < self.recipe.probability) & batch.is_real
 
     def forward(self, batch: Batch) -> Loss:
         """Return the mean cross-entropy per object, and the accuracy on hidden objects."""
         if self.training:
             batch = self.recipe.augment(batch)
         species = batch.columns["species"]
-        hidden = torch.rand(species.shape, device=species.device) < self.recipe.probability
-        hidden &= batch.is_real
+        hidden = self.hidden(batch)
         logits = self.classifier(
             self.model.latent(hide(batch, hidden, self.recipe.hide_mass)).tokens
         )

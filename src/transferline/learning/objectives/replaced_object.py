@@ -61,12 +61,15 @@ class ReplacedObjectObjective(Objective):
     """The module of `ReplacedObject`."""
 
     class_of_species: Tensor
+    conceals = frozenset({"pt", "eta", "phi", "mass", "species", "charge", "btag"})
 
     def __init__(self, model: Model, recipe: ReplacedObject) -> None:
         super().__init__(model)
         self.recipe = recipe
         width = model.backbone.width
-        self.dummy = nn.Parameter(0.02 * torch.randn(width))
+        self.dummy: nn.Parameter | None = None
+        if recipe.dummy == "token":
+            self.dummy = nn.Parameter(0.02 * torch.randn(width))
         hidden = recipe.head
         self.classifier: nn.Module = nn.Linear(width, len(CLASSES))
         if hidden:
@@ -82,8 +85,8 @@ class ReplacedObjectObjective(Objective):
         """Return the five-way cross-entropy and the accuracy."""
         if self.training:
             batch = self.recipe.augment(batch)
-        classes = self.class_of_species[batch.columns["species"]]
-        chosen = self._choose(classes.masked_fill(~batch.is_real, -1))
+        classes = self._classes(batch)
+        chosen = self.hidden(batch)
         replaced = chosen.any(1)
         picked = (classes * chosen).sum(1)
         target = torch.where(replaced, picked, torch.full_like(picked, NONE))
@@ -91,8 +94,14 @@ class ReplacedObjectObjective(Objective):
         accuracy = (logits.argmax(-1) == target).float().mean()
         return Loss(F.cross_entropy(logits, target), {"accuracy": accuracy})
 
-    def _choose(self, classes: Tensor) -> Tensor:
-        """Draw at most one object per event, `[n, p]` bool."""
+    def _classes(self, batch: Batch) -> Tensor:
+        """The class of every object, `[n, p]`; -1 where nothing can be replaced."""
+        classes = self.class_of_species[batch.columns["species"]]
+        return classes.masked_fill(~batch.is_real, -1)
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Draw at most one object per event."""
+        classes = self._classes(batch)
         key = torch.rand(classes.shape, device=classes.device)
         key = key.masked_fill(classes < 0, -1.0)
         if self.recipe.draw == "type":
@@ -106,7 +115,7 @@ class ReplacedObjectObjective(Objective):
     def _pooled(self, batch: Batch, chosen: Tensor) -> Tensor:
         """Embed, put the dummy in, encode; the replaced object never reaches the encoder."""
         tokens = self.model.backbone.embed(self.model.features(batch))
-        if self.recipe.dummy == "token":
+        if self.dummy is not None:
             dummy = self.dummy.to(tokens.dtype)
             tokens = torch.where(chosen.unsqueeze(-1), dummy, tokens)
             return self.model.backbone.encode(tokens, batch.is_real).pooled

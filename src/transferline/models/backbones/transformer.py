@@ -7,9 +7,10 @@ The event-level use, and `embedding = Linear + LayerNorm`, follow arXiv:2312.069
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -39,14 +40,14 @@ class Transformer(BackboneRecipe):
     norm: Literal["pre", "post"] = "pre"
     activation: Literal["gelu", "relu"] = "gelu"
 
-    def build(self, spec: InputSpec) -> TransformerBackbone:
-        """Return the module.
-
-        Raises:
-            ValueError: `heads` does not divide `width`.
-        """
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"heads ({self.heads}) must divide width ({self.width}).")
+        return self
+
+    def build(self, spec: InputSpec) -> TransformerBackbone:
+        """Return the module."""
         return TransformerBackbone(self, spec)
 
 

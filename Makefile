@@ -1,0 +1,72 @@
+# Everything runs in .venv, which the first target that needs it builds from constraints.txt.
+# Python 3.11 to 3.13 (wheels of pythia8mc); another interpreter: make PYTHON=/path/to/python
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	&& echo $$p && break; done)
+BIN := .venv/bin
+COFFEA := 2026.9.0
+
+# One thread per process: two spinning OpenMP threads beside a busy neighbour stand still.
+export OMP_NUM_THREADS ?= 1
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: help demo test lint types imports docs examples bench real-data ci clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
+
+.venv/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "transferline needs Python 3.11, 3.12 or 3.13: make PYTHON=..."; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -e '.[generate,dev]'
+	@touch $@
+
+.venv/.installed-docs: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt '.[docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+demo: .venv/.installed  ## generate, prepare, transfer and report: under five minutes, no download
+	OMP_NUM_THREADS= $(BIN)/transferline demo --out demo
+
+test: .venv/.installed  ## all tests and doctests, two processes with one thread each
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/.installed  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.installed  ## mypy --strict on all of src
+	$(BIN)/mypy
+
+imports: .venv/.installed  ## the direction of imports between the rooms
+	$(BIN)/lint-imports
+
+examples: .venv/.installed  ## run every script in examples/ on tiny data
+	$(BIN)/python -m pytest -n 2 tests/test_examples.py
+
+docs: .venv/.installed-docs  ## build the pages in docs/ into build/site
+	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	@echo "wrote build/site/index.html"
+
+bench: .venv/.installed  ## speed and memory of generation, loading and training
+	$(BIN)/python benchmarks/speed.py
+
+real-data: .real-data/.complete  ## small real NanoAOD files, from the source archive of coffea
+.real-data/.complete: | .venv/.installed
+	rm -rf .real-data && mkdir -p .real-data/download
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
+		--no-binary coffea --dest .real-data/download coffea==$(COFFEA)
+	tar -xzf .real-data/download/coffea-$(COFFEA).tar.gz -C .real-data --strip-components=3 \
+		--wildcards '*/tests/samples/nano_dy.root' '*/tests/samples/nano_tt_v12.root' \
+		'*/tests/samples/nano_tt_v15.root' '*/tests/samples/nano_dimuon.root' '*/tests/samples/nano_dy_empty.root'
+	rm -r .real-data/download
+	@touch $@
+
+ci:  ## what continuous integration runs
+	bash .ci/run
+
+clean:  ## remove what the targets built, the environment included
+	rm -rf .venv build demo .real-data .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,86 @@
+"""The Typer application itself, and how failures become messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from transferline.errors import DataError, TransferlineError
+
+
+class InterruptedByUserError(TransferlineError):
+    """Ctrl-C; what was finished is kept."""
+
+    exit_code = 130
+
+
+class _Group(TyperGroup):
+    """Says after Ctrl-C how to go on, instead of "Aborted"."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            resume = " with --resume" if ctx.invoked_subcommand == "pretrain" else ""
+            raise InterruptedByUserError(
+                "interrupted; finished parts are kept. "
+                f"Type the same command again{resume} to go on from there."
+            ) from error
+
+
+app = typer.Typer(
+    name="transferline",
+    cls=_Group,
+    help="Pre-train a network once on collision data or simulation, transfer it to every "
+    "analysis that has few labelled events, and read off an honest learning curve.",
+    epilog="A first look: transferline demo. Exit codes: 0 fine, 2 usage or configuration, "
+    "3 data, 4 numerical.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from transferline import __version__  # noqa: PLC0415
+
+        typer.echo(f"transferline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an expected failure, too.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    if not debug:
+        warnings.showwarning = _show_warning
+
+
+def _show_warning(message: Warning | str, *_place: object, **_more: object) -> None:
+    """Show the text alone: the line of our code that warned helps nobody."""
+    sys.stderr.write(f"warning: {message}\n")
+
+
+def describe_failure(error: Exception) -> tuple[str | None, int]:
+    """Return the message and exit code of an expected failure; None for a surprise.
+
+    >>> describe_failure(DataError("a.root: is empty."))
+    ('a.root: is empty.', 3)
+    """
+    if isinstance(error, TransferlineError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}.", DataError.exit_code
+    return None, 1

@@ -1,0 +1,74 @@
+"""`transferline generate events`: collisions without a download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transferline.cli import options, output
+
+
+def add(app: typer.Typer) -> None:
+    """Add the group `generate` to the application."""
+    group = typer.Typer(no_args_is_help=True, help="Make collision events on this machine.")
+    group.command("events")(events)
+    app.add_typer(group, name="generate")
+
+
+def events(
+    process: Annotated[
+        str, typer.Argument(help="Name in the catalogue: see `transferline list processes`.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="ROOT file to write (NanoAODv9).")],
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Events to write.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
+    jobs: options.Jobs = 1,
+    mpi: Annotated[
+        bool, typer.Option("--mpi/--no-mpi", help="Multi-parton interactions: truer, 4 times slower.")
+    ] = True,
+    detector: Annotated[str, typer.Option(help="Name or YAML file of a detector card.")] = "cms",
+    filter_name: Annotated[
+        str | None,
+        typer.Option("--filter", help="Filter on the hard process; the process has a default."),
+    ] = None,
+    lhe: Annotated[
+        Path | None, typer.Option(help="Shower these events of a Les Houches file instead.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Generate events: Pythia 8, a parametrised detector, jets, one NanoAOD file.
+
+    Interrupted, it resumes when the command is repeated. The content does not depend on --jobs.
+    """
+    from transferline.generate.events import generate_events, summary_json  # noqa: PLC0415
+
+    done = generate_events(
+        process,
+        out,
+        n=n,
+        seed=seed,
+        jobs=jobs,
+        mpi=mpi,
+        detector=detector,
+        filter=filter_name,
+        lhe=lhe,
+    )
+    if json:
+        output.show_json(summary_json(done))
+        return
+    output.wrote(done.path, f"{done.events} events of {done.process}")
+    output.show_rows(
+        [
+            ("tried", f"{done.tried} events, {done.passed} passed the process-level filter"),
+            (
+                "cross section",
+                f"{done.cross_section_pythia:.4g} +- {done.cross_section_pythia_error:.1g} pb "
+                "(Pythia, leading order, before the filter)",
+            ),
+            ("", f"{done.cross_section} pb (catalogue)" if done.cross_section else ""),
+            ("time", f"{done.seconds:.0f} s"),
+        ]
+    )
+    output.next_command("inspect", done.path)

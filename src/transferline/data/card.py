@@ -1,0 +1,171 @@
+"""The data card: what a directory of shards holds, where it came from and what was cut."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from transferline.data.cutflow import Cutflow
+from transferline.data.layouts.shards import CARD
+from transferline.errors import DataError
+
+
+@dataclass(frozen=True)
+class DataCard:
+    """The content of `card.json`.
+
+    Attributes:
+        sample: the user's name of the sample.
+        version: of transferline.
+        n_events: events that passed the selection.
+        columns: particle columns of the shards; `context` and `labels`: event columns.
+        selection: the resolved selection, `selection_hash` its hash.
+        reader: the resolved reader.
+        is_simulation: False for collision data.
+        files: ledger, one row per file that was read: path, format, entries, sums of weights
+            before any cut, passed events, missing triggers and filters, provenance.
+        skipped: path -> reason of the files left out; the sums of weights exclude them.
+        sum_weight, sum_weight2, count: before any cut, over all files; None where a file does
+            not tell (simulation without a `Runs` tree).
+        cutflow: rows of `Cutflow`.
+        n_eff: (sum w)^2 / sum w^2 of the events that passed.
+        negative_fraction: share of events with a negative weight among those that passed.
+        capped: events that lost their softest jets to `max_objects`.
+        cross_section_pb: if given by the user or by the file's provenance.
+        parts: shard files with their rows and SHA-256, in order.
+        content_hash: SHA-256 over those of the parts.
+        config_hash: of everything that determines the content.
+    """
+
+    sample: str
+    version: str
+    n_events: int
+    columns: list[str]
+    context: list[str]
+    labels: dict[str, float]
+    selection: dict[str, Any]
+    selection_hash: str
+    reader: dict[str, Any]
+    is_simulation: bool
+    files: list[dict[str, Any]]
+    skipped: dict[str, str]
+    count: int | None
+    sum_weight: float | None
+    sum_weight2: float | None
+    cutflow: list[dict[str, Any]]
+    n_eff: float
+    negative_fraction: float
+    capped: int
+    parts: list[dict[str, Any]]
+    content_hash: str
+    config_hash: str
+    cross_section_pb: float | None = None
+    provenance: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> DataCard:
+        """Undo `to_dict`; keys of later versions are ignored."""
+        names = {f.name for f in fields(cls)}
+        return cls(**{key: item for key, item in value.items() if key in names})
+
+    def summary(self) -> dict[str, Any]:
+        """Return the few lines that travel with every checkpoint trained on these events."""
+        keys = ("sample", "n_events", "selection_hash", "content_hash", "is_simulation", "version")
+        short = {key: getattr(self, key) for key in keys}
+        return {**short, "selection": self.selection.get("name"), "n_files": len(self.files)}
+
+    def normalisation(self, cross_section_pb: float | None = None) -> float:
+        """Return w such that w x (event weight) is the event's cross section in pb.
+
+        Formula: sigma / (sum of weights before any cut).
+
+        Raises:
+            DataError: the sum of weights or the cross section is not known.
+        """
+        sigma = self.cross_section_pb if cross_section_pb is None else cross_section_pb
+        if sigma is None:
+            raise DataError(f"sample '{self.sample}': has no cross section; give one in pb.")
+        if not self.sum_weight:
+            raise DataError(
+                f"sample '{self.sample}': the sum of weights before cuts is not known (a file "
+                "has no 'Runs' tree), so it cannot be normalised to a cross section."
+            )
+        return sigma / self.sum_weight
+
+
+def load_card(directory: Path | str) -> DataCard:
+    """Read the card of a shard directory.
+
+    Raises:
+        DataError: no such directory, no card (preparation unfinished), or a damaged card.
+    """
+    directory = Path(directory)
+    path = directory / CARD
+    if not directory.is_dir():
+        raise DataError(f"{directory}: no such directory of shards.")
+    if not path.exists():
+        raise DataError(
+            f"{directory}: has no {CARD}, so its preparation is unfinished. "
+            "Rerun prepare with the same options to resume it."
+        )
+    try:
+        return DataCard.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: is damaged ({error}).") from error
+
+
+def data_card_markdown(card: DataCard) -> str:
+    """Return the card as a page of Markdown."""
+    selection = card.selection
+    kind = "simulation" if card.is_simulation else "collision data"
+    sums = "unknown" if card.sum_weight is None else f"{card.sum_weight:.8g}"
+    lines = [
+        f"# Data card: {card.sample or 'unnamed sample'}",
+        "",
+        f"{kind}, {card.n_events:,} events after selection `{selection.get('name', '?')}` "
+        f"({selection.get('comment', '').strip()}).",
+        "",
+        "| quantity | value |",
+        "|---|---|",
+        f"| events before cuts | {card.count if card.count is not None else 'unknown'} |",
+        f"| sum of weights before cuts | {sums} |",
+        f"| cross section | {_or_none(card.cross_section_pb, 'pb')} |",
+        f"| effective events after cuts, (sum w)^2 / sum w^2 | {card.n_eff:,.1f} |",
+        f"| share of negative weights | {card.negative_fraction:.2%} |",
+        f"| events that lost soft jets to the cap | {card.capped:,} |",
+        f"| particle columns | {', '.join(card.columns)} |",
+        f"| labels | {card.labels or 'none'} |",
+        f"| transferline | {card.version} |",
+        f"| content SHA-256 | `{card.content_hash}` |",
+        f"| selection SHA-256 | `{card.selection_hash}` |",
+        "",
+        "## Cut-flow",
+        "",
+        "```",
+        Cutflow.from_list(card.cutflow).render(),
+        "```",
+        "",
+        "## Files",
+        "",
+        "| file | format | entries | sum of weights | passed |",
+        "|---|---|---|---|---|",
+    ]
+    for row in card.files:
+        weight = "unknown" if row["sum_weight"] is None else f"{row['sum_weight']:.8g}"
+        name = Path(row["path"]).name
+        lines.append(
+            f"| {name} | {row['format']} | {row['entries']} | {weight} | {row['passed']} |"
+        )
+    lines += [f"\nSkipped: {reason}" for reason in card.skipped.values()]
+    return "\n".join(lines) + "\n"
+
+
+def _or_none(value: float | None, unit: str) -> str:
+    return "not given" if value is None else f"{value:g} {unit}"

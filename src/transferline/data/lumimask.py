@@ -1,0 +1,61 @@
+"""Golden JSON: the certified luminosity blocks of collision data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transferline.errors import DataError
+
+Keys = NDArray[np.uint64]
+
+
+def _key(run: NDArray[np.uint32], lumi: NDArray[np.uint32]) -> Keys:
+    return (run.astype(np.uint64) << np.uint64(32)) | lumi.astype(np.uint64)
+
+
+@dataclass(frozen=True)
+class LumiMask:
+    """Certified blocks as intervals of the number (run, luminosity block), sorted and disjoint."""
+
+    first: Keys
+    last: Keys
+
+    @classmethod
+    def read(cls, path: Path | str) -> LumiMask:
+        """Read CMS's format, `{"run": [[first lumi, last lumi], ...], ...}`, ends included.
+
+        Raises:
+            DataError: the file cannot be read or has another shape.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            rows = [
+                (int(run), int(first), int(last))
+                for run, intervals in content.items()
+                for first, last in intervals
+            ]
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{path}: is not a golden JSON, {{run: [[first, last], ...]}} ({error})."
+            ) from error
+        table = np.array(sorted(rows), dtype=np.uint32).reshape(-1, 3)
+        first, last = _key(table[:, 0], table[:, 1]), _key(table[:, 0], table[:, 2])
+        # Overlapping intervals would hide each other from the binary search.
+        return cls(first, np.maximum.accumulate(last) if len(last) else last)
+
+    def __call__(
+        self, run: NDArray[np.uint32], lumi: NDArray[np.uint32]
+    ) -> NDArray[np.bool_]:
+        """Return which (run, luminosity block) are certified, shape `[n]`."""
+        if len(self.first) == 0:
+            return np.zeros(len(run), dtype=np.bool_)
+        key = _key(run, lumi)
+        place = np.searchsorted(self.first, key, side="right") - 1
+        return (place >= 0) & (key <= self.last[np.maximum(place, 0)])

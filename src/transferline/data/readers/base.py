@@ -1,0 +1,191 @@
+"""The contract of all readers: named files in one format in, `Events` out."""
+
+from __future__ import annotations
+
+import glob
+import warnings
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from transferline.config import Recipe
+from transferline.data.events import Events
+from transferline.errors import DataError
+
+Columns = Mapping[str, Sequence[str]]
+"""Collection -> columns; the collection `context` holds the per-event scalars."""
+
+CHUNK_SIZE = 50_000
+
+
+class MissingBranchWarning(UserWarning):
+    """Triggers or filters that were asked for are not in some files."""
+
+
+class SkippedFileWarning(UserWarning):
+    """Damaged files were left out because `skip_bad` allows it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input file as it stands; a row of the data card's ledger.
+
+    Attributes:
+        path: as the user named it.
+        entries: number of events.
+        size, mtime_ns: of a local file, to notice that it changed; None for a URL.
+        format: such as "NanoAODv9".
+        is_simulation: True if the file holds generator weights.
+        count, sum_weight, sum_weight2: events and (squared) weights before any cut; the sums
+            are None where the file does not tell them.
+        missing: triggers and filters that were asked for and are not there.
+        provenance: what the program that made the file wrote about it, or None.
+    """
+
+    path: str
+    entries: int
+    format: str
+    is_simulation: bool
+    size: int | None = None
+    mtime_ns: int | None = None
+    count: int | None = None
+    sum_weight: float | None = None
+    sum_weight2: float | None = None
+    missing: tuple[str, ...] = ()
+    provenance: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {**asdict(self), "missing": list(self.missing)}
+
+
+class Reader(Recipe, ABC):
+    """Frozen description of named files in one format; no physics choices, bounded memory.
+
+    Attributes:
+        kind: name in the table `READERS`.
+        files: paths; `*`, `?` and `[...]` are expanded and sorted, URLs pass through.
+        skip_bad: leave damaged files out, with a warning, instead of raising.
+    """
+
+    kind: str
+    files: list[str]
+    skip_bad: bool = False
+
+    @abstractmethod
+    def offers(self, path: str) -> dict[str, list[str]]:
+        """Return collection -> columns that one file has."""
+
+    @abstractmethod
+    def source(self, path: str, columns: Columns | None = None) -> Source:
+        """Open one file and describe it; raises DataError if it cannot give `columns`."""
+
+    @abstractmethod
+    def read(
+        self,
+        path: str,
+        start: int,
+        stop: int,
+        columns: Columns | None = None,
+        chunk_size: int = CHUNK_SIZE,
+    ) -> Iterator[Events]:
+        """Yield the entries `start` to `stop` (excluded) of one file, `chunk_size` at a time."""
+
+    def paths(self) -> list[str]:
+        """Return the files with wildcards expanded, each once, in order.
+
+        Raises:
+            DataError: a wildcard matches nothing.
+        """
+        found: list[str] = []
+        for name in self.files:
+            found += [name] if "://" in name or not glob.has_magic(name) else _expand(name)
+        return list(dict.fromkeys(found))
+
+    def columns(self) -> dict[str, list[str]]:
+        """Return collection -> columns that the first usable file offers."""
+        for path in self.paths():
+            try:
+                return self.offers(path)
+            except DataError:
+                if not self.skip_bad:
+                    raise
+        raise DataError(f"none of the {len(self.paths())} files can be read: {self.files}.")
+
+    def chunks(
+        self, columns: Columns | None = None, chunk_size: int = CHUNK_SIZE
+    ) -> Iterator[Events]:
+        """Yield all events of all files in order; `columns=None` reads all of `columns()`.
+
+        Joined together, the chunks do not depend on `chunk_size`. At the end, one warning each
+        counts the files that were skipped and the triggers or filters that were missing.
+
+        Raises:
+            DataError: a file is damaged (without `skip_bad`) or lacks a column. Damage found
+                behind the first chunk of a file is raised even with `skip_bad`, because that
+                chunk cannot be taken back; `prepare` leaves such files out as a whole.
+        """
+        wanted = self.columns() if columns is None else columns
+        missing: Counter[str] = Counter()
+        skipped: dict[str, str] = {}
+        for path in self.paths():
+            try:
+                source = self.source(path, wanted)
+            except DataError as error:
+                if not self.skip_bad:
+                    raise
+                skipped[path] = str(error)
+                continue
+            missing.update(source.missing)
+            yield from self.read(path, 0, source.entries, wanted, chunk_size)
+        warn_skipped(skipped)
+        warn_missing(missing, len(self.paths()) - len(skipped))
+
+
+def _expand(pattern: str) -> list[str]:
+    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  patterns may be absolute
+    if not found:
+        raise DataError(f"{pattern}: no file matches.")
+    return found
+
+
+def warn_missing(missing: Mapping[str, int], n_files: int) -> None:
+    """Warn once about the branches in `missing` (name -> number of files without it)."""
+    if missing:
+        rows = ", ".join(f"{name} ({n} of {n_files} files)" for name, n in missing.items())
+        warnings.warn(
+            f"missing triggers count as not fired, missing filters as passed: {rows}.",
+            MissingBranchWarning,
+            stacklevel=3,
+        )
+
+
+def warn_skipped(skipped: Mapping[str, str]) -> None:
+    """Warn once about the files in `skipped` (path -> reason)."""
+    if skipped:
+        rows = "\n  ".join(skipped.values())
+        warnings.warn(
+            f"{len(skipped)} damaged files left out:\n  {rows}", SkippedFileWarning, stacklevel=3
+        )
+
+
+def file_status(path: str) -> tuple[int | None, int | None]:
+    """Return (size, mtime in ns) of a local file, (None, None) for a URL.
+
+    Raises:
+        DataError: there is no such file, or it is empty or a directory.
+    """
+    if "://" in path:
+        return None, None
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror}).") from error
+    if Path(path).is_dir():
+        raise DataError(f"{path}: is a directory, not a file.")
+    if status.st_size == 0:
+        raise DataError(f"{path}: is empty (0 bytes).")
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,154 @@
+"""Apply a selection to a chunk of events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transferline.data.cutflow import Cutflow, Step
+from transferline.data.events import Events
+from transferline.data.lumimask import LumiMask
+from transferline.data.selections import objects as pick
+from transferline.data.selections.flat import Flat, Mask
+from transferline.data.selections.merge import merge
+from transferline.data.selections.recipe import LeptonCuts, Selection
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The events that passed, what was left after each step, and how many lost soft jets."""
+
+    events: Events
+    cutflow: Cutflow
+    capped: int
+
+
+def needed_columns(selection: Selection) -> dict[str, list[str]]:
+    """Return collection -> columns that `apply` reads, for `Reader.chunks`."""
+    columns = {
+        "electron": pick.electron_columns(selection.electrons),
+        "muon": pick.muon_columns(selection.muons),
+        "jet": pick.jet_columns(selection.jets),
+        "context": [*selection.triggers, *selection.filters],
+    }
+    if selection.taus is not None:
+        columns["tau"] = pick.tau_columns(selection.taus)
+    if selection.met:
+        columns["met"] = ["pt", "phi"]
+    return columns
+
+
+def apply(selection: Selection, events: Events, *, is_simulation: bool) -> Selected:
+    """Return the events that pass, each with the one collection `object`.
+
+    Columns of `object`: pt, eta, phi, mass (GeV, rad), charge, species (`SPECIES`), btag (the
+    tagger's discriminant for jets, 0 elsewhere). Objects are sorted as `merge` says; MET has
+    eta = 0 and mass = 0. The result of an event depends on nothing but that event.
+
+    Args:
+        selection: the recipe.
+        events: as read with `needed_columns(selection)`.
+        is_simulation: the golden JSON applies to collision data only.
+    """
+    kinds, is_bjet = _select_objects(selection, events)
+    passed = np.ones(len(events), dtype=np.bool_)
+    steps = [Step.of("all events", events.weight)]
+    for name, mask in _steps(selection, events, kinds, is_bjet, is_simulation):
+        passed &= mask
+        steps.append(Step.of(name, events.weight[passed]))
+    met = Flat.of(events.particles["met"]) if selection.met else None
+    kept = {name: flat.keep(passed[flat.event]) for name, flat in kinds.items()}
+    bjets_kept = is_bjet[passed[kinds["jet"].event]]
+    met_kept = met.keep(passed[met.event]) if met is not None else None
+    merged, capped = merge(
+        kept, met_kept, selection.jets.btag.tagger, bjets_kept, selection.max_objects
+    )
+    chosen = Events(
+        particles={"object": merged[passed]},
+        weight=events.weight[passed],
+        id=events.id[passed],
+        labels={name: values[passed] for name, values in events.labels.items()},
+    )
+    return Selected(chosen, Cutflow(tuple(steps)), int(capped[passed].sum()))
+
+
+def _select_objects(selection: Selection, events: Events) -> tuple[dict[str, Flat], Mask]:
+    """Return the selected objects by kind, and which of the jets are b-jets."""
+    flat = {name: Flat.of(events.particles[name]) for name in ("electron", "muon", "jet")}
+    electrons = pick.electrons(flat["electron"], selection.electrons)
+    muons = pick.muons(flat["muon"], selection.muons)
+    kinds = {"electron": electrons, "muon": muons}
+    if selection.taus is not None:
+        found = Flat.of(events.particles["tau"])
+        kinds["tau"] = pick.taus(found, selection.taus, [electrons, muons])
+    jets = pick.jets(flat["jet"], selection.jets, selection.era, list(kinds.values()))
+    return {**kinds, "jet": jets}, jets[selection.jets.btag.tagger] > selection.btag_cut
+
+
+def _steps(
+    selection: Selection,
+    events: Events,
+    kinds: dict[str, Flat],
+    is_bjet: Mask,
+    is_simulation: bool,
+) -> list[tuple[str, Mask]]:
+    """Return the cuts in order, each with the events that pass it alone."""
+    steps: list[tuple[str, Mask]] = []
+    if selection.golden_json is not None:
+        steps.append(("golden JSON", _certified(selection.golden_json, events, is_simulation)))
+    if selection.triggers:
+        steps.append(("trigger", _any(events, selection.triggers)))
+    if selection.filters:
+        steps.append(("filters", _all(events, selection.filters)))
+    return steps + _counting_steps(selection, kinds, is_bjet)
+
+
+def _counting_steps(
+    selection: Selection, kinds: dict[str, Flat], is_bjet: Mask
+) -> list[tuple[str, Mask]]:
+    cuts, jets = selection.cuts, kinds["jet"]
+    leptons = kinds["electron"].count() + kinds["muon"].count()
+    steps: list[tuple[str, Mask]] = []
+    if cuts.leptons_min:
+        plateau = _leading(kinds["electron"], selection.electrons)
+        plateau |= _leading(kinds["muon"], selection.muons)
+        steps.append(("leading lepton", plateau))
+        steps.append((f"leptons >= {cuts.leptons_min}", leptons >= cuts.leptons_min))
+    if cuts.taus_min:
+        steps.append((f"taus >= {cuts.taus_min}", kinds["tau"].count() >= cuts.taus_min))
+    if cuts.jets_min:
+        steps.append((f"jets >= {cuts.jets_min}", jets.count() >= cuts.jets_min))
+    if cuts.bjets_min:
+        steps.append((f"b-jets >= {cuts.bjets_min}", jets.count(is_bjet) >= cuts.bjets_min))
+    return steps
+
+
+def _leading(leptons: Flat, cuts: LeptonCuts) -> Mask:
+    hard: Mask = leptons.count(leptons["pt"] > cuts.leading_pt_min) > 0
+    return hard
+
+
+def _any(events: Events, names: list[str]) -> Mask:
+    return np.logical_or.reduce([_flag(events, name) for name in names])
+
+
+def _all(events: Events, names: list[str]) -> Mask:
+    return np.logical_and.reduce([_flag(events, name) for name in names])
+
+
+def _flag(events: Events, name: str) -> NDArray[np.bool_]:
+    return events.context[name].astype(np.bool_)
+
+
+def _certified(path: str, events: Events, is_simulation: bool) -> Mask:
+    if is_simulation:
+        return np.ones(len(events), dtype=np.bool_)
+    return _lumi_mask(path)(events.id["run"], events.id["lumi"])
+
+
+@lru_cache(maxsize=4)
+def _lumi_mask(path: str) -> LumiMask:
+    return LumiMask.read(path)

@@ -1,0 +1,193 @@
+"""The recipe of a selection, spelled in YAML; shipped ones stand beside this file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from transferline.config import Recipe, load_config
+from transferline.data.selections.working_points import btag_threshold, jet_puid_bit
+from transferline.errors import ConfigError, did_you_mean
+
+WorkingPoint = Literal["loose", "medium", "tight"]
+
+
+class Kinematics(Recipe):
+    """Cuts that every kind of object has.
+
+    Attributes:
+        pt_min: GeV.
+        abs_eta_max: largest |eta|.
+    """
+
+    pt_min: float = Field(ge=0)
+    abs_eta_max: float = Field(gt=0)
+
+
+class LeptonCuts(Kinematics):
+    """Cuts on electrons or muons.
+
+    Attributes:
+        leading_pt_min: GeV; at least one selected lepton of the event must exceed it (trigger
+            plateau), the others only `pt_min`.
+        rel_iso_max: largest relative particle-flow isolation.
+        dxy_max, dz_max: cm, absolute values.
+    """
+
+    leading_pt_min: float = Field(ge=0)
+    rel_iso_max: float | None = None
+    dxy_max: float | None = None
+    dz_max: float | None = None
+
+
+class ElectronCuts(LeptonCuts):
+    """Cuts on electrons.
+
+    Attributes:
+        cut_based_min: 0 fail, 1 veto, 2 loose, 3 medium, 4 tight.
+        mva_iso_wp90: demand the MVA identification at 90 % efficiency.
+        sc_gap: |eta| of the supercluster between these two bounds is left out (the gap
+            between barrel and endcap).
+    """
+
+    cut_based_min: int | None = Field(default=None, ge=0, le=4)
+    mva_iso_wp90: bool = False
+    sc_gap: tuple[float, float] | None = None
+
+
+class MuonCuts(LeptonCuts):
+    """Cuts on muons; at most one of the identifications is needed, tight implies the others."""
+
+    tight_id: bool = False
+    medium_id: bool = False
+    loose_id: bool = False
+
+
+class TauCuts(Kinematics):
+    """Cuts on hadronic taus.
+
+    Attributes:
+        vs_jet_level_min: DeepTau against jets, 0 none, 4 loose, 5 medium, 6 tight.
+        decay_modes: allowed ones.
+        dz_max: cm.
+        overlap_dr: taus nearer than this to a selected electron or muon are removed.
+    """
+
+    vs_jet_level_min: int = Field(default=5, ge=0, le=8)
+    decay_modes: list[int] = [0, 1, 10, 11]
+    dz_max: float | None = 0.2
+    overlap_dr: float = 0.4
+
+
+class BTag(Recipe):
+    """A tagger (branch `Jet_<tagger>`) and its working point, looked up for the era."""
+
+    tagger: str
+    working_point: WorkingPoint
+
+
+class PuId(Recipe):
+    """Pile-up identification of CHS jets; `working_point` must be passed below `pt_max` GeV."""
+
+    working_point: WorkingPoint
+    pt_max: float = 50.0
+
+
+class JetCuts(Kinematics):
+    """Cuts on jets.
+
+    Attributes:
+        jet_id_bit: bit of `Jet_jetId` that must be set (1 tight, 2 tightLepVeto), or null.
+        pu_id: null for PUPPI jets.
+        overlap_dr: jets nearer than this to a selected electron, muon or tau are removed.
+        btag: what makes a jet a b-jet.
+    """
+
+    jet_id_bit: int | None = Field(default=1, ge=0, le=7)
+    pu_id: PuId | None = None
+    overlap_dr: float = 0.4
+    btag: BTag
+
+
+class EventCuts(Recipe):
+    """Smallest numbers of objects. Leptons are electrons and muons; jets include b-jets."""
+
+    leptons_min: int = Field(default=0, ge=0)
+    taus_min: int = Field(default=0, ge=0)
+    jets_min: int = Field(default=0, ge=0)
+    bjets_min: int = Field(default=0, ge=0)
+
+
+class Selection(Recipe):
+    """Objects and cuts that turn a file's events into a sample.
+
+    Attributes:
+        name, comment: what it is and where it comes from.
+        era: chooses the working points, for example `2016postVFP`.
+        triggers: at least one must have fired; empty = no requirement.
+        filters: all must be passed.
+        golden_json: path of the certified luminosity blocks, applied to collision data only;
+            relative paths start at the working directory.
+        electrons, muons, taus, jets: object definitions; `taus: null` means that no taus are
+            looked for (some files have none).
+        met: add the missing transverse momentum as an object with eta = 0 and mass = 0.
+        max_objects: larger events lose their softest jets; the card counts them.
+        cuts: event cuts.
+    """
+
+    name: str
+    comment: str = ""
+    era: str
+    triggers: list[str] = []
+    filters: list[str] = []
+    golden_json: str | None = None
+    electrons: ElectronCuts
+    muons: MuonCuts
+    taus: TauCuts | None = None
+    jets: JetCuts
+    met: bool = True
+    max_objects: int = Field(default=16, ge=1)
+    cuts: EventCuts = EventCuts()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Selection:
+        btag_threshold(self.era, self.jets.btag.tagger, self.jets.btag.working_point)
+        if self.jets.pu_id is not None:
+            jet_puid_bit(self.era, self.jets.pu_id.working_point)
+        if self.taus is None and self.cuts.taus_min:
+            raise ValueError("cuts.taus_min asks for taus, but `taus:` is not defined")
+        return self
+
+    @property
+    def btag_cut(self) -> float:
+        """The smallest discriminant of a b-jet."""
+        return btag_threshold(self.era, self.jets.btag.tagger, self.jets.btag.working_point)
+
+
+_HERE = Path(__file__).parent
+_NOT_SELECTIONS = ("objects", "btag_working_points")
+
+
+def shipped() -> list[str]:
+    """Return the names of the selections that come with the package."""
+    return sorted(p.stem for p in _HERE.glob("*.yaml") if p.stem not in _NOT_SELECTIONS)
+
+
+def selection(name_or_path: str | Path) -> Selection:
+    """Load a shipped selection by name, or any by the path of its YAML file.
+
+    Raises:
+        ConfigError: no such selection, or the file has errors (each with line and column).
+
+    >>> selection("l1_j4_b1").cuts.jets_min
+    4
+    """
+    text = str(name_or_path)
+    if text.endswith((".yaml", ".yml")):
+        return load_config(Path(text), Selection)
+    if text not in shipped():
+        hint = did_you_mean(text, shipped())
+        raise ConfigError(f"'{text}' is not a shipped selection nor a .yaml file.{hint}")
+    return load_config(_HERE / f"{text}.yaml", Selection)

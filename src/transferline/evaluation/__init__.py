@@ -1,0 +1,1 @@
+"""Metrics with errors, records of finished runs, and what follows from many of them."""

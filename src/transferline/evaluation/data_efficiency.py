@@ -1,0 +1,145 @@
+"""The data-efficiency factor: how many labelled events pre-training is worth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from transferline.errors import DataError
+from transferline.evaluation.learning_curve import Line, Point
+from transferline.evaluation.roc import Floats
+
+_DRAWS = 4000
+# The central 68.27 % of a distribution.
+_LOW, _HIGH = 0.158655, 0.841345
+
+
+@dataclass(frozen=True)
+class Factor:
+    """Labelled events scratch needs over those the transferred model had, at equal metric.
+
+    Args:
+        n_train: labelled events of the transferred model.
+        value: the factor, or its bound where `limit` says so.
+        low: lower end of the central 68 % interval; zero where it leaves the curve.
+        high: upper end; infinite where it leaves the curve.
+        limit: "at least" where scratch never reaches the metric, "at most" where even its
+            smallest size exceeds it, else empty.
+    """
+
+    n_train: int
+    value: float
+    low: float
+    high: float
+    limit: Literal["", "at least", "at most"]
+
+    def __str__(self) -> str:
+        if self.limit == "at least":
+            return f"≥ {self.value:.2g}" + (f" (84 %: > {self.low:.2g})" if self._is_open else "")
+        if self.limit == "at most":
+            return f"≤ {self.value:.2g}" + (f" (84 %: < {self.high:.2g})" if self._is_open else "")
+        low = f"{self.low:.2g}" if self.low > 0 else "below the curve"
+        high = f"{self.high:.2g}" if math.isfinite(self.high) else "beyond the curve"
+        return f"{self.value:.2g} (68 %: {low} to {high})"
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether the bound itself moves within its error."""
+        return bool(self.low < self.value if self.limit == "at least" else self.high > self.value)
+
+
+def data_efficiency(transferred: Line, scratch: Line, seed: int = 0) -> list[Factor]:
+    """Return the factor at every size of `transferred`.
+
+    Scratch's curve is made monotone by isotonic regression and inverted linearly in log n. The
+    interval comes from drawing all points together from their errors, so that shared seeds and
+    the shared test set are shared in the draws, and inverting each drawn curve.
+
+    Raises:
+        DataError: scratch has fewer than two sizes.
+    """
+    if len(scratch.points) < 2:
+        raise DataError(
+            f"a data-efficiency factor needs scratch at two or more sizes, not {scratch.n_train}."
+        )
+    points = [*scratch.points, *transferred.points]
+    drawn = _draw(points, seed)
+    count = len(scratch.points)
+    log_n = np.log(np.array(scratch.n_train, dtype=np.float64))
+    curve = isotonic(np.array([[point.value for point in scratch.points]]))
+    curves = isotonic(drawn[:, :count])
+    factors = []
+    for column, point in enumerate(transferred.points, start=count):
+        central = _needed(curve, log_n, np.array([point.value]))[0]
+        spread = _needed(curves, log_n, drawn[:, column])
+        factors.append(_factor(point.n_train, float(central), spread, log_n))
+    return factors
+
+
+def _draw(points: list[Point], seed: int) -> Floats:
+    """Return `[draws, points]` values, fluctuated with all their covariances."""
+    sources = sorted({name for point in points for name in point.contributions})
+    column = {name: number for number, name in enumerate(sources)}
+    matrix = np.zeros((len(points), len(sources)))
+    for row, point in enumerate(points):
+        for name, size in point.contributions.items():
+            matrix[row, column[name]] = size
+    noise = np.random.default_rng(seed).standard_normal((_DRAWS, len(sources)))
+    return np.asarray([point.value for point in points] + noise @ matrix.T)
+
+
+def isotonic(values: Floats) -> Floats:
+    """Return the non-decreasing curves `[..., m]` nearest to `values` in least squares.
+
+    `y_i = max_{a <= i} min_{b >= i} mean(values_a ... values_b)`, the min-max form of isotonic
+    regression; neutral to noise, where a running maximum would climb with it.
+
+    >>> isotonic(np.array([1.0, 3.0, 2.0, 4.0])).tolist()
+    [1.0, 2.5, 2.5, 4.0]
+    """
+    size = values.shape[-1]
+    result = np.empty_like(values)
+    for i in range(size):
+        smallest = [
+            np.min([values[..., a : b + 1].mean(axis=-1) for b in range(i, size)], axis=0)
+            for a in range(i + 1)
+        ]
+        result[..., i] = np.max(smallest, axis=0)
+    return result
+
+
+def _needed(curves: Floats, log_n: Floats, wanted: Floats) -> Floats:
+    """Return the smallest `log n` where each curve `[k, m]` reaches `wanted` `[k]`.
+
+    Plus infinity where it never does, minus infinity where it lies above it from the start.
+    """
+    reached = curves >= wanted[:, None]
+    right = np.clip(np.argmax(reached, axis=1), 1, None)
+    rows = np.arange(len(curves))
+    low, high = curves[rows, right - 1], curves[rows, right]
+    rise = np.where(high > low, high - low, 1.0)
+    part = np.clip((wanted - low) / rise, 0.0, 1.0)
+    found = log_n[right - 1] + part * (log_n[right] - log_n[right - 1])
+    found = np.where(reached.any(axis=1), found, np.inf)
+    return np.where(curves[:, 0] > wanted, -np.inf, found)
+
+
+def _factor(n_train: int, central: float, spread: Floats, log_n: Floats) -> Factor:
+    # Nearest order statistics: an interpolation between infinite values is not a number.
+    low, high = np.quantile(spread, [_LOW, _HIGH], method="inverted_cdf")
+    own, first, last = math.log(n_train), float(log_n[0]), float(log_n[-1])
+    limit: Literal["", "at least", "at most"] = ""
+    if central == math.inf:
+        central, limit, low = last, "at least", min(low, last)
+    elif central == -math.inf:
+        central, limit, high = first, "at most", max(high, first)
+    return Factor(
+        n_train,
+        math.exp(central - own),
+        math.exp(float(low) - own),
+        math.exp(float(high) - own),
+        limit,
+    )

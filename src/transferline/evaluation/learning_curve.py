@@ -1,0 +1,239 @@
+"""Learning curves: a metric against the number of labelled events, with its whole error.
+
+Two errors meet in every point. The spread over seeds (training subset and starting weights) falls
+as one over the root of their number. The test set is one and the same for all seeds, so its error
+does *not* average down: it enters once, in full.
+
+A point keeps its error as a vector of independent contributions, one per seed and one per
+bootstrap replica of the test set. The error of any linear combination of points is the length of
+the same combination of their vectors, so whatever two points share (the subset of a seed, the
+test set) cancels or adds as it should.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from transferline.errors import DataError, NumericalError
+from transferline.evaluation.measurement import Measurement
+from transferline.evaluation.records import Record
+
+_ORDER = ("trees", "scratch", "frozen", "finetuned")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One mode at one number of labelled events.
+
+    Args:
+        n_train: labelled events, both classes together.
+        values: seed -> metric.
+        from_seeds: contributions of the seeds to the error, empty for a single seed.
+        from_test: contributions of the finite test set.
+        records: what the point was made from, one per seed.
+        metric: which of their metrics.
+    """
+
+    n_train: int
+    values: Mapping[int, float]
+    from_seeds: Mapping[str, float]
+    from_test: Mapping[str, float]
+    records: tuple[Record, ...]
+    metric: str
+
+    @property
+    def value(self) -> float:
+        """The mean over seeds."""
+        return math.fsum(self.values.values()) / len(self.values)
+
+    @property
+    def spread(self) -> float:
+        """The sample standard deviation over seeds; not a number for a single seed."""
+        if len(self.values) < 2:
+            return math.nan
+        return float(np.std(list(self.values.values()), ddof=1))
+
+    @property
+    def test_error(self) -> float:
+        """The error from the finite test set, common to all seeds."""
+        return math.hypot(*self.from_test.values())
+
+    @property
+    def contributions(self) -> dict[str, float]:
+        """All independent contributions to the error."""
+        return {**self.from_seeds, **self.from_test}
+
+    @property
+    def error(self) -> float:
+        """`sqrt(spread^2 / seeds + test_error^2)`; a single seed leaves the first term unknown."""
+        return math.hypot(*self.contributions.values())
+
+    @property
+    def measurement(self) -> Measurement:
+        """Mean and error."""
+        return Measurement(self.value, self.error)
+
+    @classmethod
+    def of(cls, records: Sequence[Record], metric: str) -> Point:
+        """Combine the records of one mode and `n_train`, one per seed.
+
+        Raises:
+            DataError: a record lacks the metric, or two records share a seed.
+            NumericalError: the metric or its error is not finite, as a rejection where no
+                background passes.
+        """
+        values = {record.seed: _finite(record, metric).value for record in records}
+        if len(values) < len(records):
+            raise DataError(_duplicates(records))
+        test_part = _test_part(records, metric)
+        return cls(
+            records[0].n_train, values, _seed_part(values), test_part, tuple(records), metric
+        )
+
+    def restricted(self, seeds: Collection[int]) -> Point:
+        """Return the point made from these seeds only."""
+        return Point.of([record for record in self.records if record.seed in seeds], self.metric)
+
+
+def _seed_part(values: Mapping[int, float]) -> dict[str, float]:
+    count = len(values)
+    if count < 2:
+        return {}
+    mean = math.fsum(values.values()) / count
+    scale = math.sqrt(count * (count - 1))
+    return {f"seed {seed}": (value - mean) / scale for seed, value in values.items()}
+
+
+def _test_part(records: Sequence[Record], metric: str) -> dict[str, float]:
+    kept = [record.replicas for record in records]
+    first = kept[0]
+    drawn = [
+        replicas.values[metric]
+        for replicas in kept
+        if first and replicas and replicas.paired_with(first) and metric in replicas.values
+    ]
+    if first is None or len(drawn) < len(records):
+        seen = f"test set as seen by {records[0].mode} {records[0].pretraining}"
+        return {seen: math.fsum(_finite(r, metric).error for r in records) / len(records)}
+    mean = np.mean(np.array(drawn), axis=0)
+    shifts = (mean - mean.mean()) / math.sqrt(mean.size - 1)
+    name = f"test set {first.test_set} drawn by {first.seed}"
+    return {f"{name}: {number}": float(shift) for number, shift in enumerate(shifts)}
+
+
+def _finite(record: Record, metric: str) -> Measurement:
+    if metric not in record.metrics:
+        known = ", ".join(record.metrics)
+        raise DataError(f"the record {record.key()} has no metric '{metric}'; it has {known}.")
+    found = record.metrics[metric]
+    if not (math.isfinite(found.value) and math.isfinite(found.error)):
+        raise NumericalError(f"{metric} of the record {record.key()} is {found}: no mean exists.")
+    return found
+
+
+def _duplicates(records: Sequence[Record]) -> str:
+    first = records[0]
+    configs = sorted({record.hashes.config[:12] for record in records})
+    return (
+        f"several records share task '{first.task}', mode '{first.mode}', pre-training "
+        f"'{first.pretraining}', n_train {first.n_train} and a seed (config hashes "
+        f"{', '.join(configs)}): they come from different studies or configurations. Keep one."
+    )
+
+
+def error_of(terms: Iterable[tuple[float, Point]]) -> float:
+    """Return the error of `sum factor * point`, with everything that the points share."""
+    total: dict[str, float] = defaultdict(float)
+    for factor, point in terms:
+        for name, size in point.contributions.items():
+            total[name] += factor * size
+    return math.hypot(*total.values())
+
+
+@dataclass(frozen=True)
+class Line:
+    """The learning curve of one mode and pre-training variant, by rising `n_train`."""
+
+    mode: str
+    pretraining: str
+    metric: str
+    points: tuple[Point, ...]
+
+    @property
+    def name(self) -> str:
+        """Mode and, where there is one, pre-training variant."""
+        return self.mode if self.pretraining == "none" else f"{self.mode} ({self.pretraining})"
+
+    @property
+    def n_train(self) -> list[int]:
+        """The numbers of labelled events."""
+        return [point.n_train for point in self.points]
+
+    def at(self, n_train: int) -> Point:
+        """Return the point at `n_train`.
+
+        Raises:
+            DataError: there is none.
+        """
+        for point in self.points:
+            if point.n_train == n_train:
+                return point
+        raise DataError(f"{self.name} has no point at {n_train}; it has {self.n_train}.")
+
+
+def without_repeats(records: Iterable[Record]) -> list[Record]:
+    """Return the records with the newest of each key, as when a run was recorded twice."""
+    newest: dict[str, Record] = {}
+    for record in records:
+        key = record.key()
+        if key not in newest or record.time >= newest[key].time:
+            newest[key] = record
+    return list(newest.values())
+
+
+def learning_curve(records: Iterable[Record], metric: str = "auc") -> list[Line]:
+    """Return one `Line` per mode and pre-training variant, baselines first.
+
+    Args:
+        records: of one study and task; repeats of a run count once.
+        metric: a key of `Record.metrics`.
+
+    Raises:
+        DataError: there are no records, they mix studies or tasks, or a seed stands twice.
+        NumericalError: as `Point.of`.
+    """
+    groups: dict[tuple[str, str], dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    chosen = without_repeats(records)
+    _check_one_task(chosen)
+    for record in sorted(chosen, key=lambda record: record.seed):
+        groups[record.mode, record.pretraining][record.n_train].append(record)
+    return [
+        Line(*name, metric, tuple(Point.of(sizes[n], metric) for n in sorted(sizes)))
+        for name, sizes in sorted(groups.items(), key=lambda item: _rank(*item[0]))
+    ]
+
+
+def _check_one_task(records: Sequence[Record]) -> None:
+    tasks = sorted({f"{record.study}/{record.task}" for record in records})
+    if len(tasks) != 1:
+        raise DataError(
+            f"a learning curve needs the records of one task, not of {', '.join(tasks) or 'none'}."
+        )
+
+
+def _rank(mode: str, pretraining: str) -> tuple[int, str, str]:
+    return (_ORDER.index(mode) if mode in _ORDER else len(_ORDER), mode, pretraining)
+
+
+def scratch_for(line: Line, lines: Sequence[Line]) -> Line | None:
+    """Return the scratch line to compare with: that of the same pre-training, else the only one."""
+    scratch = [other for other in lines if other.mode == "scratch"]
+    for other in scratch:
+        if other.pretraining in (line.pretraining, "none"):
+            return other
+    return scratch[0] if len(scratch) == 1 else None

@@ -1,0 +1,363 @@
+"""Generate a sample of events: blocks on an executor, merged in order into one ROOT file."""
+
+from __future__ import annotations
+
+import concurrent.futures as futures
+import multiprocessing
+import os
+import platform
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from transferline.errors import ConfigError, DataError
+from transferline.files import file_hash, json_hash
+from transferline.generate.blocks import (
+    BlockCount,
+    Configuration,
+    generate_block,
+    load_block,
+    read_count,
+    request_stop,
+)
+from transferline.generate.card import load_card
+from transferline.generate.catalogue import Process, process
+from transferline.generate.hard_filter import hard_filter
+from transferline.generate.lhe import count_events
+from transferline.generate.nanoaod import read_provenance, write_nanoaod
+from transferline.generate.pythia import import_pythia, tune_settings
+from transferline.progress import progress
+
+_PACKAGES = ("transferline", "pythia8mc", "fastjet", "numpy")
+
+
+@dataclass(frozen=True)
+class GenerationSummary:
+    """What was written, and the sums over all events tried (before the process-level filter).
+
+    Cross sections in pb: Pythia's own estimate (leading order) with its statistical error, and
+    the catalogue's, both before the filter.
+    """
+
+    path: Path
+    process: str
+    events: int
+    tried: int
+    passed: int
+    sum_weight: float
+    sum_weight2: float
+    cross_section_pythia: float
+    cross_section_pythia_error: float
+    cross_section: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Plan:
+    configuration: Configuration
+    n: int
+    parts: Path
+
+    @property
+    def sizes(self) -> list[int]:
+        size = self.configuration.block_size
+        return [min(size, self.n - first) for first in range(0, self.n, size)]
+
+    def path(self, block: int) -> Path:
+        return self.parts / f"block-{block:05d}.npz"
+
+
+def _versions() -> tuple[tuple[str, str], ...]:
+    found = []
+    for name in _PACKAGES:
+        try:
+            found.append((name, version(name)))
+        except PackageNotFoundError:
+            found.append((name, "unknown"))
+    return tuple(found)
+
+
+def _settings(entry: Process, mpi: bool, tune: str, external: bool) -> tuple[tuple[str, ...], ...]:
+    switch = () if mpi else ("PartonLevel:MPI = off",)
+    return tuple(
+        (*tune_settings(tune), *entry.settings(part, external=external), *switch)
+        for part in range(len(entry.alternatives))
+    )
+
+
+def _configure(
+    entry: Process, seed: int, mpi: bool, tune: str, detector: str, filter_name: str | None,
+    lhe: Path | None, block_size: int,
+) -> Configuration:
+    name = filter_name or ("none" if lhe else entry.filter)
+    if lhe is not None and hard_filter(name).name != "none":
+        raise ConfigError("A process-level filter cannot be used with --lhe: filter the file.")
+    if lhe is None and not entry.production:
+        raise ConfigError(f"Process '{entry.name}' needs --lhe FILE.")
+    return Configuration(
+        process=entry.full_name,
+        settings=_settings(entry, mpi, tune, lhe is not None),
+        seed=seed, detector=detector,
+        card_hash=json_hash(load_card(detector).model_dump(mode="json")),
+        rule=hard_filter(name),
+        lhe=str(lhe.resolve()) if lhe else None,
+        lhe_hash=file_hash(lhe) if lhe else None,
+        block_size=block_size, versions=_versions(),
+    )
+
+
+def _start_worker() -> None:
+    """Prepare a worker process: end blocks on Ctrl-C, and end with the parent."""
+    signal.signal(signal.SIGINT, request_stop)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        sentinel = parent.sentinel
+
+        def leave_with_parent() -> None:
+            wait([sentinel])
+            os._exit(1)
+
+        threading.Thread(target=leave_with_parent, daemon=True).start()
+
+
+@contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Keep new worker processes from importing the user's script: they need nothing of it.
+
+    Else a script without `if __name__ == "__main__":` would run itself again in every worker.
+    """
+    main = sys.modules["__main__"]
+    hidden = {key: main.__dict__.pop(key) for key in ("__file__", "__spec__") if hasattr(main, key)}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__dict__.update(hidden)
+
+
+class _Here(futures.Executor):
+    """Runs in this process, when the result is asked for."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
+        future: futures.Future[Any] = futures.Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+@contextmanager
+def _workers(jobs: int, executor: futures.Executor | None) -> Iterator[futures.Executor]:
+    if executor is not None:
+        yield executor
+    elif jobs <= 1:
+        yield _Here()
+    else:
+        # Forked copies of a process with threads may deadlock: start clean ones.
+        context = multiprocessing.get_context("spawn")
+        pool = futures.ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker)
+        with _main_hidden():
+            try:
+                yield pool
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _missing(plan: _Plan) -> list[int]:
+    """Blocks still to be made; raises DataError if parts of another sample are in the way."""
+    result = []
+    for block, size in enumerate(plan.sizes):
+        path = plan.path(block)
+        if not path.exists():
+            result.append(block)
+            continue
+        count, owner = read_count(path)
+        if owner != plan.configuration.hash:
+            raise DataError(
+                f"{plan.parts} holds blocks of another configuration (process, seed, settings or "
+                "version). Remove that directory, or choose another output file."
+            )
+        if count.events != size:
+            result.append(block)
+    return result
+
+
+def _make_blocks(plan: _Plan, jobs: int, executor: futures.Executor | None) -> None:
+    missing = _missing(plan)
+    sizes = plan.sizes
+    done = plan.n - sum(sizes[b] for b in missing)
+    plan.parts.mkdir(parents=True, exist_ok=True)
+    label = f"generate {plan.configuration.process}"
+    with progress(plan.n, label) as ticker, _workers(jobs, executor) as pool:
+        ticker.advance(done)
+        waiting: dict[futures.Future[BlockCount], int] = {}
+        for block in missing:
+            future = pool.submit(
+                generate_block, plan.configuration, block, sizes[block], str(plan.path(block))
+            )
+            waiting[future] = sizes[block]
+            if future.done():
+                ticker.advance(waiting.pop(future))
+        for future in futures.as_completed(waiting):
+            future.result()
+            ticker.advance(waiting[future])
+
+
+def _add(counts: Sequence[BlockCount]) -> BlockCount:
+    """Sum over blocks; cross sections are averaged, weighted by events tried."""
+    tried = sum(c.tried for c in counts)
+    share = [c.tried / tried for c in counts]
+    variance = sum((w * c.cross_section_error) ** 2 for w, c in zip(share, counts, strict=True))
+    return BlockCount(
+        events=sum(c.events for c in counts),
+        tried=tried,
+        passed=sum(c.passed for c in counts),
+        sum_weight=sum(c.sum_weight for c in counts),
+        sum_weight2=sum(c.sum_weight2 for c in counts),
+        cross_section=sum(w * c.cross_section for w, c in zip(share, counts, strict=True)),
+        cross_section_error=variance**0.5,
+    )
+
+
+def _provenance(plan: _Plan, entry: Process, total: BlockCount, mpi: bool, tune: str) -> Any:
+    configuration = plan.configuration
+    return {
+        "kind": "transferline generate events",
+        "process": configuration.process,
+        "purpose": entry.purpose,
+        "n": plan.n,
+        "seed": configuration.seed,
+        "mpi": mpi,
+        "tune": tune,
+        "detector": configuration.detector,
+        "card_hash": configuration.card_hash,
+        "filter": {
+            **asdict(configuration.rule), "tried": total.tried, "passed": total.passed,
+        },
+        "sum_weight": total.sum_weight,
+        "sum_weight2": total.sum_weight2,
+        "cross_section_pythia": {
+            "pb": total.cross_section, "error": total.cross_section_error,
+            "what": "leading order, before the filter, including forced branching fractions",
+        },
+        "cross_section": entry.cross_section.model_dump(),
+        "settings": [list(s) for s in configuration.settings],
+        "lhe_sha256": configuration.lhe_hash,
+        "block_size": configuration.block_size,
+        "configuration": configuration.hash,
+        "versions": {**dict(configuration.versions), "python": platform.python_version()},
+    }
+
+
+def _merge(plan: _Plan, entry: Process, out: Path, mpi: bool, tune: str) -> BlockCount:
+    paths = [plan.path(block) for block in range(len(plan.sizes))]
+    total = _add([read_count(path)[0] for path in paths])
+    write_nanoaod(
+        out, (load_block(path) for path in paths), count=total.tried,
+        sum_weight=total.sum_weight, sum_weight2=total.sum_weight2,
+        provenance=_provenance(plan, entry, total, mpi, tune),
+    )
+    return total
+
+
+def _finished(plan: _Plan, out: Path) -> dict[str, Any] | None:
+    """Provenance of `out` if it is the sample asked for; DataError if it is something else."""
+    if not out.exists():
+        return None
+    try:
+        found = read_provenance(out)
+    except Exception as error:  # any file that is not ours, in any format
+        raise DataError(f"{out} exists and is not a generated sample: remove it first.") from error
+    if (found["configuration"], found["n"]) != (plan.configuration.hash, plan.n):
+        raise DataError(
+            f"{out} exists and was generated differently ({found['process']}, n = {found['n']}, "
+            f"seed = {found['seed']}). Remove it, or choose another output file."
+        )
+    return found
+
+
+def _summary(found: dict[str, Any], out: Path, seconds: float) -> GenerationSummary:
+    return GenerationSummary(
+        path=out, process=found["process"], events=found["n"],
+        tried=found["filter"]["tried"], passed=found["filter"]["passed"],
+        sum_weight=found["sum_weight"], sum_weight2=found["sum_weight2"],
+        cross_section_pythia=found["cross_section_pythia"]["pb"],
+        cross_section_pythia_error=found["cross_section_pythia"]["error"],
+        cross_section=found["cross_section"]["pb"], seconds=seconds,
+    )
+
+
+def generate_events(
+    process_name: str,
+    out: Path,
+    *,
+    n: int,
+    seed: int,
+    jobs: int = 1,
+    mpi: bool = True,
+    detector: str = "cms",
+    filter: str | None = None,
+    lhe: Path | None = None,
+    executor: futures.Executor | None = None,
+    block_size: int = 1000,
+    tune: str = "monash",
+) -> GenerationSummary:
+    """Generate `n` events that pass the process-level filter and write them as NanoAOD.
+
+    The content depends on the process, `n`, `seed`, `mpi`, `detector`, `filter`, `lhe`,
+    `block_size` and `tune`, never on `jobs` or `executor`. Finished blocks are kept beside `out`
+    until the end, so an interrupted call resumes when repeated; a finished file with the same
+    configuration is left as it is.
+
+    Args:
+        process_name: a name of the catalogue, such as `ttbar_1l` or `Hplus_tb_500`.
+        out: the ROOT file to write.
+        n: events to write; with `lhe`, events to read (at most those in the file).
+        seed: any integer; equal seeds give equal files.
+        jobs: processes on this machine.
+        mpi: simulate multi-parton interactions (costs about half of the time).
+        detector: name of a card, or path of a YAML card.
+        filter: process-level filter; None takes the process's default.
+        lhe: hard events from this Les Houches file; production settings are then not used.
+        executor: run blocks there instead; it must see the same files.
+        block_size: events per block.
+        tune: `monash`, `cp5` or `a14`.
+
+    Raises:
+        ConfigError: unknown process, detector, filter or tune, or Pythia missing.
+        DataError: `out` or its blocks belong to another configuration.
+    """
+    start = time.monotonic()
+    import_pythia()
+    entry, out = process(process_name), Path(out)
+    if n < 1 or block_size < 1:
+        raise ConfigError("The number of events and the block size must be positive.")
+    if lhe is not None:
+        n = min(n, count_events(Path(lhe)))
+    configuration = _configure(
+        entry, seed, mpi, tune, detector, filter, Path(lhe) if lhe else None, block_size
+    )
+    plan = _Plan(configuration, n, out.with_name(f"{out.name}.parts"))
+    found = _finished(plan, out)
+    if found is None:
+        try:
+            _make_blocks(plan, jobs, executor)
+        except KeyboardInterrupt:
+            print(f"\nStopped. Finished blocks are in {plan.parts}; repeat the command to resume.")
+            raise
+        _merge(plan, entry, out, mpi, tune)
+        shutil.rmtree(plan.parts)
+        found = read_provenance(out)
+    return _summary(found, out, time.monotonic() - start)
+
+
+def summary_json(summary: GenerationSummary) -> dict[str, Any]:
+    """Return a summary as plain JSON values."""
+    return asdict(summary) | {"path": str(summary.path)}

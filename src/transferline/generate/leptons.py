@@ -1,0 +1,100 @@
+"""Electrons and muons: reconstruction, isolation, identification levels, truth origin.
+
+As in NanoAOD, leptons that are neither prompt nor isolated are kept; analyses cut on the flags.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from transferline.generate.ancestry import lepton_origin
+from transferline.generate.card import Leptons, Turn, WorkingPoints
+from transferline.generate.compiled import Array
+from transferline.generate.detector import HADRON, Candidates
+from transferline.generate.isolation import relative_isolation
+from transferline.generate.tables import Collection
+from transferline.generate.truth import Truth
+
+LEVELS = ("veto", "loose", "medium", "tight")
+BARREL = 1.479
+_PROMPT_LIKE = (1, 15)
+
+
+def _by_pt(turn: Turn | WorkingPoints, rows: str, pt: Array) -> Array:
+    bins = np.clip(np.searchsorted(turn.pt_edges, pt) - 1, 0, None)
+    return np.asarray(getattr(turn, rows))[bins]
+
+
+def _reconstructed(card: Leptons, pt: Array, eta: Array, u: Array) -> Array:
+    barrel = np.abs(eta) < BARREL
+    turn = card.reconstruction
+    return u < np.where(barrel, _by_pt(turn, "barrel", pt), _by_pt(turn, "endcap", pt))
+
+
+def _select(candidates: Candidates, card: Leptons, kind: int,
+            rng: np.random.Generator) -> tuple[Array, Array]:
+    """Candidates that enter the collection, and which of them are misidentified hadrons."""
+    pt, eta = candidates.pt, candidates.eta
+    u = rng.random(len(pt))
+    inside = (pt > card.pt_min) & (np.abs(eta) < card.eta_max)
+    true = inside & (candidates.kind == kind) & _reconstructed(card, pt, eta, u)
+    wrong = inside & (candidates.kind == HADRON) & (pt > card.misidentified.pt_min)
+    wrong &= u < card.misidentified.rate
+    index = np.flatnonzero(true | wrong)
+    return index, wrong[index]
+
+
+def _levels(card: Leptons, pt: Array, eta: Array, origin: Array, wrong: Array,
+            u: Array) -> dict[str, Array]:
+    """Nested identification flags: one uniform number decides all of them."""
+    factor = np.where(np.isin(origin, _PROMPT_LIKE), 1.0, card.nonprompt_factor)
+    factor = factor * np.where(np.abs(eta) < BARREL, 1.0, card.endcap_factor)
+    flags = {}
+    for level in LEVELS:
+        right = _by_pt(card.working_points, level, pt) * factor
+        flags[level] = u < np.where(wrong, getattr(card.misidentified, level), right)
+    return flags
+
+
+def _isolated(card: Leptons, level: str, pt: Array, eta: Array, isolation: Array) -> Array:
+    if level not in card.isolation_cuts:
+        return np.ones(len(pt), bool)
+    barrel, endcap = card.isolation_cuts[level]
+    cut = np.where(np.abs(eta) < BARREL, barrel[0] + barrel[1] / pt, endcap[0] + endcap[1] / pt)
+    return np.asarray(isolation < cut)
+
+
+def reconstruct_leptons(
+    candidates: Candidates, truth: Truth, card: Leptons, kind: int, mass: float,
+    rng: np.random.Generator,
+) -> Collection:
+    """Build the electron or muon collection (`kind` of the candidates), ordered by pT.
+
+    Columns: pt, eta, phi, mass, charge, dxy and dz (cm), isolation (relative), one
+    flag per identification level without and with its isolation cut (`*_isolated`),
+    eta_calorimeter, origin (`genPartFlav`), candidate (number in `candidates`).
+    """
+    index, wrong = _select(candidates, card, kind, rng)
+    event = candidates.event[index]
+    pt, eta, phi = candidates.pt, candidates.eta, candidates.phi
+    isolation = relative_isolation(
+        index, event, candidates.offsets, eta, phi, pt, candidates.charge != 0, card.isolation_cone
+    )
+    source = candidates.source[index]
+    origin = lepton_origin(source, truth.offsets, event, truth.pdg_id, truth.mother)
+    origin[wrong] = 0
+    pt, eta, phi = pt[index], eta[index], phi[index]
+    flags = _levels(card, pt, eta, origin, wrong, rng.random(len(index)))
+    isolated = {
+        f"{level}_isolated": flag & _isolated(card, level, pt, eta, isolation)
+        for level, flag in flags.items()
+    }
+    columns = {
+        "pt": pt, "eta": eta, "phi": phi, "mass": np.full(len(pt), mass),
+        "charge": candidates.charge[index],
+        "dxy": candidates.impact[index, 0] / 10.0, "dz": candidates.impact[index, 2] / 10.0,
+        "isolation": isolation, **flags, **isolated,
+        "eta_calorimeter": candidates.eta_calorimeter[index],
+        "origin": origin, "candidate": index,
+    }
+    return Collection.sorted_by_pt(truth.n, event, columns)

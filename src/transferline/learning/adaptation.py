@@ -1,0 +1,309 @@
+"""transfer(): a checkpoint, a task, a mode, a number of labels and a seed in; a Record out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transferline.errors import ConfigError
+from transferline.evaluation.records import Cost, Hashes, Record
+from transferline.files import atomic_path, json_hash, write_text
+from transferline.learning.baselines import BoostedTrees, Labelled, Trees, boosted_trees
+from transferline.learning.engineered import engineered
+from transferline.learning.modes import MODES, Mode
+from transferline.learning.network_run import Adaptation, NetworkRun, Trial
+from transferline.learning.per_event import EventTable
+from transferline.learning.probe import embedder
+from transferline.learning.tasks.base import Task, TaskData
+from transferline.learning.tasks.subsets import LabelledRows, Rows
+from transferline.models.checkpoint import Checkpoint
+from transferline.models.model import weight_hash
+from transferline.provenance import run_facts
+
+PROTOCOL = 1
+"""Part of every run's digest; raised when the same settings would give other numbers."""
+
+_TRAIN_SCORES = 20_000  # a comparison of train and test scores needs no more
+
+Score = Callable[[Rows], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    score: Score
+    examples_seen: int
+    steps: int
+    hashes: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+    trial: Trial | None = None
+
+
+def transfer(
+    checkpoint: Checkpoint | None,
+    task: Task,
+    mode: Mode,
+    n_train: int,
+    seed: int,
+    how: Adaptation | Trees,
+    out: Path,
+    *,
+    data: TaskData | None = None,
+    tables: Path | None = None,
+    keep_checkpoint: bool = False,
+    study: str = "transfer",
+    pretraining: str = "checkpoint",
+    label: str | None = None,
+) -> Record:
+    """Train on `n_train` labelled events in one mode, measure on the test set.
+
+    Writes `scores.npz`, `record.json`, for networks `metrics.jsonl` and `metrics.csv`, and if
+    asked `checkpoint/`, to `out`. What the modes are and how they are enforced: `modes.py`.
+
+    Args:
+        checkpoint: what to transfer; `scratch` takes only its recipe and the constants of its
+            Features, `trees` needs none.
+        task: the question.
+        mode: one of `MODES`.
+        n_train: labelled events, all classes together, those that select included.
+        seed: of the subset, the head, the order of events and a redrawn backbone.
+        how: `Trees` for the mode `trees`, else `Adaptation`.
+        out: directory of this run.
+        data: `task.load()`, where it is at hand.
+        tables: directory of embeddings and engineered features that runs share.
+        keep_checkpoint: also save the model with its head.
+        study, pretraining: names in the Record.
+        label: of the progress bars, or None for none.
+
+    Raises:
+        BrokenTransferError: the weights are not those that the mode promises.
+        ConfigError: the arguments do not fit together.
+        DataError: there are fewer labelled events than `n_train`.
+        NumericalError: the training diverged with every learning rate.
+    """
+    cpu, wall = time.process_time(), time.monotonic()
+    _check_arguments(checkpoint, task, mode, how)
+    data = task.load() if data is None else data
+    rows = task.labelled(data, n_train, seed)
+    out.mkdir(parents=True, exist_ok=True)
+    if isinstance(how, Trees):
+        outcome = _run_trees(data, rows, how, seed, tables)
+    else:
+        assert checkpoint is not None  # _check_arguments
+        run = NetworkRun(checkpoint, mode, task, data, rows, how, seed, out, label=label)
+        outcome = _run_network(run, tables)
+    measured = _measure(task, data, rows, outcome, out)
+    record = Record(
+        **_identity(checkpoint, task, mode, n_train, seed, study=study, pretraining=pretraining),
+        **measured,
+        hashes=Hashes(
+            **outcome.hashes,
+            config=run_digest(checkpoint, task, data, mode, how),
+            data=data.shards.digest,
+        ),
+        cost=Cost(
+            examples_seen=outcome.examples_seen,
+            steps=outcome.steps,
+            cpu_seconds=time.process_time() - cpu,
+            wall_seconds=time.monotonic() - wall,
+        ),
+    )
+    if keep_checkpoint and outcome.trial is not None and checkpoint is not None:
+        _save_model(outcome.trial, checkpoint, task, record, out / "checkpoint")
+    write_text(out / "record.json", record.model_dump_json(indent=2, exclude_none=True) + "\n")
+    return record
+
+
+def _check_arguments(
+    checkpoint: Checkpoint | None, task: Task, mode: Mode, how: Adaptation | Trees
+) -> None:
+    if mode not in MODES:
+        raise ConfigError(f"mode '{mode}' is not one of {', '.join(MODES)}.")
+    if (mode == "trees") != isinstance(how, Trees):
+        wanted = "Trees" if mode == "trees" else "Adaptation"
+        raise ConfigError(f"mode {mode} needs settings of the kind {wanted}.")
+    if mode != "trees" and checkpoint is None:
+        raise ConfigError(f"mode {mode} needs a checkpoint.")
+    if isinstance(how, Adaptation) and len(how.lr) > 1 and task.select_share == 0:
+        raise ConfigError(
+            f"mode {mode}: choosing among {len(how.lr)} learning rates needs held-out labelled "
+            "events; give the task a select_share above 0, or one learning rate."
+        )
+
+
+def run_digest(
+    checkpoint: Checkpoint | None, task: Task, data: TaskData, mode: Mode, how: Adaptation | Trees
+) -> str:
+    """Return the hash of all that decides a run's numbers, beyond mode, size and seed.
+
+    Samples count by their content and weights by their hash, never by where they stand. A
+    scratch run has nothing of a checkpoint's weights, so it is the same for every pre-training
+    of one architecture whose Features have the same constants.
+    """
+    places = {name: Path(f"sample{i}") for i, name in enumerate(task.samples())}
+    start: dict[str, Any] = {}
+    if checkpoint is not None and mode != "trees":
+        recipe = checkpoint.recipe.model_copy(update={"head": None, "n_outputs": None})
+        start = {"model": recipe.to_dict()}
+        if mode == "scratch":
+            start["constants"] = weight_hash(checkpoint.backbone().features)
+        else:
+            start["weights"] = checkpoint.backbone_hash()
+    settings = {"task": task.located(places).to_dict(), "how": how.to_dict(), "start": start}
+    return json_hash({"protocol": PROTOCOL, "data": data.shards.digest, **settings})
+
+
+def _run_network(run: NetworkRun, tables: Path | None) -> _Outcome:
+    if run.mode == "frozen":
+        run.embeddings = embedding_table(run.checkpoint, run.data, run.how, tables)
+    trial = run.train()
+    extra = {
+        "lr": trial.lr,
+        "grid": run.grid,
+        "batch_size": trial.optim.batch_size,
+        "steps": trial.result.steps,
+        "best_step": trial.result.best_step,
+        "best_loss": _finite(trial.result.best_loss),
+        "stopped": trial.result.stopped,
+    }
+    return _Outcome(
+        score=lambda rows: run.scores(trial, rows),
+        examples_seen=run.examples_seen,
+        steps=run.steps,
+        hashes=asdict(trial.hashes),
+        extra=extra,
+        trial=trial,
+    )
+
+
+def embedding_table(
+    checkpoint: Checkpoint, data: TaskData, how: Adaptation, tables: Path | None
+) -> EventTable:
+    """Return the pooled embeddings of the task's events, each computed once."""
+    name = json_hash([checkpoint.backbone_hash(), data.shards.digest, how.optim.precision])
+    compute = embedder(checkpoint.backbone(), how.optim)
+    return _table(data, compute, tables, f"embeddings-{name[:16]}.npy")
+
+
+def engineered_table(data: TaskData, tables: Path | None) -> EventTable:
+    """Return the engineered features of the task's events, each computed once."""
+    name = json_hash([data.shards.digest, PROTOCOL])
+    return _table(
+        data,
+        lambda shards, rows: engineered(shards.gather(rows))[1],
+        tables,
+        f"engineered-{name[:16]}.npy",
+    )
+
+
+def _table(data: TaskData, compute: Any, tables: Path | None, name: str) -> EventTable:
+    wanted = np.sort(np.concatenate((data.pool, data.valid, data.test)))
+    return EventTable(data.shards, compute, tables / name if tables else None, wanted)
+
+
+def _run_trees(
+    data: TaskData, rows: LabelledRows, how: Trees, seed: int, tables: Path | None
+) -> _Outcome:
+    table = engineered_table(data, tables)
+
+    def labelled(part: Rows) -> Labelled:
+        # Trees cannot take negative weights: under `signed` they get the absolute ones.
+        return Labelled(table(part).numpy(), data.target[part], np.abs(data.training_weight[part]))
+
+    found: BoostedTrees = boosted_trees(how, labelled(rows.fit), labelled(rows.select), seed)
+    return _Outcome(
+        score=lambda rows: found.scores(table(rows).numpy()),
+        examples_seen=found.examples_seen,
+        steps=found.trees,
+        extra={"grid": found.grid, "rounds": found.rounds, "leaves": found.model.max_leaf_nodes},
+    )
+
+
+def _measure(
+    task: Task, data: TaskData, rows: LabelledRows, outcome: _Outcome, out: Path
+) -> dict[str, Any]:
+    """Score the test set, and write the scores beside some of the training events."""
+    test = outcome.score(data.test)
+    metrics, replicas = task.evaluate(test, data, data.test)
+    extra = {**outcome.extra, "n_fit": len(rows.fit), "n_select": len(rows.select)}
+    if len(data.valid):
+        found, _ = task.evaluate(outcome.score(data.valid), data, data.valid)
+        extra["valid"] = {key: [_finite(m.value), _finite(m.error)] for key, m in found.items()}
+    # Evenly through the draw, which lists class after class.
+    train = np.sort(rows.fit[:: -(-len(rows.fit) // _TRAIN_SCORES)])
+    with atomic_path(out / "scores.npz") as temporary:
+        np.savez_compressed(
+            temporary,
+            test_score=test.astype(np.float32),
+            test_target=data.target[data.test].astype(np.int8),
+            test_weight=data.weight[data.test].astype(np.float32),
+            train_score=outcome.score(train).astype(np.float32),
+            train_target=data.target[train].astype(np.int8),
+        )
+    return {"metrics": metrics, "replicas": replicas, "extra": extra}
+
+
+def _identity(
+    checkpoint: Checkpoint | None,
+    task: Task,
+    mode: Mode,
+    n_train: int,
+    seed: int,
+    *,
+    study: str,
+    pretraining: str,
+) -> dict[str, Any]:
+    facts = run_facts()
+    transferred = checkpoint is not None and mode in ("frozen", "finetuned")
+    objective = "none"
+    if checkpoint is not None and transferred:
+        config = checkpoint.provenance.get("config", {})
+        objective = config.get("objective", {}).get("kind", "unknown")
+    return {
+        "study": study,
+        "task": task.name,
+        "mode": mode,
+        "pretraining": pretraining if transferred else "none",
+        "objective": objective,
+        "backbone": _backbone(checkpoint, mode),
+        "n_train": n_train,
+        "seed": seed,
+        "commit": facts["commit"],
+        "version": facts["versions"].get("transferline", "unknown"),
+        "time": facts["time"],
+    }
+
+
+def _backbone(checkpoint: Checkpoint | None, mode: Mode) -> str:
+    if checkpoint is None or mode == "trees":
+        return "none"
+    return str(checkpoint.recipe.backbone.kind)
+
+
+def _save_model(
+    trial: Trial, checkpoint: Checkpoint, task: Task, record: Record, path: Path
+) -> None:
+    """Save the adapted model: head, task and selection travel with it."""
+    recipe = checkpoint.recipe.model_copy(update={"head": task.head, "n_outputs": task.n_outputs})
+    Checkpoint.of(
+        trial.model,
+        recipe,
+        selection=checkpoint.selection,
+        provenance={
+            "task": task.to_dict(),
+            "record": record.model_dump(mode="json", exclude={"replicas"}, exclude_none=True),
+            "pretraining": checkpoint.provenance,
+        },
+        card=f"# {task.name}, {record.mode}\n\nTrained on {record.n_train} labelled events "
+        f"(seed {record.seed}). Test AUC {record.metrics['auc']}.\n\n{checkpoint.card}",
+    ).save(path)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,142 @@
+"""Boosted trees on engineered features: the baseline that every learning curve shows.
+
+Trees get the same labelled events as the networks, see the same columns, and choose their
+settings on the same held-out share. Having chosen, they are fitted once more on all `n_train`
+events, which networks with early stopping cannot be: the baseline is given every advantage that
+the label budget allows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
+
+from transferline.config import Recipe
+
+Floats = NDArray[np.float64]
+Table = NDArray[np.float32]
+
+
+class Trees(Recipe):
+    """Histogram-based gradient boosting (the algorithm of LightGBM, NeurIPS 2017) and its grid.
+
+    Attributes:
+        leaves: largest number of leaves of a tree, one grid point each.
+        learning_rate: shrinkage of every tree.
+        rounds: most trees; the best number is chosen on the held-out share.
+        min_leaf: least number of events in a leaf.
+        l2: penalty on the values of leaves.
+        columns: share of the features tried per split.
+        refit: fit once more on all labelled events with the chosen settings.
+    """
+
+    leaves: tuple[int, ...] = Field((3, 6, 12, 24), min_length=1)
+    learning_rate: float = Field(0.05, gt=0)
+    rounds: int = Field(400, gt=0)
+    min_leaf: int = Field(10, gt=0)
+    l2: float = Field(1.0, ge=0)
+    columns: float = Field(0.5, gt=0, le=1)
+    refit: bool = True
+
+    def examples(self, n_fit: int) -> int:
+        """Events times trees of one run at most, the grid and the last fit included."""
+        return (len(self.leaves) + self.refit) * self.rounds * n_fit
+
+    def build(self, leaves: int, rounds: int, seed: int) -> HistGradientBoostingClassifier:
+        """Return the unfitted classifier of one grid point."""
+        return HistGradientBoostingClassifier(
+            learning_rate=self.learning_rate,
+            max_iter=rounds,
+            max_leaf_nodes=leaves,
+            min_samples_leaf=self.min_leaf,
+            l2_regularization=self.l2,
+            max_features=self.columns,
+            early_stopping=False,
+            random_state=seed,
+        )
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Features `x [n, f]`, target `y [n]` and training weights `w [n]`."""
+
+    x: Table
+    y: NDArray[np.int64]
+    w: Floats
+
+    def __add__(self, other: Labelled) -> Labelled:
+        pairs = ((self.x, other.x), (self.y, other.y), (self.w, other.w))
+        return Labelled(*(np.concatenate(pair) for pair in pairs))
+
+
+@dataclass(frozen=True)
+class BoostedTrees:
+    """Fitted trees, cut after the best number of rounds.
+
+    Attributes:
+        model: the classifier.
+        rounds: how many of its trees count.
+        grid: what each grid point gave on the held-out share.
+        examples_seen: events times trees, summed over all fits.
+        trees: number of trees grown in all fits.
+    """
+
+    model: HistGradientBoostingClassifier
+    rounds: int
+    grid: list[dict[str, Any]]
+    examples_seen: int
+    trees: int
+
+    def scores(self, x: Table) -> Floats:
+        """Probability of class 1, `[n]`."""
+        stages = self.model.staged_predict_proba(x)
+        probabilities: NDArray[np.float64] = next(islice(stages, self.rounds - 1, None))
+        return probabilities[:, 1].astype(np.float64)
+
+
+def boosted_trees(
+    recipe: Trees, fit: Labelled, select: Labelled, seed: int, threads: int = 1
+) -> BoostedTrees:
+    """Fit the grid on `fit`, choose by the weighted log loss on `select`.
+
+    Without held-out events the first grid point is taken with all its rounds.
+    """
+    with threadpool_limits(threads, user_api="openmp"):
+        best: tuple[float, int, HistGradientBoostingClassifier] | None = None
+        grid: list[dict[str, Any]] = []
+        for leaves in recipe.leaves if len(select.y) else recipe.leaves[:1]:
+            model = recipe.build(leaves, recipe.rounds, seed).fit(fit.x, fit.y, fit.w)
+            loss, rounds = _best_round(model, select, recipe.rounds)
+            grid.append({"leaves": leaves, "rounds": rounds, "loss": loss})
+            if best is None or loss < best[0]:
+                best = (loss, rounds, model)
+        assert best is not None  # there is at least one grid point
+        _, rounds, model = best
+        trees = recipe.rounds * len(grid)
+        seen = trees * len(fit.y)
+        if recipe.refit and len(select.y):
+            whole = fit + select
+            model = recipe.build(model.max_leaf_nodes, rounds, seed).fit(whole.x, whole.y, whole.w)
+            trees, seen = trees + rounds, seen + rounds * len(whole.y)
+    return BoostedTrees(model, rounds, grid, seen, trees)
+
+
+def _best_round(
+    model: HistGradientBoostingClassifier, select: Labelled, rounds: int
+) -> tuple[float, int]:
+    """Least weighted log loss over the stages, and after how many trees it stands."""
+    if not len(select.y):
+        return 0.0, rounds
+    losses = [
+        float(np.average(-np.log(np.clip(p[np.arange(len(p)), select.y], 1e-12, 1)), weights=select.w))
+        for p in model.staged_predict_proba(select.x)
+    ]
+    best = int(np.argmin(losses))
+    return losses[best], best + 1

@@ -1,0 +1,74 @@
+"""What a study will cost, printed before it starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+
+from transferline.data.loader import Loader
+from transferline.learning.modes import starting_model
+from transferline.learning.network_run import Adaptation
+from transferline.learning.study_runs import Run
+from transferline.learning.tasks.base import TaskData
+from transferline.models.checkpoint import Checkpoint
+
+# A pass of the head over a cached embedding, and of a tree over an event, on one core.
+_PROBE_SECONDS = 3e-6
+_TREE_SECONDS = 2e-7
+_FORWARD_SHARE = 1 / 3  # of the cost of a training pass: forward, without the two backward ones
+
+
+def training_seconds(checkpoint: Checkpoint, run: Run, data: TaskData) -> float:
+    """Measure the CPU seconds per event pass of training, in about a second."""
+    assert isinstance(run.how, Adaptation)  # only networks are measured
+    optim = run.how.optim
+    task = run.task
+    model = starting_model(checkpoint, "scratch", task.head, task.n_outputs, seed=0)
+    objective = run.how.objective.build(model)
+    optimizer = optim.optimizer(objective)
+    device = optim.torch_device()
+    size = min(optim.batch_size, len(data.pool))
+    loader = Loader(
+        data.shards, data.pool[: 4 * size], size, seed=0, shuffle=True,
+        target=data.target, weight=data.training_weight,
+    )
+    seconds = []
+    for batch in loader.batches(0, 0):
+        start = time.process_time()
+        with torch.autocast(device.type, torch.bfloat16, enabled=optim.bfloat16(device)):
+            loss = objective(batch).total
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seconds.append((time.process_time() - start) / len(batch))
+    return min(seconds)
+
+
+def run_seconds(run: Run, data: TaskData, per_pass: float) -> float:
+    """Estimate the CPU seconds of one run, its measurement on the test set included."""
+    if run.mode == "trees":
+        return run.examples() * _TREE_SECONDS + 2.0
+    if run.mode == "frozen":
+        return run.examples() * _PROBE_SECONDS + 2.0
+    scored = len(data.test) + len(data.valid)
+    return (run.examples() + scored * _FORWARD_SHARE) * per_pass
+
+
+def budget_lines(
+    runs: Sequence[Run], data: TaskData, per_pass: float, jobs: int
+) -> tuple[list[str], float]:
+    """Return a table for people, one row per mode and size, and the total in CPU hours."""
+    lines = ["mode        n_train  runs  event passes per run  CPU hours"]
+    total = 0.0
+    key = lambda run: (run.n_train, run.mode)  # noqa: E731  # used twice, here only
+    for (n_train, mode), group in groupby(sorted(runs, key=key), key=key):
+        part = list(group)
+        hours = sum(run_seconds(run, data, per_pass) for run in part) / 3600
+        total += hours
+        passes = part[0].examples()
+        lines.append(f"{mode:<10}{n_train:>9}{len(part):>6}{passes:>22,}{hours:>11.2f}")
+    lines.append(f"in all {len(runs)} runs, about {total:.2f} CPU hours on {jobs} process(es)")
+    return lines, total

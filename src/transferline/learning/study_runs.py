@@ -1,0 +1,162 @@
+"""The runs of a study: which there are, what each is called, and how one is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from transferline.evaluation.records import Record, run_key
+from transferline.learning.adaptation import (
+    embedding_table,
+    engineered_table,
+    run_digest,
+    transfer,
+)
+from transferline.learning.baselines import Trees
+from transferline.learning.modes import Mode
+from transferline.learning.network_run import Adaptation
+from transferline.learning.study_config import StudyConfig
+from transferline.learning.tasks.base import Task, TaskData
+from transferline.models.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell of the grid. Everything in it can be sent to another process."""
+
+    study: str
+    task: Task
+    mode: Mode
+    pretraining: str
+    checkpoint: Path | None
+    n_train: int
+    seed: int
+    how: Adaptation | Trees
+    config: str
+    keep_checkpoint: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name of the run's directory; equals the key of its Record."""
+        return run_key(
+            study=self.study,
+            task=self.task.name,
+            mode=self.mode,
+            pretraining=self.pretraining,
+            n_train=self.n_train,
+            seed=self.seed,
+            config=self.config,
+        )
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        variant = f" {self.pretraining}" if self.pretraining != "none" else ""
+        return f"{self.mode}{variant}, n = {self.n_train}, seed {self.seed}"
+
+    def examples(self) -> int:
+        """Events passed through training at most; see `Adaptation.examples`."""
+        n_fit = round(self.n_train * (1 - self.task.select_share))
+        return self.how.examples(n_fit)
+
+
+def plan(
+    config: StudyConfig, task: Task, data: TaskData, checkpoints: Mapping[str, Path]
+) -> list[Run]:
+    """Return all runs, small ones first.
+
+    Trees and scratch runs have nothing of the pre-trained weights. They are run once: scratch
+    with the first variant of every architecture.
+    """
+    cells = list(_cells(config, task, data, checkpoints))
+    return [
+        replace(cell, n_train=n_train, seed=seed)
+        for n_train in sorted(config.grid.n_train)
+        for seed in config.grid.seeds_at(n_train)
+        for cell in cells
+    ]
+
+
+def _cells(
+    config: StudyConfig, task: Task, data: TaskData, checkpoints: Mapping[str, Path]
+) -> Iterator[Run]:
+    """Yield one run of every mode and, where it matters, every variant."""
+    for mode in config.grid.modes:
+        how = config.how(mode)
+        assert how is not None  # StudyConfig checks it
+        seen: set[str] = set()
+        for variant, path in checkpoints.items() if mode != "trees" else [("none", None)]:
+            checkpoint = None if path is None else Checkpoint.load(path)
+            same = _architecture(checkpoint) if mode == "scratch" else variant
+            if same in seen:
+                continue
+            seen.add(same)
+            yield Run(
+                study=config.name,
+                task=task,
+                mode=mode,
+                pretraining=variant if mode in ("frozen", "finetuned") else "none",
+                checkpoint=path,
+                n_train=0,
+                seed=0,
+                how=how,
+                config=run_digest(checkpoint, task, data, mode, how),
+                keep_checkpoint=config.keep_checkpoints,
+            )
+
+
+def _architecture(checkpoint: Checkpoint | None) -> str:
+    return "" if checkpoint is None else checkpoint.recipe.backbone.digest()
+
+
+def execute(run: Run, out: Path, tables: Path, threads: int | None, label: str | None) -> str:
+    """Do one run in the directory `out` and return its Record as JSON."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    record: Record = transfer(
+        _checkpoint(run.checkpoint) if run.checkpoint else None,
+        run.task,
+        run.mode,
+        run.n_train,
+        run.seed,
+        run.how,
+        out,
+        data=_data(run.task),
+        tables=tables,
+        keep_checkpoint=run.keep_checkpoint,
+        study=run.study,
+        pretraining=run.pretraining,
+        label=label,
+    )
+    return record.model_dump_json(exclude_none=True)
+
+
+def fill_table(run: Run, tables: Path, threads: int | None) -> None:
+    """Compute the numbers of all events that runs like this one share."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    data = _data(run.task)
+    if run.mode == "trees":
+        engineered_table(data, tables)(data.test[:1])
+    elif isinstance(run.how, Adaptation) and run.checkpoint is not None:
+        embedding_table(_checkpoint(run.checkpoint), data, run.how, tables)(data.test[:1])
+
+
+@lru_cache(maxsize=8)
+def _checkpoint(path: Path) -> Checkpoint:
+    return Checkpoint.load(path)
+
+
+_loaded: dict[str, TaskData] = {}
+
+
+def _data(task: Task) -> TaskData:
+    """Open the shards once per process."""
+    key = task.digest()
+    if key not in _loaded:
+        _loaded[key] = task.load()
+    return _loaded[key]

@@ -1,0 +1,112 @@
+"""Task: a question asked downstream; samples, target, head, metrics."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from transferline.config import Recipe
+from transferline.data.readers.shards import ShardSet
+from transferline.errors import DataError
+from transferline.evaluation.bootstrap import Replicas
+from transferline.evaluation.measurement import Measurement
+from transferline.learning.tasks.subsets import LabelledRows, Rows, Subset, draw, hold_out
+from transferline.models.heads import Head
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The events of a task. Rows count through all shards; the three parts are disjoint.
+
+    Attributes:
+        shards: all samples of the task.
+        target: `[n]` class of every row.
+        pool: rows that labelled subsets are drawn from.
+        valid: rows for choices that people make, such as which backbone ships; no run sees them.
+        test: rows that every run is measured on, whatever its mode, size and seed.
+        weight: `[n]` signed physics weights, for evaluation.
+        training_weight: `[n]` weights for losses: mean 1 per class (`balanced` subsets), or
+            equal sums per class (`natural` ones).
+    """
+
+    shards: ShardSet
+    target: NDArray[np.int64]
+    pool: Rows
+    valid: Rows
+    test: Rows
+    weight: NDArray[np.float64]
+    training_weight: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        parts = (self.pool, self.valid, self.test)
+        if len(np.unique(np.concatenate(parts))) != sum(map(len, parts)):
+            raise DataError("training pool, validation and test rows of the task overlap.")
+
+
+class Task(Recipe, ABC):
+    """A downstream question.
+
+    **The label budget.** `n_train` counts every labelled event that a run may look at, all
+    classes together: `select_share` of them do not train but choose (early stopping, learning
+    rate, tree settings). No other labelled event enters a run, in any mode.
+
+    Attributes:
+        kind: name in the table `TASKS`.
+        name: of this question in Records and plots.
+        head: what is put on the backbone, new in every run.
+        subset: `balanced` draws equally many events of each class, `natural` as they come.
+        select_share: share of the `n_train` events that selects instead of fitting.
+    """
+
+    kind: str
+    name: str
+    head: Head = Head()
+    subset: Subset = "balanced"
+    select_share: float = Field(0.2, ge=0.0, lt=1.0)
+
+    @property
+    @abstractmethod
+    def n_outputs(self) -> int:
+        """Size of the head's output."""
+
+    @abstractmethod
+    def samples(self) -> list[str]:
+        """Names or directories of the shards, each once."""
+
+    @abstractmethod
+    def located(self, places: Mapping[str, Path]) -> Self:
+        """Return the task with names of samples replaced by the directories of their shards.
+
+        Raises:
+            ConfigError: a name is not among `places`.
+        """
+
+    @abstractmethod
+    def load(self) -> TaskData:
+        """Open the shards, split them, and weight them.
+
+        Raises:
+            DataError: a directory is no shard set, or a part would be empty.
+        """
+
+    @abstractmethod
+    def evaluate(
+        self, scores: NDArray[np.float64], data: TaskData, rows: Rows
+    ) -> tuple[dict[str, Measurement], Replicas]:
+        """Return the metrics of `scores [len(rows)]` with signed weights, and their replicas."""
+
+    def labelled(self, data: TaskData, n_train: int, seed: int) -> LabelledRows:
+        """Draw the labelled events of a run: the same for all modes, nested in `n_train`.
+
+        Raises:
+            DataError: the pool is too small.
+        """
+        rows = draw(data.pool, data.target, n_train, seed, self.subset)
+        return hold_out(rows, data.target, self.select_share)

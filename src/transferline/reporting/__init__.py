@@ -1,0 +1,1 @@
+"""Plots, the HTML report of a study, and results pages built from Records."""

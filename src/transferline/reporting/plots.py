@@ -1,0 +1,173 @@
+"""Learning curves and data-efficiency factors: data in, Figure out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from transferline.evaluation.comparison import paired_difference
+from transferline.evaluation.data_efficiency import Factor
+from transferline.evaluation.learning_curve import Line, scratch_for
+from transferline.reporting.style import SIMULATION, Label, Look, look, new_figure, plot
+
+_METRIC_TITLES = {"auc": "AUC", "accuracy": "Accuracy"}
+N_TRAIN = "Labelled training events (both classes together)"
+
+
+def metric_title(metric: str) -> str:
+    """Return how a metric is written on an axis.
+
+    >>> metric_title("rejection_30")
+    'Background rejection at 30 % signal efficiency'
+    """
+    kind, _, point = metric.partition("_")
+    if kind == "rejection":
+        return f"Background rejection at {point} % signal efficiency"
+    return _METRIC_TITLES.get(metric, metric.replace("_", " "))
+
+
+def looks(lines: Sequence[Line]) -> list[Look]:
+    """Return one look per line; pre-training variants are named only where there are several."""
+    variants = list(dict.fromkeys(line.pretraining for line in lines))
+    return [look(line.mode, line.pretraining, variants) for line in lines]
+
+
+@plot
+def learning_curve(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
+    """Draw the metric against labelled events, and below it the paired difference to scratch.
+
+    Bands are one standard deviation, seeds and test set together. Open markers have one seed, so
+    that their spread is unknown.
+    """
+    differences = [_differences(line, lines) for line in lines]
+    heights = (2.2, 1.0) if any(differences) else (1.0,)
+    figure, panels = new_figure(label, heights, (7.2, 7.0))
+    for line, style, gains in zip(lines, looks(lines), differences, strict=True):
+        values = [(p.n_train, p.value, p.error, len(p.values)) for p in line.points]
+        _band(panels[0], values, style, style.title)
+        if gains:
+            _band(panels[1], gains, style, None)
+    panels[0].set_ylabel(metric_title(lines[0].metric))
+    _legend(panels[0], any(len(p.values) == 1 for line in lines for p in line.points))
+    if len(panels) > 1:
+        panels[1].axhline(0.0, color="#404040", linewidth=1.0)
+        panels[1].set_ylabel("Difference\nto scratch")
+    _sizes_axis(panels[-1], [n for line in lines for n in line.n_train])
+    return figure
+
+
+def _legend(axes: Axes, some_single: bool) -> None:
+    if some_single:
+        axes.plot(
+            [],
+            marker="o",
+            linestyle="none",
+            color="#404040",
+            markerfacecolor="white",
+            label="open: one seed",
+        )
+    axes.legend(loc="best")
+
+
+def _differences(line: Line, lines: Sequence[Line]) -> list[tuple[int, float, float, int]]:
+    scratch = scratch_for(line, lines)
+    if scratch is None or line is scratch:
+        return []
+    return [
+        (d.n_train, d.measurement.value, d.measurement.error, len(d.seeds))
+        for d in paired_difference(line, scratch)
+    ]
+
+
+def _band(
+    axes: Axes, points: Sequence[tuple[int, float, float, int]], style: Look, title: str | None
+) -> None:
+    n, value, error, seeds = (np.array(column) for column in zip(*points, strict=True))
+    axes.fill_between(n, value - error, value + error, color=style.colour, alpha=0.18, linewidth=0)
+    axes.errorbar(n, value, error, label=title, elinewidth=1.4, **style.line())
+    single = seeds == 1
+    if single.any():
+        axes.plot(
+            n[single],
+            value[single],
+            marker=style.marker,
+            linestyle="none",
+            color=style.colour,
+            markerfacecolor="white",
+            zorder=5,
+        )
+
+
+def _sizes_axis(axes: Axes, sizes: Sequence[int]) -> None:
+    known = sorted(set(sizes))
+    axes.set_xscale("log")
+    axes.set_xlabel(N_TRAIN)
+    axes.set_xlim(known[0] / 1.35, known[-1] * 1.35)
+    if len(known) <= 9:
+        axes.xaxis.set_major_locator(FixedLocator(known))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _position: short_count(n)))
+
+
+def short_count(n: float) -> str:
+    """Return a count as on an axis.
+
+    >>> short_count(300), short_count(2500), short_count(100_000), short_count(1e6)
+    ('300', '2.5k', '100k', '1M')
+    """
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if n >= size:
+            return f"{n / size:g}{letter}"
+    return f"{n:g}"
+
+
+@plot
+def data_efficiency_factor(
+    factors: Mapping[str, tuple[Look, Sequence[Factor]]], label: Label
+) -> Figure:
+    """Draw the data-efficiency factor against the labels of the transferred model.
+
+    Arrows mark bounds: scratch does not reach the metric on its curve, or exceeds it from the
+    start.
+    """
+    figure, [axes] = new_figure(label)
+    for style, points in factors.values():
+        _factors(axes, style, points)
+    sizes = [f.n_train for _, points in factors.values() for f in points]
+    axes.axhline(1.0, color="#404040", linewidth=1.0)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _position: f"{y:g}"))
+    axes.set_ylabel("Data-efficiency factor")
+    _sizes_axis(axes, sizes)
+    axes.legend(loc="best")
+    return figure
+
+
+def _factors(axes: Axes, style: Look, points: Sequence[Factor]) -> None:
+    n = [f.n_train for f in points]
+    value = np.array([f.value for f in points])
+    low = np.array([f.low if f.limit == "" and f.low > 0 else f.value for f in points])
+    high = np.array(
+        [f.high if f.limit == "" and math.isfinite(f.high) else f.value for f in points]
+    )
+    bars = np.abs(np.array([value - low, high - value]))
+    axes.errorbar(n, value, bars, label=style.title, elinewidth=1.4, **style.line())
+    arrow: dict[str, Any] = {"arrowstyle": "<|-", "color": style.colour, "linewidth": 1.4}
+    for factor in points:
+        up = factor.limit == "at least" or (not factor.limit and math.isinf(factor.high))
+        down = factor.limit == "at most" or (not factor.limit and factor.low == 0.0)
+        for wanted, shift in ((up, 26), (down, -26)):
+            if wanted:
+                axes.annotate(
+                    "",
+                    (factor.n_train, factor.value),
+                    (0, shift),
+                    textcoords="offset points",
+                    arrowprops=arrow,
+                )

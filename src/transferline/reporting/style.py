@@ -1,0 +1,191 @@
+"""How every plot looks: mplhep's style, fixed colours per mode, labels, and saving.
+
+Figures are made without pyplot, under a lock and a private set of parameters, so that plots may
+be drawn in threads and leave a user's own matplotlib settings alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib
+import mplhep
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from transferline.files import atomic_path
+
+P = ParamSpec("P")
+
+# Okabe and Ito's colours, told apart by every kind of colour vision; see jfly.uni-koeln.de/color.
+_COLOURS = {
+    "scratch": "#404040",
+    "finetuned": "#D55E00",
+    "frozen": "#0072B2",
+    "trees": "#009E73",
+}
+_MARKERS = {"scratch": "s", "finetuned": "o", "frozen": "^", "trees": "D"}
+_SPARE = ("#CC79A7", "#E69F00", "#56B4E9", "#8C6D00")
+_SPARE_MARKERS = ("v", "P", "X", "<")
+_DASHES = ("-", "--", ":", "-.")
+_TITLES = {
+    "scratch": "from scratch",
+    "finetuned": "fine-tuned",
+    "frozen": "frozen backbone",
+    "trees": "boosted trees",
+}
+SIGNAL, BACKGROUND = "#D55E00", "#0072B2"
+
+_SIZE = 15
+_STYLE = {
+    **mplhep.style.CMS,
+    "figure.dpi": 100,
+    "savefig.dpi": 150,
+    # The later fonts supply signs that the first one lacks.
+    "font.sans-serif": ["TeX Gyre Heros", "Helvetica", "Arial", "DejaVu Sans"],
+    "font.size": _SIZE,
+    "axes.labelsize": _SIZE + 1,
+    "axes.linewidth": 1.2,
+    "xtick.labelsize": _SIZE - 1,
+    "ytick.labelsize": _SIZE - 1,
+    "legend.fontsize": _SIZE - 2,
+    "legend.handlelength": 1.8,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 6.5,
+    "xtick.major.size": 7,
+    "xtick.minor.size": 3.5,
+    "ytick.major.size": 7,
+    "ytick.minor.size": 3.5,
+    "pdf.fonttype": 42,  # text stays text in an editor
+}
+_LOCK = threading.RLock()
+# Letters of the right label that fit at full size.
+_ROOM = 40
+
+
+@dataclass(frozen=True)
+class Label:
+    """What stands above a plot: left what it is, right the sample and the collision energy."""
+
+    sample: str = ""
+    energy: str = "13 TeV"
+    kind: str = "Simulation"
+
+
+SIMULATION = Label()
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one mode and pre-training variant is drawn, the same in every plot."""
+
+    title: str
+    colour: str | tuple[float, ...]
+    marker: str
+    dashes: str
+
+    def line(self) -> dict[str, Any]:
+        """Return keywords for a line with markers."""
+        return {"color": self.colour, "marker": self.marker, "linestyle": self.dashes}
+
+
+def look(mode: str, pretraining: str = "none", variants: Sequence[str] = ()) -> Look:
+    """Return the look of a mode; with several pre-training `variants`, of that one among them.
+
+    >>> look("finetuned").title
+    'fine-tuned'
+    >>> look("finetuned", "masked_type", ("masked_type", "replaced_object")).title
+    'fine-tuned, masked type'
+    """
+    known = [name for name in variants if name != "none"]
+    number = known.index(pretraining) if pretraining in known else 0
+    title = _TITLES.get(mode, words(mode))
+    if pretraining != "none" and len(known) > 1:
+        title = f"{title}, {words(pretraining)}"
+    spare = sum(map(ord, mode)) % len(_SPARE)
+    colour = _COLOURS.get(mode, _SPARE[spare])
+    marker = _MARKERS.get(mode, _SPARE_MARKERS[spare])
+    return Look(title, _lighter(colour, number), marker, _DASHES[number % len(_DASHES)])
+
+
+def words(name: str) -> str:
+    """Return a name as words: `replaced_object` as `replaced object`."""
+    return name.replace("_", " ")
+
+
+def _lighter(colour: str, steps: int) -> str | tuple[float, ...]:
+    share = min(0.3 * steps, 0.6)
+    return tuple(1 - (1 - part) * (1 - share) for part in to_rgb(colour)) if steps else colour
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Apply the style while the block runs; one thread at a time, as it is global to matplotlib."""
+    with _LOCK, matplotlib.rc_context(_STYLE):
+        yield
+
+
+def plot(function: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Decorate a function that returns a Figure: it runs in the style."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with styled():
+            return function(*args, **kwargs)
+
+    return run
+
+
+def new_figure(
+    label: Label, heights: Sequence[float] = (1.0,), size: tuple[float, float] = (7.2, 6.0)
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `size` inches and its panels, top to bottom, which share x."""
+    layout = ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.06, hspace=0.0)
+    figure = Figure(figsize=size, layout=layout)
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=list(heights))
+    panels = list(grid[:, 0])
+    _write_label(panels[0], label)
+    return figure, panels
+
+
+def _write_label(axes: Axes, label: Label) -> None:
+    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    name = axes.annotate(
+        "transferline", (0, 1), (0, 5), weight="bold", fontsize=_SIZE + 1, va="bottom", **place
+    )
+    axes.annotate(
+        label.kind,
+        (1, 0),
+        (7, 0),
+        xycoords=name,
+        textcoords="offset points",
+        style="italic",
+        va="bottom",
+    )
+    right = f"{words(label.sample)} ({label.energy})" if label.sample else label.energy
+    # A long name shrinks rather than running into the left side.
+    size = max(7.0, min(_SIZE - 1.0, (_SIZE - 1) * _ROOM / len(right)))
+    axes.annotate(right, (1, 1), (0, 5), ha="right", va="bottom", fontsize=size, **place)
+
+
+def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
+    """Write `stem.png` and `stem.pdf`, each whole or not at all, and return both paths.
+
+    The bytes depend on the figure alone: no date is written.
+    """
+    paths = (stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.pdf"))
+    with styled():
+        for path, undated in zip(paths, ({"Software": None}, {"CreationDate": None}), strict=True):
+            with atomic_path(path) as temporary:
+                figure.savefig(temporary, metadata=undated)
+    return paths

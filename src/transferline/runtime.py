@@ -1,0 +1,35 @@
+"""Process settings that must stand before the first large allocation or parallel loop.
+
+Import this module before numpy and torch: it imports neither.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # <malloc.h> of glibc
+
+
+def prepare_process() -> None:
+    """Make OpenMP threads wait passively and let malloc keep freed pages (Linux with glibc).
+
+    Spinning OpenMP threads beside one other busy process slow training 3 to 25 times. glibc
+    returns every block above 32 MB to the system and faults it in again at the next
+    operation; keeping such blocks makes large batches up to 3 times faster, at the price of
+    memory that stays with the process. A value of OMP_WAIT_POLICY that the user set stands.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc's malloc neither to map large blocks one by one nor to trim; False elsewhere."""
+    if not sys.platform.startswith("linux"):
+        return False
+    libc = ctypes.CDLL(None)
+    if not (hasattr(libc, "gnu_get_libc_version") and hasattr(libc, "mallopt")):
+        return False
+    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 << 20))
+    return all(libc.mallopt(name, value) == 1 for name, value in settings)

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+REAL_DATA = Path(__file__).parents[1] / ".real-data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Several test processes share the cores."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The directory of small real NanoAOD files that `make real-data` fills."""
+    if not (REAL_DATA / ".complete").exists():
+        pytest.skip("no real files here: make real-data")
+    return REAL_DATA

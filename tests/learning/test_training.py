@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from transferline.data.loader import Loader
+from transferline.data.readers.shards import ShardSet
+from transferline.errors import DataError, NumericalError
+from transferline.learning.objectives.masked_type import MaskedType
+from transferline.learning.optim import Optim
+from transferline.learning.pretraining import PretrainConfig, pretrain
+from transferline.learning.training import fit
+from transferline.models.checkpoint import Checkpoint
+from transferline.models.model import ModelRecipe, weight_hash
+
+from .event_shards import write_shards
+
+BACKBONE = {"kind": "transformer", "width": 16, "depth": 1, "heads": 2}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    return write_shards(tmp_path_factory.mktemp("shards"), 600, seed=1)
+
+
+def config(shards: Path, steps: int = 40, **optim) -> PretrainConfig:
+    return PretrainConfig.model_validate(
+        {
+            "data": {"kind": "shards", "files": [str(shards)]},
+            "backbone": BACKBONE,
+            "objective": {"kind": "masked_type"},
+            "optim": {"steps": steps, "batch_size": 64, "validate_every": 10, **optim},
+        }
+    )
+
+
+def objective():
+    torch.manual_seed(0)
+    return MaskedType().build(ModelRecipe(backbone=BACKBONE).build())
+
+
+def test_pretraining_learns_and_its_checkpoint_loads(shards, tmp_path):
+    out = pretrain(config(shards, steps=80, lr=3e-3), tmp_path / "pre", label=None)
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["val_loss"] < rows[0]["val_loss"] - 0.1
+    model = Checkpoint.load(out).backbone()
+    stored = Checkpoint.load(out).provenance["backbone_sha256"]
+    assert weight_hash(model.features, model.backbone) == stored
+
+
+def test_the_same_seed_gives_the_same_weights(shards, tmp_path):
+    hashes = {
+        Checkpoint.load(pretrain(config(shards), tmp_path / name, label=None)).backbone_hash()
+        for name in "ab"
+    }
+    assert len(hashes) == 1
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from transferline.config import load_config
+from transferline.learning.pretraining import PretrainConfig, pretrain
+config = PretrainConfig.model_validate_json(Path(sys.argv[1]).read_text())
+pretrain(config, Path(sys.argv[2]), resume=True, label=None, save_seconds=0.0)
+"""
+
+
+def _run_and_signal(config_file: Path, out: Path, number: int) -> int:
+    """Start the training, send the signal once a state exists, return the exit code."""
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(config_file), str(out)])
+    state = out / "training" / "state" / "state.json"
+    deadline = time.monotonic() + 60
+    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    if process.poll() is None:
+        os.kill(process.pid, number)
+    return process.wait(60)
+
+
+def test_kill_dash_nine_and_resume_is_bit_identical(shards, tmp_path):
+    cfg = config(shards, steps=120)
+    whole = Checkpoint.load(pretrain(cfg, tmp_path / "whole", label=None))
+    file = tmp_path / "config.json"
+    file.write_text(cfg.model_dump_json())
+    killed = tmp_path / "killed"
+    codes = [_run_and_signal(file, killed, signal.SIGKILL) for _ in range(3)]
+    assert codes[0] == -signal.SIGKILL, "the training ended before it could be killed"
+    resumed = Checkpoint.load(pretrain(cfg, killed, resume=True, label=None))
+    assert resumed.tensors.keys() == whole.tensors.keys()
+    assert all(torch.equal(resumed.tensors[n], whole.tensors[n]) for n in whole.tensors)
+    assert (killed / "metrics.jsonl").read_text() == (
+        tmp_path / "whole" / "metrics.jsonl"
+    ).read_text()
+
+
+def test_sigterm_writes_a_state_and_exits_cleanly(shards, tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(config(shards, steps=2000).model_dump_json())
+    assert _run_and_signal(file, tmp_path / "out", signal.SIGTERM) != -signal.SIGTERM
+    assert (tmp_path / "out" / "training" / "state" / "state.json").exists()
+
+
+def test_state_of_another_configuration_is_refused(shards, tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(config(shards, steps=2000).model_dump_json())
+    _run_and_signal(file, tmp_path / "out", signal.SIGKILL)
+    with pytest.raises(DataError, match="another configuration"):
+        pretrain(config(shards, steps=7), tmp_path / "out", resume=True, label=None)
+
+
+def test_nan_stops_with_the_batch_saved(shards, tmp_path):
+    whole = ShardSet([shards])
+    module = objective()
+    with torch.no_grad():
+        module.model.backbone.embedding[0].weight[0, 0] = float("nan")
+    loader = Loader(whole, None, 32)
+    with pytest.raises(NumericalError, match=r"bad_batch\.safetensors"):
+        fit(module, loader, None, Optim(steps=5), tmp_path, label=None)
+    assert (tmp_path / "bad_batch.safetensors").exists()
+
+
+def test_best_weights_are_restored_and_patience_stops(shards, tmp_path):
+    whole = ShardSet([shards])
+    module = objective()
+    # A rate far too large makes later validations worse.
+    optim = Optim(steps=200, lr=0.5, warmup=0.0, validate_every=5, patience=3, batch_size=64)
+    loader = Loader(whole, None, 64)
+    result = fit(module, loader, loader, optim, tmp_path, label=None)
+    assert result.stopped == "patience"
+    assert result.best_step < result.steps < 200
+
+
+def test_a_frozen_backbone_does_not_move(shards, tmp_path):
+    whole = ShardSet([shards])
+    module = objective()
+    before = weight_hash(module.model.features, module.model.backbone)
+    head = module.classifier.weight.clone()
+    loader = Loader(whole, None, 64)
+    fit(module, loader, None, Optim(steps=5), tmp_path, label=None, frozen_backbone=True)
+    assert weight_hash(module.model.features, module.model.backbone) == before
+    assert not torch.equal(head, module.classifier.weight)
+
+
+def test_learning_rate_rises_linearly_then_follows_the_cosine():
+    optim = Optim(steps=100, warmup=0.1, final_lr=0.01)
+    factors = [optim.factor(step) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[9] == pytest.approx(1.0)
+    assert factors[10] == pytest.approx(1.0)
+    assert factors[55] == pytest.approx(0.505, abs=0.01)
+    assert factors[99] == pytest.approx(0.01, abs=0.01)
+
+
+def test_backbone_rate_is_scaled():
+    module = objective()
+    groups = Optim(steps=1, backbone_lr=0.1).optimizer(module).param_groups
+    scale = {id(p): group["scale"] for group in groups for p in group["params"]}
+    assert scale[id(module.model.backbone.embedding[0].weight)] == 0.1
+    assert scale[id(module.classifier.weight)] == 1.0
+    assert len(scale) == len(list(module.parameters()))

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transferline.files import (
+    atomic_directory,
+    atomic_path,
+    file_hash,
+    json_hash,
+    write_json,
+    write_text,
+)
+
+
+class Crash(Exception):
+    pass
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_whole_and_leaves_nothing_beside_it(tmp_path):
+    with atomic_path(tmp_path / "deep" / "a.txt") as temporary:
+        temporary.write_text("new")
+        assert not (tmp_path / "deep" / "a.txt").exists()
+        assert temporary.suffix == ".txt"
+    assert names(tmp_path / "deep") == ["a.txt"]
+
+
+def test_a_crash_leaves_the_old_file(tmp_path):
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(Crash), atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        raise Crash
+    assert names(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_a_directory_replaces_the_old_one_as_a_whole(tmp_path):
+    target = tmp_path / "set"
+    for content in ("one", "two"):
+        with atomic_directory(target) as temporary:
+            (temporary / content).write_text(content)
+    assert names(tmp_path) == ["set"]
+    assert names(target) == ["two"]
+
+
+def test_a_crash_leaves_the_old_directory(tmp_path):
+    target = tmp_path / "set"
+    with atomic_directory(target) as temporary:
+        (temporary / "one").write_text("one")
+    with pytest.raises(Crash), atomic_directory(target) as temporary:
+        (temporary / "two").write_text("two")
+        raise Crash
+    assert names(tmp_path) == ["set"]
+    assert names(target) == ["one"]
+
+
+def test_leavings_of_a_killed_process_are_not_in_the_way(tmp_path):
+    left = tmp_path / f".set.{os.getpid()}.partial"
+    left.mkdir()
+    (left / "half").write_text("half")
+    with atomic_directory(tmp_path / "set") as temporary:
+        (temporary / "whole").write_text("whole")
+    assert names(tmp_path / "set") == ["whole"]
+
+
+def test_json_is_written_to_be_read(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": [2]})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"b": 1, "a": [2]}
+    assert (tmp_path / "a.json").read_text().endswith("}\n")
+
+
+def test_file_hash_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert file_hash(tmp_path / "a").startswith("ba7816bf8f01cfea")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(), json_values))
+def test_json_hash_does_not_depend_on_the_order_of_keys(value):
+    backwards = dict(reversed(value.items()))
+    assert json_hash(backwards) == json_hash(value)
+
+
+def test_json_hash_tells_values_apart():
+    assert json_hash({"a": 1}) != json_hash({"a": "1"})
