@@ -4,6 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+# Times vary on shared machines, and a test must give the same answer every time.
+settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+settings.load_profile("repeatable")
 
 REAL_DATA = Path(__file__).parents[1] / ".real-data"
 

@@ -18,7 +18,7 @@ from transferline.models.features import Features
 
 class Inner(Recipe):
     rate: float = 1.0
-    sizes: list[int] = []
+    sizes: tuple[int, ...] = ()
 
 
 class Outer(Recipe):
@@ -47,7 +47,7 @@ def failure(path: Path, *assignments: str) -> list[str]:
 
 def test_values_and_defaults(written):
     config = load_config(written("inner: {rate: 1e-3, sizes: [1, 2]}\nseed: 4\n"), Outer)
-    assert config == Outer(inner=Inner(rate=0.001, sizes=[1, 2]), seed=4)
+    assert config == Outer(inner=Inner(rate=0.001, sizes=(1, 2)), seed=4)
     assert config.to_dict()["mode"] == "slow"
 
 
@@ -125,7 +125,7 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_a_base_lies_below(written):
     written("seed: 7\ninner: {rate: 2, sizes: [3]}\n", "base.yaml")
     config = load_config(written("base: base.yaml\ninner: {rate: 5}\n"), Outer)
-    assert config == Outer(seed=7, inner=Inner(rate=5, sizes=[3]))
+    assert config == Outer(seed=7, inner=Inner(rate=5, sizes=(3,)))
 
 
 def test_another_kind_replaces_the_whole_mapping(written):
@@ -150,7 +150,7 @@ def test_one_level_of_base_is_allowed(written):
 def test_assignments_lie_above(written):
     path = written("seed: 7\ninner: {rate: 2}\n")
     config = load_config(path, Outer, ["inner.rate=1e-2", "inner.sizes=[1, 2]", "inner.rate=3"])
-    assert config == Outer(seed=7, inner=Inner(rate=3, sizes=[1, 2]))
+    assert config == Outer(seed=7, inner=Inner(rate=3, sizes=(1, 2)))
 
 
 def test_a_wrong_assignment_is_named(written):
@@ -171,6 +171,6 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 
 @given(rate=numbers, sizes=st.lists(st.integers(-(10**9), 10**9)), seed=st.integers(0, 10**9))
 def test_a_recipe_survives_its_own_dictionary(rate, sizes, seed):
-    config = Outer(inner=Inner(rate=rate, sizes=sizes), seed=seed)
+    config = Outer(inner=Inner(rate=rate, sizes=tuple(sizes)), seed=seed)
     assert Outer.model_validate(config.to_dict()) == config
     assert Outer.model_validate_json(config.model_dump_json()).digest() == config.digest()

@@ -17,7 +17,7 @@ from transferline.files import (
 )
 
 
-class Crash(Exception):
+class CrashError(Exception):
     pass
 
 
@@ -35,9 +35,9 @@ def test_a_file_appears_whole_and_leaves_nothing_beside_it(tmp_path):
 
 def test_a_crash_leaves_the_old_file(tmp_path):
     write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(Crash), atomic_path(tmp_path / "a.txt") as temporary:
+    with pytest.raises(CrashError), atomic_path(tmp_path / "a.txt") as temporary:
         temporary.write_text("half")
-        raise Crash
+        raise CrashError
     assert names(tmp_path) == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"
 
@@ -55,9 +55,9 @@ def test_a_crash_leaves_the_old_directory(tmp_path):
     target = tmp_path / "set"
     with atomic_directory(target) as temporary:
         (temporary / "one").write_text("one")
-    with pytest.raises(Crash), atomic_directory(target) as temporary:
+    with pytest.raises(CrashError), atomic_directory(target) as temporary:
         (temporary / "two").write_text("two")
-        raise Crash
+        raise CrashError
     assert names(tmp_path) == ["set"]
     assert names(target) == ["one"]
 

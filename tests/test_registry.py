@@ -30,7 +30,7 @@ def test_names_are_sorted_and_import_nothing():
 
 
 def test_an_unknown_name_names_the_nearest(registry):
-    with pytest.raises(ConfigError, match="'fracton' is not one of the numbers.*'fraction'"):
+    with pytest.raises(ConfigError, match=r"'fracton' is not one of the numbers.*'fraction'"):
         registry.load("fracton")
 
 

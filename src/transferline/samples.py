@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,9 +12,11 @@ from pydantic import Field, model_validator
 from transferline.config import Recipe, one_of
 from transferline.data.layouts.shards import CARD
 from transferline.data.prepare import prepare
-from transferline.data.readers import READERS
-from transferline.errors import ConfigError, DataError
-from transferline.files import json_hash
+from transferline.data.readers import READERS, Reader
+from transferline.data.readers.nanoaod import NanoAOD
+from transferline.data.selections import selection
+from transferline.errors import DataError
+from transferline.files import file_hash, json_hash
 from transferline.provenance import package_versions
 
 GENERATION = 1
@@ -96,4 +97,91 @@ def materialise(sample: Sample, cache: Path | None = None, *, jobs: int = 1) -> 
             raise DataError(f"{place}: is no directory of prepared shards ({CARD} is missing).")
         return place
     cache = cache or cache_directory()
-    raise ConfigError
+    chosen = selection(sample.selection or "")
+    made_of = {
+        "protocol": GENERATION,
+        "selection": chosen.to_dict(),
+        "source": _generation(sample) if sample.process is not None else _files(sample.reader),
+        "transferline": package_versions(("transferline",)),
+    }
+    name = sample.process or sample.label or "files"
+    place = cache / "prepared" / _name(name, chosen.name, json_hash(made_of))
+    if not (place / CARD).is_file():
+        reader = sample.reader
+        if sample.process is not None:
+            reader = NanoAOD(files=[str(_generate(sample, cache, jobs))])
+        prepare(
+            reader,
+            chosen,
+            place,
+            jobs=jobs,
+            sample=sample.label or name,
+            cross_section_pb=_cross_section(sample),
+        )
+    return place
+
+
+def _generate(sample: Sample, cache: Path, jobs: int) -> Path:
+    """Return the ROOT file of a generated sample."""
+    from transferline.generate.events import generate_events  # noqa: PLC0415  # an extra
+
+    assert sample.process is not None and sample.n is not None  # Sample._check
+    name = _name(sample.process, f"s{sample.seed}-n{sample.n}", json_hash(_generation(sample)))
+    file = cache / "generated" / f"{name}.root"
+    generate_events(
+        sample.process,
+        file,
+        n=sample.n,
+        seed=sample.seed,
+        jobs=jobs,
+        mpi=sample.mpi,
+        detector=sample.detector,
+        filter=sample.filter,
+        tune=sample.tune,
+        lhe=Path(sample.lhe) if sample.lhe else None,
+    )
+    return file
+
+
+def _generation(sample: Sample) -> dict[str, Any]:
+    """Everything that decides what the generator writes."""
+    from transferline.generate.card import load_card  # noqa: PLC0415
+    from transferline.generate.catalogue import process  # noqa: PLC0415
+
+    assert sample.process is not None  # Sample._check
+    recipe = sample.to_dict()
+    for name in ("reader", "shards", "selection", "label"):
+        del recipe[name]
+    return {
+        **recipe,
+        "entry": process(sample.process).model_dump(mode="json", exclude={"purpose"}),
+        "card": load_card(sample.detector).model_dump(mode="json"),
+        "lhe": file_hash(Path(sample.lhe)) if sample.lhe else None,
+        "versions": package_versions(_MADE_BY),
+    }
+
+
+def _cross_section(sample: Sample) -> float | None:
+    """The catalogue's, in pb; None for files, whose own provenance may tell it."""
+    if sample.process is None:
+        return None
+    from transferline.generate.catalogue import process  # noqa: PLC0415
+
+    return process(sample.process).cross_section.pb
+
+
+def _files(reader: Reader) -> dict[str, Any]:
+    """A reader's recipe, and size and time of its files: a file that changed is another one."""
+    stamps = {}
+    for path in reader.paths():
+        if "://" not in path:
+            if not Path(path).is_file():
+                raise DataError(f"{path}: no such file.")
+            status = Path(path).stat()
+            stamps[path] = [status.st_size, status.st_mtime_ns]
+    return {"reader": reader.to_dict(), "stamps": stamps}
+
+
+def _name(what: str, how: str, digest: str) -> str:
+    readable = re.sub(r"[^A-Za-z0-9_+-]+", "-", f"{what}-{how}").strip("-")
+    return f"{readable}-{digest[:12]}"

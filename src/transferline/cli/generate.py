@@ -26,7 +26,8 @@ def events(
     seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
     jobs: options.Jobs = 1,
     mpi: Annotated[
-        bool, typer.Option("--mpi/--no-mpi", help="Multi-parton interactions: truer, 4 times slower.")
+        bool,
+        typer.Option("--mpi/--no-mpi", help="Multi-parton interactions: truer, 4 times slower."),
     ] = True,
     detector: Annotated[str, typer.Option(help="Name or YAML file of a detector card.")] = "cms",
     filter_name: Annotated[

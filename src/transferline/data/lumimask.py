@@ -50,9 +50,7 @@ class LumiMask:
         # Overlapping intervals would hide each other from the binary search.
         return cls(first, np.maximum.accumulate(last) if len(last) else last)
 
-    def __call__(
-        self, run: NDArray[np.uint32], lumi: NDArray[np.uint32]
-    ) -> NDArray[np.bool_]:
+    def __call__(self, run: NDArray[np.uint32], lumi: NDArray[np.uint32]) -> NDArray[np.bool_]:
         """Return which (run, luminosity block) are certified, shape `[n]`."""
         if len(self.first) == 0:
             return np.zeros(len(run), dtype=np.bool_)

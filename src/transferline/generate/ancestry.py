@@ -17,8 +17,11 @@ PROMPT, FROM_TAU, FROM_B, FROM_C, FROM_LIGHT = 1, 15, 5, 4, 3
 def is_hadron(code: int) -> bool:
     """Tell hadrons from fundamental particles, diquarks and what lies beyond."""
     a = abs(code)
-    return 100 < a < 10000000 and not (1000 <= a < 10000 and a // 10 % 10 == 0) \
+    return (
+        100 < a < 10000000
+        and not (1000 <= a < 10000 and a // 10 % 10 == 0)
         and not 1000000 <= a < 10000000
+    )
 
 
 @compiled
@@ -184,8 +187,11 @@ def _last_copy(index: Array, base: Array, code: Array, first: Array, last: Array
             moved = False
             here = result[k]
             for daughter in range(first[here], last[here] + 1):
-                if daughter > 0 and base[k] + daughter > here \
-                        and code[base[k] + daughter] == code[here]:
+                if (
+                    daughter > 0
+                    and base[k] + daughter > here
+                    and code[base[k] + daughter] == code[here]
+                ):
                     result[k] = base[k] + daughter
                     moved = True
                     break

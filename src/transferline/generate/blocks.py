@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from transferline.generate.pythia import PythiaRun
 from transferline.generate.tables import Collection, EventTable, concatenate
 
 
-class Interrupted(TransferlineError):
+class StopRequestedError(TransferlineError):
     """A block was given up half way because the user asked to stop."""
 
 
@@ -56,6 +57,7 @@ class Configuration:
 class BlockCount:
     """What a block contributes to the sums: over all events tried, before the filter."""
 
+    asked: int
     events: int
     tried: int
     passed: int
@@ -65,13 +67,12 @@ class BlockCount:
     cross_section_error: float
 
 
-_stop_requested = False
+_stop = threading.Event()
 
 
 def request_stop(*_: object) -> None:
-    """Make the running block end at its next batch (a signal handler)."""
-    global _stop_requested
-    _stop_requested = True
+    """Make the block that runs in this process end at its next batch (a signal handler)."""
+    _stop.set()
 
 
 def _shares(n: int, parts: int, block: int) -> list[int]:
@@ -89,21 +90,20 @@ def _run(configuration: Configuration, block: int, part: int, skip: int) -> Pyth
     )
 
 
-def _simulate_run(
-    run: PythiaRun, n: int, card: Card, rng: np.random.Generator
-) -> list[EventTable]:
+def _simulate_run(run: PythiaRun, n: int, card: Card, rng: np.random.Generator) -> list[EventTable]:
     tables = []
     for truth in run.batches(n):
-        if _stop_requested:
-            raise Interrupted("Stopped by the user.")
+        if _stop.is_set():
+            raise StopRequestedError("Stopped by the user.")
         tables.append(reconstruct(truth, simulate(truth, card, rng), card, rng))
     return tables
 
 
-def _count(runs: list[PythiaRun], events: int) -> BlockCount:
+def _count(runs: list[PythiaRun], asked: int, events: int) -> BlockCount:
     sections = [run.cross_section() for run in runs]
     counts = [run.count for run in runs]
     return BlockCount(
+        asked=asked,
         events=events,
         tried=sum(c.tried for c in counts),
         passed=sum(c.passed for c in counts),
@@ -133,7 +133,7 @@ def generate_block(configuration: Configuration, block: int, n: int, path: str) 
     # Mix the alternatives, so that the first events of a file are a fair sample of it.
     table = table.take(rng.permutation(table.n))
     table = to_nanoaod(table, block + 1, block * configuration.block_size + 1)
-    count = _count(runs, table.n)
+    count = _count(runs, n, table.n)
     save_block(Path(path), table, count, configuration.hash)
     return count
 
@@ -141,12 +141,13 @@ def generate_block(configuration: Configuration, block: int, n: int, path: str) 
 def save_block(path: Path, table: EventTable, count: BlockCount, configuration_hash: str) -> None:
     """Store a block as a NumPy archive."""
     note = json.dumps({"configuration": configuration_hash, "count": asdict(count)})
-    arrays = {f"scalar/{k}": v for k, v in table.scalars.items()}
+    arrays: dict[str, Any] = {f"scalar/{k}": v for k, v in table.scalars.items()}
+    arrays["note"] = np.frombuffer(note.encode(), np.uint8)
     for name, objects in table.collections.items():
         arrays[f"counts/{name}"] = objects.counts
         arrays |= {f"column/{name}/{k}": v for k, v in objects.columns.items()}
     with atomic_path(path) as temporary:
-        np.savez(temporary, note=np.frombuffer(note.encode(), np.uint8), **arrays)
+        np.savez(temporary, **arrays)
 
 
 def _note(path: Path) -> dict[str, Any]:

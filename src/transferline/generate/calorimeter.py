@@ -7,9 +7,40 @@ the weighted mean of track and cell.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from transferline.generate.compiled import Array, compiled, log_normal
+
+
+class Layer(NamedTuple):
+    """One calorimeter layer.
+
+    `bands` rows hold (largest |eta|, cell width in eta, cells in phi); `regions` rows those of
+    `cell_resolution`. Cells below `threshold` (GeV) or `significance` standard deviations are
+    noise.
+    """
+
+    bands: Array
+    regions: Array
+    threshold: float
+    significance: float
+
+
+class Deposits(NamedTuple):
+    """What particles leave in a layer, with their tracks, laid out by event (`offsets`).
+
+    `point [n, 2]` is (eta, phi) of the impact, `energy` the deposit in GeV, `track_sigma` the
+    relative error of the track's energy.
+    """
+
+    offsets: Array
+    point: Array
+    energy: Array
+    has_track: Array
+    track_energy: Array
+    track_sigma: Array
 
 
 @compiled
@@ -29,10 +60,7 @@ def cell_resolution(eta: float, energy: float, regions: Array) -> float:
 
 @compiled
 def cell_of(eta: float, phi: float, bands: Array) -> int:
-    """Number of the cell at (eta, phi), or -1 outside.
-
-    `bands` rows hold (largest |eta|, width in eta, cells in phi).
-    """
+    """Number of the cell at (eta, phi), or -1 outside."""
     for band in range(len(bands)):
         if abs(eta) <= bands[band, 0]:
             column = int(np.floor(eta / bands[band, 1])) + 500
@@ -50,12 +78,13 @@ def _cell_corner(cell: int, bands: Array) -> tuple[float, float, float, float]:
 
 
 @compiled
-def _measure(deposit: float, eta: float, threshold: float, significance: float, regions: Array,
-             rng: np.random.Generator) -> tuple[float, float]:
+def _measure(
+    deposit: float, eta: float, layer: Layer, rng: np.random.Generator
+) -> tuple[float, float]:
     """Smeared energy (zero if it is not above noise) and its resolution."""
-    energy = log_normal(deposit, cell_resolution(eta, deposit, regions), rng)
-    sigma = cell_resolution(eta, energy, regions)
-    if energy < threshold or energy < significance * sigma:
+    energy = log_normal(deposit, cell_resolution(eta, deposit, layer.regions), rng)
+    sigma = cell_resolution(eta, energy, layer.regions)
+    if energy < layer.threshold or energy < layer.significance * sigma:
         return 0.0, sigma
     return energy, sigma
 
@@ -70,61 +99,86 @@ def _weighted_mean(tracks: float, track_variance: float, energy: float, sigma: f
 
 
 @compiled
+def _share_of_tracks(
+    members: Array, deposits: Deposits, eta: float, layer: Layer
+) -> tuple[float, float, float]:
+    """Energy and variance to subtract for the tracks of a cell, and their measured energy."""
+    tracks, variance, measured = 0.0, 0.0, 0.0
+    for i in members:
+        if not deposits.has_track[i]:
+            continue
+        energy = deposits.track_energy[i]
+        by_track = deposits.track_sigma[i] * energy
+        by_cell = cell_resolution(eta, energy, layer.regions)
+        # A track worse than the cell must not fake an excess by its fluctuation.
+        tracks += energy if by_track < by_cell else deposits.energy[i]
+        measured += energy
+        variance += min(by_track, by_cell) ** 2
+    return tracks, variance, measured
+
+
+@compiled
+def _measure_cell(
+    members: Array, cell: int, deposits: Deposits, layer: Layer, rng: np.random.Generator
+) -> tuple[float, float, float, float]:
+    """Energy, eta and phi of a cell's neutral candidate (or no energy), and the tracks' factor."""
+    low_eta, eta_width, low_phi, phi_width = _cell_corner(cell, layer.bands)
+    centre = low_eta + 0.5 * eta_width
+    total = 0.0
+    for i in members:
+        total += deposits.energy[i]
+    tracks, variance, measured = _share_of_tracks(members, deposits, centre, layer)
+    energy, sigma = _measure(total, centre, layer, rng)
+    excess = energy - tracks
+    error = np.sqrt(variance + sigma * sigma)
+    if excess > layer.threshold and excess > layer.significance * error:
+        eta = low_eta + eta_width * rng.random()
+        return excess, eta, low_phi + phi_width * rng.random(), 1.0
+    if measured > 0.0:
+        return 0.0, 0.0, 0.0, _weighted_mean(tracks, variance, energy, sigma) / measured
+    return 0.0, 0.0, 0.0, 1.0
+
+
+@compiled
+def _cells(deposits: Deposits, bands: Array) -> Array:
+    cells = np.full(len(deposits.energy), -1, np.int64)
+    for i in range(len(cells)):
+        if deposits.energy[i] > 0.0:
+            cells[i] = cell_of(deposits.point[i, 0], deposits.point[i, 1], bands)
+    return cells
+
+
+@compiled
 def energy_flow(
-    offsets: Array, eta: Array, phi: Array, deposit: Array, has_track: Array,
-    track_energy: Array, track_sigma: Array, bands: Array, regions: Array,
-    threshold: float, significance: float, rng: np.random.Generator,
+    deposits: Deposits, layer: Layer, rng: np.random.Generator
 ) -> tuple[Array, Array, Array]:
     """Energy flow in one layer for all events.
 
-    `deposit` is the energy (GeV) each particle leaves in this layer, `track_sigma` the relative
-    error of its track. Returns the event of each neutral candidate, its (energy, eta, phi), and
-    the factor by which each particle's track is to be rescaled.
+    Returns the event of each neutral candidate, its (energy, eta, phi), and the factor by which
+    each particle's track is to be rescaled.
     """
-    n = len(eta)
+    n = len(deposits.energy)
     scale = np.ones(n)
-    cells = np.full(n, -1, np.int64)
-    for i in range(n):
-        if deposit[i] > 0.0:
-            cells[i] = cell_of(eta[i], phi[i], bands)
+    cells = _cells(deposits, layer.bands)
     event = np.empty(n, np.int64)
     neutral = np.empty((n, 3))
     found = 0
-    for number in range(len(offsets) - 1):
-        first, last = offsets[number], offsets[number + 1]
+    for number in range(len(deposits.offsets) - 1):
+        first, last = deposits.offsets[number], deposits.offsets[number + 1]
         order = first + np.argsort(cells[first:last], kind="mergesort")
-        start = 0
-        while start < len(order) and cells[order[start]] < 0:
-            start += 1
+        start = np.searchsorted(cells[order], 0)
         while start < len(order):
             cell = cells[order[start]]
             stop = start
-            total, tracks, measured, variance = 0.0, 0.0, 0.0, 0.0
-            low_eta, eta_width, low_phi, phi_width = _cell_corner(cell, bands)
-            centre = low_eta + 0.5 * eta_width
             while stop < len(order) and cells[order[stop]] == cell:
-                i = order[stop]
-                total += deposit[i]
-                if has_track[i]:
-                    by_track = track_sigma[i] * track_energy[i]
-                    by_cell = cell_resolution(centre, track_energy[i], regions)
-                    # A track worse than the cell must not fake an excess by its fluctuation.
-                    tracks += track_energy[i] if by_track < by_cell else deposit[i]
-                    measured += track_energy[i]
-                    variance += min(by_track, by_cell) ** 2
                 stop += 1
-            energy, sigma = _measure(total, centre, threshold, significance, regions, rng)
-            excess = energy - tracks
-            if excess > threshold and excess > significance * np.sqrt(variance + sigma * sigma):
+            members = order[start:stop]
+            energy, eta, phi, factor = _measure_cell(members, cell, deposits, layer, rng)
+            if energy > 0.0:
                 event[found] = number
-                neutral[found, 0] = excess
-                neutral[found, 1] = low_eta + eta_width * rng.random()
-                neutral[found, 2] = low_phi + phi_width * rng.random()
+                neutral[found] = (energy, eta, phi)
                 found += 1
-            elif measured > 0.0:
-                mean = _weighted_mean(tracks, variance, energy, sigma) / measured
-                for position in range(start, stop):
-                    if has_track[order[position]]:
-                        scale[order[position]] = mean
+            for i in members:
+                scale[i] = factor if deposits.has_track[i] else 1.0
             start = stop
     return event[:found].copy(), neutral[:found].copy(), scale

@@ -51,8 +51,15 @@ class ClusteredJets:
         return np.repeat(np.arange(len(self.p4)), np.diff(self.member_offsets))
 
 
-def cluster(n: int, event: Array, p4: Array, ghost_event: Array, ghost_p4: Array,
-            radius: float, pt_min: float) -> ClusteredJets:
+def cluster(
+    n: int,
+    event: Array,
+    p4: Array,
+    ghost_event: Array,
+    ghost_p4: Array,
+    radius: float,
+    pt_min: float,
+) -> ClusteredJets:
     """Cluster particles with anti-kT (arXiv:0802.1189, E-scheme) in `n` events.
 
     Ghosts take part with momenta scaled by 1e-18. In `members`, numbers below `len(p4)` are
@@ -64,10 +71,15 @@ def cluster(n: int, event: Array, p4: Array, ghost_event: Array, ghost_p4: Array
     columns = np.concatenate([p4, ghost_p4 * _GHOST_SCALE])[order]
     counts = np.bincount(everything, minlength=n)
     array = ak.unflatten(
-        ak.zip({c: np.ascontiguousarray(columns[:, i]) for i, c in enumerate(("px", "py", "pz", "E"))},
-               with_name="Momentum4D"), counts,
+        ak.zip(
+            {c: np.ascontiguousarray(columns[:, i]) for i, c in enumerate(("px", "py", "pz", "E"))},
+            with_name="Momentum4D",
+        ),
+        counts,
     )
-    sequence = fastjet.ClusterSequence(array, fastjet.JetDefinition(fastjet.antikt_algorithm, radius))
+    sequence = fastjet.ClusterSequence(
+        array, fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
+    )
     jets = sequence.inclusive_jets(min_pt=pt_min)
     members = sequence.constituent_index(min_pt=pt_min)
     jets_per_event = ak.to_numpy(ak.num(jets)).astype(np.int64)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transferline.generate.calorimeter import energy_flow
-from transferline.generate.card import Calorimeter, Card, Tracker
+from transferline.generate.calorimeter import Deposits, Layer, energy_flow
+from transferline.generate.card import BySpecies, Calorimeter, Card, Tracker
 from transferline.generate.compiled import Array
-from transferline.generate.propagation import reach_calorimeter
-from transferline.generate.tracking import reconstruct_tracks
+from transferline.generate.propagation import Cylinder, reach_calorimeter
+from transferline.generate.tracking import ChargedParticles, TrackTables, reconstruct_tracks
 from transferline.generate.truth import Truth, is_invisible
 
 HADRON, ELECTRON, MUON, PHOTON, NEUTRAL_HADRON = range(5)
@@ -81,7 +81,7 @@ class _Particles:
     def track_energy(self) -> Array:
         """Energy of the track under its species' mass."""
         momentum = self.track_pt * np.cosh(self.direction[:, 0])
-        return np.hypot(momentum, _MASS[self.species])
+        return np.asarray(np.hypot(momentum, _MASS[self.species]))
 
 
 def _species(code: Array) -> Array:
@@ -89,33 +89,51 @@ def _species(code: Array) -> Array:
     return np.where(absolute == 11, ELECTRON, np.where(absolute == 13, MUON, HADRON))
 
 
+def _cylinder(tracker: Tracker) -> Cylinder:
+    return Cylinder(tracker.field, tracker.radius, tracker.half_length)
+
+
+def _track_tables(tracker: Tracker) -> TrackTables:
+    def by_species(tables: BySpecies) -> Array:
+        return np.array([tables.hadron, tables.electron, tables.muon])
+
+    return TrackTables(
+        eta_edges=np.array(tracker.eta_edges),
+        pt_edges=np.array(tracker.pt_edges),
+        efficiency=by_species(tracker.efficiency),
+        resolution=by_species(tracker.resolution),
+        impact_edges=np.array(tracker.impact_eta_edges),
+        impact_d0=np.array(tracker.impact_d0),
+        impact_dz=np.array(tracker.impact_dz),
+    )
+
+
 def _track(truth: Truth, tracker: Tracker, rng: np.random.Generator) -> _Particles:
     source = np.flatnonzero(truth.final & ~is_invisible(truth.pdg_id))
     p4, charge = truth.p4[source], truth.charge[source]
     pt = np.hypot(p4[:, 0], p4[:, 1])
     eta = np.arcsinh(p4[:, 2] / np.maximum(pt, 1e-9))
-    code = truth.pdg_id[source]
-    species = _species(code)
+    species = _species(truth.pdg_id[source])
     reached, cal_eta, cal_phi, d0, dz = reach_calorimeter(
-        *p4[:, :3].T.copy(), charge, truth.vertex[source] * 1e-3,
-        tracker.field, tracker.radius, tracker.half_length,
+        p4[:, :3].copy(), charge, truth.vertex[source] * 1e-3, _cylinder(tracker)
     )
-    tables = [np.array([getattr(t, s) for s in ("hadron", "electron", "muon")])
-              for t in (tracker.efficiency, tracker.resolution)]
-    has_track, track_pt, sigma, impact = reconstruct_tracks(
-        pt, eta, charge, species, reached, d0 * 1e3, dz * 1e3,
-        np.array(tracker.eta_edges), np.array(tracker.pt_edges), *tables,
-        np.array(tracker.impact_eta_edges), np.array(tracker.impact_d0),
-        np.array(tracker.impact_dz), rng,
-    )
-    return _Particles(
-        event=truth.event[source][reached], source=source[reached], code=code[reached],
-        species=species[reached], charge=charge[reached], energy=p4[reached, 3],
-        direction=np.stack([eta, np.arctan2(p4[:, 1], p4[:, 0])], axis=1)[reached],
-        impact_point=np.stack([cal_eta, cal_phi], axis=1)[reached],
-        has_track=has_track[reached], track_pt=track_pt[reached],
-        track_sigma=sigma[reached], impact=impact[reached],
-    )
+    charged = ChargedParticles(pt, eta, charge, species, reached, d0 * 1e3, dz * 1e3)
+    has_track, track_pt, sigma, impact = reconstruct_tracks(charged, _track_tables(tracker), rng)
+    columns = {
+        "event": truth.event[source],
+        "source": source,
+        "code": truth.pdg_id[source],
+        "species": species,
+        "charge": charge,
+        "energy": p4[:, 3],
+        "direction": np.stack([eta, np.arctan2(p4[:, 1], p4[:, 0])], axis=1),
+        "impact_point": np.stack([cal_eta, cal_phi], axis=1),
+        "has_track": has_track,
+        "track_pt": track_pt,
+        "track_sigma": sigma,
+        "impact": impact,
+    }
+    return _Particles(**{name: column[reached] for name, column in columns.items()})
 
 
 def _ecal_fraction(code: Array) -> Array:
@@ -124,14 +142,19 @@ def _ecal_fraction(code: Array) -> Array:
     return np.where(electromagnetic, 1.0, np.where(np.isin(absolute, _SHARED), _SHARED_ECAL, 0.0))
 
 
-def _deposit(particles: _Particles, fraction: Array, layer: Calorimeter, n: int,
-             rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    offsets = np.searchsorted(particles.event, np.arange(n + 1))
-    return energy_flow(
-        offsets, *particles.impact_point.T.copy(), fraction * particles.energy,
-        particles.has_track, particles.track_energy, particles.track_sigma,
-        np.array(layer.bands), np.array(layer.regions), layer.threshold, layer.significance, rng,
+def _deposit(
+    particles: _Particles, fraction: Array, card: Calorimeter, n: int, rng: np.random.Generator
+) -> tuple[Array, Array, Array]:
+    deposits = Deposits(
+        offsets=np.searchsorted(particles.event, np.arange(n + 1)),
+        point=particles.impact_point,
+        energy=fraction * particles.energy,
+        has_track=particles.has_track,
+        track_energy=particles.track_energy,
+        track_sigma=particles.track_sigma,
     )
+    layer = Layer(np.array(card.bands), np.array(card.regions), card.threshold, card.significance)
+    return energy_flow(deposits, layer, rng)
 
 
 def _four_momenta(pt: Array, eta: Array, phi: Array, energy: Array) -> Array:
@@ -151,7 +174,8 @@ def simulate(truth: Truth, card: Card, rng: np.random.Generator) -> Candidates:
     photon_event, photons, ecal_scale = _deposit(particles, in_ecal, card.ecal, truth.n, rng)
     hadron_event, hadrons, hcal_scale = _deposit(particles, in_hcal, card.hcal, truth.n, rng)
     keep = particles.has_track
-    tracks = _four_momenta(particles.track_pt, *particles.direction.T, particles.track_energy)
+    eta, phi = particles.direction.T
+    tracks = _four_momenta(particles.track_pt, eta, phi, particles.track_energy)
     tracks = (tracks * (ecal_scale * hcal_scale)[:, None])[keep]
     event = np.concatenate([particles.event[keep], photon_event, hadron_event])
     order = np.argsort(event, kind="stable")
@@ -161,8 +185,11 @@ def simulate(truth: Truth, card: Card, rng: np.random.Generator) -> Candidates:
         padding = np.full((neutral, *charged.shape[1:]), fill, charged.dtype)
         return np.concatenate([charged[keep], padding])[order]
 
-    kinds = [particles.species[keep], np.full(len(photons), PHOTON),
-             np.full(len(hadrons), NEUTRAL_HADRON)]
+    kinds = [
+        particles.species[keep],
+        np.full(len(photons), PHOTON),
+        np.full(len(hadrons), NEUTRAL_HADRON),
+    ]
     p4 = np.concatenate([tracks, _neutral_p4(photons), _neutral_p4(hadrons)])[order]
     return Candidates(
         offsets=np.searchsorted(event[order], np.arange(truth.n + 1)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures as futures
 import multiprocessing
 import os
 import platform
@@ -12,12 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
+
+import uproot
 
 from transferline.errors import ConfigError, DataError
 from transferline.files import file_hash, json_hash
@@ -95,8 +97,14 @@ def _settings(entry: Process, mpi: bool, tune: str, external: bool) -> tuple[tup
 
 
 def _configure(
-    entry: Process, seed: int, mpi: bool, tune: str, detector: str, filter_name: str | None,
-    lhe: Path | None, block_size: int,
+    entry: Process,
+    seed: int,
+    mpi: bool,
+    tune: str,
+    detector: str,
+    filter_name: str | None,
+    lhe: Path | None,
+    block_size: int,
 ) -> Configuration:
     name = filter_name or ("none" if lhe else entry.filter)
     if lhe is not None and hard_filter(name).name != "none":
@@ -106,12 +114,14 @@ def _configure(
     return Configuration(
         process=entry.full_name,
         settings=_settings(entry, mpi, tune, lhe is not None),
-        seed=seed, detector=detector,
+        seed=seed,
+        detector=detector,
         card_hash=json_hash(load_card(detector).model_dump(mode="json")),
         rule=hard_filter(name),
         lhe=str(lhe.resolve()) if lhe else None,
         lhe_hash=file_hash(lhe) if lhe else None,
-        block_size=block_size, versions=_versions(),
+        block_size=block_size,
+        versions=_versions(),
     )
 
 
@@ -184,7 +194,7 @@ def _missing(plan: _Plan) -> list[int]:
                 f"{plan.parts} holds blocks of another configuration (process, seed, settings or "
                 "version). Remove that directory, or choose another output file."
             )
-        if count.events != size:
+        if count.asked != size:
             result.append(block)
     return result
 
@@ -216,6 +226,7 @@ def _add(counts: Sequence[BlockCount]) -> BlockCount:
     share = [c.tried / tried for c in counts]
     variance = sum((w * c.cross_section_error) ** 2 for w, c in zip(share, counts, strict=True))
     return BlockCount(
+        asked=sum(c.asked for c in counts),
         events=sum(c.events for c in counts),
         tried=tried,
         passed=sum(c.passed for c in counts),
@@ -233,18 +244,22 @@ def _provenance(plan: _Plan, entry: Process, total: BlockCount, mpi: bool, tune:
         "process": configuration.process,
         "purpose": entry.purpose,
         "n": plan.n,
+        "events": total.events,
         "seed": configuration.seed,
         "mpi": mpi,
         "tune": tune,
         "detector": configuration.detector,
         "card_hash": configuration.card_hash,
         "filter": {
-            **asdict(configuration.rule), "tried": total.tried, "passed": total.passed,
+            **asdict(configuration.rule),
+            "tried": total.tried,
+            "passed": total.passed,
         },
         "sum_weight": total.sum_weight,
         "sum_weight2": total.sum_weight2,
         "cross_section_pythia": {
-            "pb": total.cross_section, "error": total.cross_section_error,
+            "pb": total.cross_section,
+            "error": total.cross_section_error,
             "what": "leading order, before the filter, including forced branching fractions",
         },
         "cross_section": entry.cross_section.model_dump(),
@@ -260,8 +275,11 @@ def _merge(plan: _Plan, entry: Process, out: Path, mpi: bool, tune: str) -> Bloc
     paths = [plan.path(block) for block in range(len(plan.sizes))]
     total = _add([read_count(path)[0] for path in paths])
     write_nanoaod(
-        out, (load_block(path) for path in paths), count=total.tried,
-        sum_weight=total.sum_weight, sum_weight2=total.sum_weight2,
+        out,
+        (load_block(path) for path in paths),
+        count=total.tried,
+        sum_weight=total.sum_weight,
+        sum_weight2=total.sum_weight2,
         provenance=_provenance(plan, entry, total, mpi, tune),
     )
     return total
@@ -273,7 +291,7 @@ def _finished(plan: _Plan, out: Path) -> dict[str, Any] | None:
         return None
     try:
         found = read_provenance(out)
-    except Exception as error:  # any file that is not ours, in any format
+    except (OSError, ValueError, KeyError, uproot.DeserializationError) as error:
         raise DataError(f"{out} exists and is not a generated sample: remove it first.") from error
     if (found["configuration"], found["n"]) != (plan.configuration.hash, plan.n):
         raise DataError(
@@ -285,12 +303,17 @@ def _finished(plan: _Plan, out: Path) -> dict[str, Any] | None:
 
 def _summary(found: dict[str, Any], out: Path, seconds: float) -> GenerationSummary:
     return GenerationSummary(
-        path=out, process=found["process"], events=found["n"],
-        tried=found["filter"]["tried"], passed=found["filter"]["passed"],
-        sum_weight=found["sum_weight"], sum_weight2=found["sum_weight2"],
+        path=out,
+        process=found["process"],
+        events=found["events"],
+        tried=found["filter"]["tried"],
+        passed=found["filter"]["passed"],
+        sum_weight=found["sum_weight"],
+        sum_weight2=found["sum_weight2"],
         cross_section_pythia=found["cross_section_pythia"]["pb"],
         cross_section_pythia_error=found["cross_section_pythia"]["error"],
-        cross_section=found["cross_section"]["pb"], seconds=seconds,
+        cross_section=found["cross_section"]["pb"],
+        seconds=seconds,
     )
 
 
@@ -350,7 +373,9 @@ def generate_events(
         try:
             _make_blocks(plan, jobs, executor)
         except KeyboardInterrupt:
-            print(f"\nStopped. Finished blocks are in {plan.parts}; repeat the command to resume.")
+            sys.stderr.write(
+                f"\nStopped. Finished blocks are in {plan.parts}; repeat the command to resume.\n"
+            )
             raise
         _merge(plan, entry, out, mpi, tune)
         shutil.rmtree(plan.parts)

@@ -5,6 +5,12 @@ boosts it. Its thresholds are therefore well below those of an offline selection
 unbiased for what it does not look at: leptons from b and c decays, hadrons taken for leptons, and
 (for `lepton_jets`) events whose jets come from radiation rather than from the hard process.
 Sums of weights count every event tried, so normalisations stay right.
+
+Measured loss, in ttbar with one leptonic W, of a selection with one isolated lepton (muon 26 GeV,
+electron 30 GeV) and one b jet: `lepton` (passes 90 % of events) loses 1.0 +- 0.2 % with at least
+two jets and 1.4 +- 0.4 % with at least four; `lepton_jets` (88 %) loses 1.8 +- 0.3 % and 1.5 +-
+0.4 %. `lepton_jets` is meant for processes with at least three hard partons: it would lose 30 %
+of inclusive ttbar (the dileptonic part), and all of W + one parton.
 """
 
 from __future__ import annotations
@@ -59,8 +65,14 @@ FILTERS = {
     # For large samples of lepton + 4 jets: twice the selected events per CPU second, without
     # the tenth of them whose lepton comes from a tau or whose jets come from radiation.
     "emu_jets": HardFilter(
-        "emu_jets", leptons=1, taus=False, lepton_pt=22.0, lepton_eta=2.6, partons=3,
-        parton_pt=20.0, parton_eta=2.7,
+        "emu_jets",
+        leptons=1,
+        taus=False,
+        lepton_pt=22.0,
+        lepton_eta=2.6,
+        partons=3,
+        parton_pt=20.0,
+        parton_eta=2.7,
     ),
 }
 
@@ -97,7 +109,7 @@ def veto_hook(
     `weight` is asked for the weight of the present event, vetoed or not.
     """
 
-    class Veto(pythia8.UserHooks):  # type: ignore[misc, name-defined]  # C++ base class
+    class Veto(pythia8.UserHooks):  # type: ignore[misc]  # a C++ class, known at run time only
         def canVetoProcessLevel(self) -> bool:  # noqa: N802 (name fixed by Pythia)
             return True
 

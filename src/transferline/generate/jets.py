@@ -14,7 +14,14 @@ from transferline.generate.btag import draw_discriminant
 from transferline.generate.card import Card, Jets
 from transferline.generate.clustering import ClusteredJets, cluster
 from transferline.generate.compiled import Array
-from transferline.generate.detector import ELECTRON, HADRON, MUON, NEUTRAL_HADRON, PHOTON, Candidates
+from transferline.generate.detector import (
+    ELECTRON,
+    HADRON,
+    MUON,
+    NEUTRAL_HADRON,
+    PHOTON,
+    Candidates,
+)
 from transferline.generate.tables import Collection
 
 _RAW_MARGIN = 0.6  # jets are found down to this share of the threshold, then corrected
@@ -45,8 +52,9 @@ def correction(card: Jets, pt: Array, eta: Array) -> Array:
     return np.asarray(rows[region, np.arange(len(pt))])
 
 
-def _best_ghost(jets: ClusteredJets, ghost_jet: Array, ghost: Array, value: Array,
-                start: Array) -> Array:
+def _best_ghost(
+    jets: ClusteredJets, ghost_jet: Array, ghost: Array, value: Array, start: Array
+) -> Array:
     """Largest `value` of the ghosts in each jet, `start` where there is none."""
     result = start.copy()
     np.maximum.at(result, ghost_jet, value[ghost])
@@ -74,14 +82,24 @@ def _jet_id(kind: Array, energy: Array, member_jet: Array, n: int, eta: Array) -
     return 2 * tight + 4 * veto
 
 
-def find_jets(candidates: Candidates, hadrons: HeavyHadrons, taus: HadronicTaus, card: Card,
-              rng: np.random.Generator) -> FoundJets:
+def find_jets(
+    candidates: Candidates,
+    hadrons: HeavyHadrons,
+    taus: HadronicTaus,
+    card: Card,
+    rng: np.random.Generator,
+) -> FoundJets:
     """Cluster, correct, and label jets; draw their b-tag discriminant."""
     n = len(candidates.offsets) - 1
     ghosts = np.concatenate([hadrons.p4, taus.p4])
     clustered = cluster(
-        n, candidates.event, candidates.p4, np.concatenate([hadrons.event, taus.event]), ghosts,
-        card.jets.radius, _RAW_MARGIN * card.jets.pt_min,
+        n,
+        candidates.event,
+        candidates.p4,
+        np.concatenate([hadrons.event, taus.event]),
+        ghosts,
+        card.jets.radius,
+        _RAW_MARGIN * card.jets.pt_min,
     )
     raw, count = clustered.p4, len(clustered.p4)
     raw_pt = np.hypot(raw[:, 0], raw[:, 1])
@@ -97,7 +115,9 @@ def find_jets(candidates: Candidates, hadrons: HeavyHadrons, taus: HadronicTaus,
     tau = _best_ghost(clustered, ghost_jet, ghost, numbers, np.full(count, -1))
     mass2 = raw[:, 3] ** 2 - (raw[:, :3] ** 2).sum(axis=1)
     columns = {
-        "pt": pt, "eta": eta, "phi": np.arctan2(raw[:, 1], raw[:, 0]),
+        "pt": pt,
+        "eta": eta,
+        "phi": np.arctan2(raw[:, 1], raw[:, 0]),
         "mass": factor * np.sqrt(np.maximum(mass2, 0.0)),
         "hadronFlavour": flavour,
         "btagDeepFlavB": draw_discriminant(card.btag, flavour, pt, eta, rng),
@@ -118,8 +138,9 @@ def _leading_lepton(jets: FoundJets, leptons: Collection, n_candidates: int) -> 
     return np.where(best == np.iinfo(np.int32).max, -1, best)
 
 
-def jet_collection(jets: FoundJets, electrons: Collection, muons: Collection, card: Jets,
-                   n_candidates: int) -> Collection:
+def jet_collection(
+    jets: FoundJets, electrons: Collection, muons: Collection, card: Jets, n_candidates: int
+) -> Collection:
     """Apply the acceptance of NanoAOD and link jets to the leptons inside them."""
     columns = {
         **jets.columns,

@@ -31,8 +31,9 @@ def _reconstructed(card: Leptons, pt: Array, eta: Array, u: Array) -> Array:
     return u < np.where(barrel, _by_pt(turn, "barrel", pt), _by_pt(turn, "endcap", pt))
 
 
-def _select(candidates: Candidates, card: Leptons, kind: int,
-            rng: np.random.Generator) -> tuple[Array, Array]:
+def _select(
+    candidates: Candidates, card: Leptons, kind: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
     """Candidates that enter the collection, and which of them are misidentified hadrons."""
     pt, eta = candidates.pt, candidates.eta
     u = rng.random(len(pt))
@@ -44,8 +45,9 @@ def _select(candidates: Candidates, card: Leptons, kind: int,
     return index, wrong[index]
 
 
-def _levels(card: Leptons, pt: Array, eta: Array, origin: Array, wrong: Array,
-            u: Array) -> dict[str, Array]:
+def _levels(
+    card: Leptons, pt: Array, eta: Array, origin: Array, wrong: Array, u: Array
+) -> dict[str, Array]:
     """Nested identification flags: one uniform number decides all of them."""
     factor = np.where(np.isin(origin, _PROMPT_LIKE), 1.0, card.nonprompt_factor)
     factor = factor * np.where(np.abs(eta) < BARREL, 1.0, card.endcap_factor)
@@ -65,7 +67,11 @@ def _isolated(card: Leptons, level: str, pt: Array, eta: Array, isolation: Array
 
 
 def reconstruct_leptons(
-    candidates: Candidates, truth: Truth, card: Leptons, kind: int, mass: float,
+    candidates: Candidates,
+    truth: Truth,
+    card: Leptons,
+    kind: int,
+    mass: float,
     rng: np.random.Generator,
 ) -> Collection:
     """Build the electron or muon collection (`kind` of the candidates), ordered by pT.
@@ -76,25 +82,29 @@ def reconstruct_leptons(
     """
     index, wrong = _select(candidates, card, kind, rng)
     event = candidates.event[index]
-    pt, eta, phi = candidates.pt, candidates.eta, candidates.phi
-    isolation = relative_isolation(
-        index, event, candidates.offsets, eta, phi, pt, candidates.charge != 0, card.isolation_cone
-    )
+    isolation = relative_isolation(candidates, index, card.isolation_cone)
     source = candidates.source[index]
     origin = lepton_origin(source, truth.offsets, event, truth.pdg_id, truth.mother)
     origin[wrong] = 0
-    pt, eta, phi = pt[index], eta[index], phi[index]
+    pt, eta, phi = candidates.pt[index], candidates.eta[index], candidates.phi[index]
     flags = _levels(card, pt, eta, origin, wrong, rng.random(len(index)))
     isolated = {
         f"{level}_isolated": flag & _isolated(card, level, pt, eta, isolation)
         for level, flag in flags.items()
     }
     columns = {
-        "pt": pt, "eta": eta, "phi": phi, "mass": np.full(len(pt), mass),
+        "pt": pt,
+        "eta": eta,
+        "phi": phi,
+        "mass": np.full(len(pt), mass),
         "charge": candidates.charge[index],
-        "dxy": candidates.impact[index, 0] / 10.0, "dz": candidates.impact[index, 2] / 10.0,
-        "isolation": isolation, **flags, **isolated,
+        "dxy": candidates.impact[index, 0] / 10.0,
+        "dz": candidates.impact[index, 2] / 10.0,
+        "isolation": isolation,
+        **flags,
+        **isolated,
         "eta_calorimeter": candidates.eta_calorimeter[index],
-        "origin": origin, "candidate": index,
+        "origin": origin,
+        "candidate": index,
     }
     return Collection.sorted_by_pt(truth.n, event, columns)

@@ -32,5 +32,7 @@ def count_events(path: Path) -> int:
     if not known:
         raise DataError(f"{path} is not an LHE file: it has no <LesHouchesEvents> element.")
     if begun != ended or begun == 0:
-        raise DataError(f"LHE file {path} is empty or truncated: {begun} events begin, {ended} end.")
+        raise DataError(
+            f"LHE file {path} is empty or truncated: {begun} events begin, {ended} end."
+        )
     return begun

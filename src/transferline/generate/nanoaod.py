@@ -29,28 +29,51 @@ _P4 = {"pt": ("pt", _F), "eta": ("eta", _F), "phi": ("phi", _F), "mass": ("mass"
 COLLECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     # branch: (our column, type)
     "Electron": {
-        **_P4, "charge": ("charge", _I), "deltaEtaSC": ("deltaEtaSC", _F), "dxy": ("dxy", _F),
-        "dz": ("dz", _F), "cutBased": ("cutBased", _I), "mvaFall17V2Iso_WP90": ("wp90", _B),
-        "pfRelIso03_all": ("isolation", _F), "genPartFlav": ("origin", _U),
+        **_P4,
+        "charge": ("charge", _I),
+        "deltaEtaSC": ("deltaEtaSC", _F),
+        "dxy": ("dxy", _F),
+        "dz": ("dz", _F),
+        "cutBased": ("cutBased", _I),
+        "mvaFall17V2Iso_WP90": ("wp90", _B),
+        "pfRelIso03_all": ("isolation", _F),
+        "genPartFlav": ("origin", _U),
     },
     "Muon": {
-        **_P4, "charge": ("charge", _I), "dxy": ("dxy", _F), "dz": ("dz", _F),
-        "tightId": ("tight", _B), "mediumId": ("medium", _B), "looseId": ("loose", _B),
-        "pfRelIso04_all": ("isolation", _F), "genPartFlav": ("origin", _U),
+        **_P4,
+        "charge": ("charge", _I),
+        "dxy": ("dxy", _F),
+        "dz": ("dz", _F),
+        "tightId": ("tight", _B),
+        "mediumId": ("medium", _B),
+        "looseId": ("loose", _B),
+        "pfRelIso04_all": ("isolation", _F),
+        "genPartFlav": ("origin", _U),
     },
     "Tau": {
-        **_P4, "charge": ("charge", _I), "dz": ("dz", _F), "decayMode": ("decayMode", _I),
-        "idDeepTau2017v2p1VSjet": ("vs_jet", _U), "idDeepTau2017v2p1VSe": ("vs_electron", _U),
-        "idDeepTau2017v2p1VSmu": ("vs_muon", _U), "genPartFlav": ("origin", _U),
+        **_P4,
+        "charge": ("charge", _I),
+        "dz": ("dz", _F),
+        "decayMode": ("decayMode", _I),
+        "idDeepTau2017v2p1VSjet": ("vs_jet", _U),
+        "idDeepTau2017v2p1VSe": ("vs_electron", _U),
+        "idDeepTau2017v2p1VSmu": ("vs_muon", _U),
+        "genPartFlav": ("origin", _U),
     },
     "Jet": {
-        **_P4, "btagDeepFlavB": ("btagDeepFlavB", _F), "jetId": ("jetId", _I),
-        "puId": ("puId", _I), "hadronFlavour": ("hadronFlavour", _I),
-        "electronIdx1": ("electronIdx1", _I), "muonIdx1": ("muonIdx1", _I),
+        **_P4,
+        "btagDeepFlavB": ("btagDeepFlavB", _F),
+        "jetId": ("jetId", _I),
+        "puId": ("puId", _I),
+        "hadronFlavour": ("hadronFlavour", _I),
+        "electronIdx1": ("electronIdx1", _I),
+        "muonIdx1": ("muonIdx1", _I),
         "nConstituents": ("nConstituents", _I),
     },
     "GenPart": {
-        **_P4, "pdgId": ("pdgId", _I), "status": ("status", _I),
+        **_P4,
+        "pdgId": ("pdgId", _I),
+        "status": ("status", _I),
         "genPartIdxMother": ("genPartIdxMother", _I),
     },
 }
@@ -58,17 +81,31 @@ COLLECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 FLAGS = tuple(
     f"Flag_{name}"
     for name in (
-        "goodVertices", "globalSuperTightHalo2016Filter", "HBHENoiseFilter", "HBHENoiseIsoFilter",
-        "EcalDeadCellTriggerPrimitiveFilter", "BadPFMuonFilter", "BadPFMuonDzFilter",
+        "goodVertices",
+        "globalSuperTightHalo2016Filter",
+        "HBHENoiseFilter",
+        "HBHENoiseIsoFilter",
+        "EcalDeadCellTriggerPrimitiveFilter",
+        "BadPFMuonFilter",
+        "BadPFMuonDzFilter",
         "eeBadScFilter",
     )
 )
 
 SCALARS: dict[str, str] = {
-    "run": "uint32", "luminosityBlock": "uint32", "event": "uint64", "genWeight": _F,
-    "MET_pt": _F, "MET_phi": _F, "MET_sumEt": _F, "GenMET_pt": _F, "GenMET_phi": _F,
+    "run": "uint32",
+    "luminosityBlock": "uint32",
+    "event": "uint64",
+    "genWeight": _F,
+    "MET_pt": _F,
+    "MET_phi": _F,
+    "MET_sumEt": _F,
+    "GenMET_pt": _F,
+    "GenMET_phi": _F,
     "PV_npvsGood": _I,
-    "HLT_IsoMu24": _B, "HLT_IsoTkMu24": _B, "HLT_Ele27_WPTight_Gsf": _B,
+    "HLT_IsoMu24": _B,
+    "HLT_IsoTkMu24": _B,
+    "HLT_Ele27_WPTight_Gsf": _B,
     **dict.fromkeys(FLAGS, _B),
 }
 
@@ -77,8 +114,9 @@ _EVENTS_PER_BASKET = 10_000
 
 def _electrons(electrons: Collection) -> Collection:
     """Add what NanoAOD derives: the cut-based level includes isolation."""
-    level = sum(electrons[f"{name}_isolated"].astype(int)
-                for name in ("veto", "loose", "medium", "tight"))
+    level = sum(
+        electrons[f"{name}_isolated"].astype(int) for name in ("veto", "loose", "medium", "tight")
+    )
     return electrons.add(
         cutBased=np.asarray(level),
         wp90=electrons["loose_isolated"] & electrons["loose"],
@@ -98,8 +136,10 @@ def to_nanoaod(table: EventTable, lumi: int, first_event: int) -> EventTable:
     """Rename and cast reconstructed objects to the branches of NanoAOD and number the events."""
     n = table.n
     constant = {
-        "run": np.ones(n), "luminosityBlock": np.full(n, lumi),
-        "event": first_event + np.arange(n), "PV_npvsGood": np.ones(n),
+        "run": np.ones(n),
+        "luminosityBlock": np.full(n, lumi),
+        "event": first_event + np.arange(n),
+        "PV_npvsGood": np.ones(n),
         **dict.fromkeys(FLAGS, np.ones(n)),
     }
     every = {**table.scalars, **constant}
@@ -122,7 +162,10 @@ def _branch_types() -> dict[str, Any]:
         name: "var * {" + ", ".join(f"{k}: {kind}" for k, (_, kind) in branches.items()) + "}"
         for name, branches in COLLECTIONS.items()
     }
-    return {**SCALARS, **{k: ak.types.from_datashape(v, highlevel=False) for k, v in jagged.items()}}
+    return {
+        **SCALARS,
+        **{k: ak.types.from_datashape(v, highlevel=False) for k, v in jagged.items()},
+    }
 
 
 def _in_baskets(tables: Iterable[EventTable]) -> Iterator[EventTable]:
@@ -138,8 +181,13 @@ def _in_baskets(tables: Iterable[EventTable]) -> Iterator[EventTable]:
 
 
 def write_nanoaod(
-    path: Path, tables: Iterable[EventTable], *, count: int, sum_weight: float,
-    sum_weight2: float, provenance: dict[str, Any],
+    path: Path,
+    tables: Iterable[EventTable],
+    *,
+    count: int,
+    sum_weight: float,
+    sum_weight2: float,
+    provenance: dict[str, Any],
 ) -> int:
     """Write a NanoAOD file atomically from tables made by `to_nanoaod`; return the event count.
 

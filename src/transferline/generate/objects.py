@@ -52,7 +52,9 @@ def _hard_particles(truth: Truth) -> Collection:
         "eta": np.arcsinh(pz / np.maximum(pt, 1e-3)),
         "phi": np.arctan2(py, px),
         "mass": np.sqrt(np.maximum(mass2, 0.0)),
-        "pdgId": hard.pdg_id, "status": hard.status, "genPartIdxMother": hard.mother,
+        "pdgId": hard.pdg_id,
+        "status": hard.status,
+        "genPartIdxMother": hard.mother,
     }
     return Collection.grouped(truth.n, hard.event, columns)
 
@@ -81,7 +83,10 @@ def reconstruct(
         **emulate(electrons, muons, card.trigger, rng),
     }
     collections = {
-        "Electron": electrons, "Muon": muons, "Tau": taus, "Jet": jets,
+        "Electron": electrons,
+        "Muon": muons,
+        "Tau": taus,
+        "Jet": jets,
         "GenPart": _hard_particles(truth),
     }
     return EventTable(scalars, collections)

@@ -1,6 +1,9 @@
 """Helices in a solenoid: where a particle meets the calorimeter, and its impact parameters."""
 
+# ruff: noqa: PLR0917 - numba functions take no keyword-only arguments
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,13 +13,22 @@ CURVATURE = 0.299792458
 """Radius of a unit charge: r[m] = pT[GeV] / (CURVATURE * B[T])."""
 
 
+class Cylinder(NamedTuple):
+    """The calorimeter's inner surface: field along z (T), radius and half length (m)."""
+
+    field: float
+    radius: float
+    half_length: float
+
+
 @compiled
-def _straight(x: float, y: float, z: float, ux: float, uy: float, slope: float,
-              radius: float, half_length: float) -> tuple[float, float, float]:
+def _straight(
+    x: float, y: float, z: float, ux: float, uy: float, slope: float, cylinder: Cylinder
+) -> tuple[float, float, float]:
     along = x * ux + y * uy
-    path = -along + np.sqrt(along * along - (x * x + y * y - radius * radius))
+    path = -along + np.sqrt(along * along - (x * x + y * y - cylinder.radius**2))
     if slope != 0.0:
-        path = min(path, (np.copysign(half_length, slope) - z) / slope)
+        path = min(path, (np.copysign(cylinder.half_length, slope) - z) / slope)
     return x + ux * path, y + uy * path, z + slope * path
 
 
@@ -34,12 +46,21 @@ def _turn(x: float, y: float, xc: float, yc: float, sign: float, radius: float) 
     start = np.arctan2(y - yc, x - xc) - np.arctan2(yc, xc)
     first = (sign * (start - alpha)) % (2.0 * np.pi)
     second = (sign * (start + alpha)) % (2.0 * np.pi)
-    return min(first, second)
+    return float(min(first, second))
 
 
 @compiled
-def _impact(x: float, y: float, z: float, phi: float, slope: float, r: float, sign: float,
-            xc: float, yc: float) -> tuple[float, float]:
+def _impact(
+    x: float,
+    y: float,
+    z: float,
+    phi: float,
+    slope: float,
+    r: float,
+    sign: float,
+    xc: float,
+    yc: float,
+) -> tuple[float, float]:
     """d0 (sign of CMS: (y px - x py) / pT) and dz at the point closest to the beam line."""
     d = np.hypot(xc, yc)
     turned = wrap_phi(sign * (np.arctan2(y - yc, x - xc) - np.arctan2(-yc, -xc)))
@@ -50,10 +71,9 @@ def _impact(x: float, y: float, z: float, phi: float, slope: float, r: float, si
 
 @compiled
 def reach_calorimeter(
-    px: Array, py: Array, pz: Array, charge: Array, vertex: Array,
-    field: float, radius: float, half_length: float,
+    momentum: Array, charge: Array, vertex: Array, cylinder: Cylinder
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Propagate particles from `vertex` (m, `[n, 3]`) to a cylinder in a field along z (T).
+    """Propagate particles with `momentum [n, 3]` (GeV) from `vertex [n, 3]` (m) to the cylinder.
 
     A charged particle that turns by more than half a circle before it leaves ends as a looper in
     the tracker and is dropped, as is one born outside.
@@ -61,22 +81,24 @@ def reach_calorimeter(
     Returns: reached (bool), eta and phi of the impact point seen from the origin, and d0 and dz
     in m (zero for neutral particles), each `[n]`.
     """
-    n = len(px)
+    n = len(charge)
+    radius, half_length = cylinder.radius, cylinder.half_length
     reached = np.zeros(n, np.bool_)
     eta, phi = np.zeros(n), np.zeros(n)
     d0, dz = np.zeros(n), np.zeros(n)
     for i in range(n):
-        pt = np.hypot(px[i], py[i])
+        px, py, pz = momentum[i, 0], momentum[i, 1], momentum[i, 2]
+        pt = np.hypot(px, py)
         x, y, z = vertex[i, 0], vertex[i, 1], vertex[i, 2]
         if pt < 1e-3 or x * x + y * y >= radius * radius or abs(z) >= half_length:
             continue
-        slope = pz[i] / pt
+        slope = pz / pt
         if charge[i] == 0:
-            xe, ye, ze = _straight(x, y, z, px[i] / pt, py[i] / pt, slope, radius, half_length)
+            xe, ye, ze = _straight(x, y, z, px / pt, py / pt, slope, cylinder)
         else:
             sign = np.sign(float(charge[i]))
-            r = pt / (CURVATURE * abs(charge[i]) * field)
-            angle = np.arctan2(py[i], px[i])
+            r = pt / (CURVATURE * abs(charge[i]) * cylinder.field)
+            angle = np.arctan2(py, px)
             xc, yc = x + sign * r * np.sin(angle), y - sign * r * np.cos(angle)
             turn = _turn(x, y, xc, yc, sign, radius)
             if slope != 0.0:

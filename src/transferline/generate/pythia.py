@@ -111,12 +111,16 @@ class PythiaRun:
             raise ConfigError(f"Pythia does not know the setting '{setting}'.")
 
     def batches(self, n: int) -> Iterator[Truth]:
-        """Yield events that passed the filter, in batches, until there are `n` of them."""
+        """Yield `n` events that passed the filter, in batches.
+
+        With an LHE file `n` counts the events read: rarely, Pythia fails to shower one.
+        """
         while n > 0:
-            batch = self._pythia.nextBatch(min(BATCH, n), "skip")
+            asked = min(BATCH, n)
+            batch = self._pythia.nextBatch(asked, "skip")
             if len(batch) == 0:
                 raise DataError("Pythia made no event: check the settings or the input file.")
-            n -= len(batch)
+            n -= len(batch) if self.lhe is None else asked
             yield truth_from_batch(batch, self._charges)
 
     def cross_section(self) -> tuple[float, float]:

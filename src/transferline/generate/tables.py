@@ -60,7 +60,7 @@ class Collection:
     @property
     def slot(self) -> Array:
         """Number of every object within its event."""
-        return np.arange(len(self)) - np.repeat(self.offsets[:-1], self.counts)
+        return np.asarray(np.arange(len(self)) - np.repeat(self.offsets[:-1], self.counts))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ DeepTau working points are nested bits of one uniform number (value 2^k - 1 for 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import numpy as np
 
 from transferline.generate.ancestry import HadronicTaus
@@ -18,104 +21,129 @@ from transferline.generate.tables import Collection
 DECAY_MODES = np.array([0, 1, 10, 11])
 _FAKE_MODES = np.array([0.35, 0.85, 0.95, 1.0])  # cumulative, of a quark or gluon jet
 _SEED_PT = 5.0
+_PION_MASS = 0.13957
+_NONE, _ELECTRON, _MUON, _TAU = 0, 1, 2, 5  # values of NanoAOD's genPartFlav
+
+
+class _Members(NamedTuple):
+    """Candidates inside jets: jet number, then p4, (pT, eta, phi) and charge of each."""
+
+    jet: Array
+    p4: Array
+    polar: Array
+    charge: Array
 
 
 @compiled
-def _signal_cone(member_jet: Array, member: Array, n: int, p4: Array, eta: Array, phi: Array,
-                 pt: Array, charge: Array, kind: Array, cone: float) -> tuple[Array, Array, Array]:
-    """Momentum in the cone around each jet's hardest track, that track, and its kind's charge."""
+def _hardest_track(members: _Members, n: int) -> Array:
+    """Position in `members` of each jet's hardest track, -1 for none."""
     lead = np.full(n, -1, np.int64)
-    for k in range(len(member)):
-        i, jet = member[k], member_jet[k]
-        if charge[i] != 0 and (lead[jet] < 0 or pt[i] > pt[lead[jet]]):
-            lead[jet] = i
-    total = np.zeros((n, 4))
-    track = np.zeros(n, np.int64)
-    for k in range(len(member)):
-        i, jet = member[k], member_jet[k]
+    for k in range(len(members.jet)):
+        best = lead[members.jet[k]]
+        if members.charge[k] != 0 and (best < 0 or members.polar[k, 0] > members.polar[best, 0]):
+            lead[members.jet[k]] = k
+    return lead
+
+
+@compiled
+def _signal_cone(members: _Members, lead: Array, cone: float) -> tuple[Array, Array]:
+    """Momentum and charge in the cone around each jet's hardest track."""
+    total = np.zeros((len(lead), 4))
+    charge = np.zeros(len(lead), np.int64)
+    for k in range(len(members.jet)):
+        jet = members.jet[k]
         seed = lead[jet]
         if seed < 0:
             continue
-        d_phi = wrap_phi(phi[i] - phi[seed])
-        if (eta[i] - eta[seed]) ** 2 + d_phi * d_phi < cone * cone:
-            total[jet] += p4[i]
-            track[jet] += charge[i]
-    return total, lead, track
+        d_eta = members.polar[k, 1] - members.polar[seed, 1]
+        d_phi = wrap_phi(members.polar[k, 2] - members.polar[seed, 2])
+        if d_eta * d_eta + d_phi * d_phi < cone * cone:
+            total[jet] += members.p4[k]
+            charge[jet] += members.charge[k]
+    return total, charge
+
+
+@dataclass(frozen=True)
+class _Seeds:
+    """One tau candidate per jet: `p4`, charge in the cone, and its hardest track.
+
+    `track` is the number of that track among the candidates; jets without one have pT 0.
+    """
+
+    p4: Array
+    charge: Array
+    track: Array
+    has_track: Array
+
+    @property
+    def pt(self) -> Array:
+        return np.hypot(self.p4[:, 0], self.p4[:, 1])
+
+    @property
+    def eta(self) -> Array:
+        return np.arcsinh(self.p4[:, 2] / np.maximum(self.pt, 1e-9))
+
+    @property
+    def mass(self) -> Array:
+        """Invariant mass, kept to what a tau may have."""
+        squared = self.p4[:, 3] ** 2 - (self.p4[:, :3] ** 2).sum(axis=1)
+        return np.clip(np.sqrt(np.maximum(squared, 0.0)), _PION_MASS, 2.0)
+
+
+def _seeds(candidates: Candidates, jets: FoundJets, cone: float) -> _Seeds:
+    inside = jets.member
+    polar = np.stack([candidates.pt, candidates.eta, candidates.phi], axis=1)
+    members = _Members(
+        jets.member_jet, candidates.p4[inside], polar[inside], candidates.charge[inside]
+    )
+    lead = _hardest_track(members, len(jets.event))
+    p4, charge = _signal_cone(members, lead, cone)
+    has_track = (lead >= 0) & (members.polar[lead, 0] > _SEED_PT)
+    return _Seeds(p4, charge, inside[lead], has_track)
 
 
 def _bits(u: Array, probability: Array) -> Array:
     """2^k - 1, where k is the number of nested working points that `u` passes."""
-    return (2 ** (u[:, None] < probability).sum(axis=1) - 1).astype(np.uint8)
+    return np.asarray(2 ** (u[:, None] < probability).sum(axis=1) - 1, np.uint8)
 
 
-def _rate_by_pt(card: Taus, pt: Array) -> Array:
+def _fake_rate(card: Taus, jets: FoundJets) -> Array:
+    """Probabilities `[n, points]` of a jet to pass the working points."""
+    pt = np.maximum(jets.columns["pt"], 1.0)
     knots = np.log(card.fake_pt)
-    rates = np.array(card.fake_rate)
-    columns = [np.interp(np.log(pt), knots, np.log(column)) for column in rates.T]
-    return np.exp(np.stack(columns, axis=1))
+    rates = np.log(np.array(card.fake_rate)).T
+    by_pt = np.stack([np.exp(np.interp(np.log(pt), knots, rate)) for rate in rates], axis=1)
+    factor = np.where(jets.columns["hadronFlavour"] == 5, card.b_jet_factor, 1.0)
+    return np.asarray(by_pt * factor[:, None])
 
 
-def _lepton_origin(jets: FoundJets, leptons: Collection) -> Array:
-    """Origin of the lepton that carries most of a jet, 0 for none."""
-    n = len(jets.event)
-    by_candidate = np.zeros(int(jets.member.max(initial=0)) + 1)
-    known = leptons["candidate"] < len(by_candidate)
-    by_candidate[leptons["candidate"][known]] = leptons["pt"][known]
-    pt = by_candidate[jets.member]
-    hardest = np.zeros(n)
-    np.maximum.at(hardest, jets.member_jet, pt)
-    return hardest > 0.5 * jets.columns["pt"]
+def _is_lepton(jets: FoundJets, leptons: Collection) -> Array:
+    """Tell which jets owe more than half of their pT to one of the leptons."""
+    size = max(int(jets.member.max(initial=0)), int(leptons["candidate"].max(initial=0))) + 1
+    by_candidate = np.zeros(size)
+    by_candidate[leptons["candidate"]] = leptons["pt"]
+    hardest = np.zeros(len(jets.event))
+    np.maximum.at(hardest, jets.member_jet, by_candidate[jets.member])
+    return np.asarray(hardest > 0.5 * jets.columns["pt"])
 
 
-def _constant(row: Row, n: int) -> Array:
-    return np.broadcast_to(np.array(row), (n, len(row)))
+def _origin(jets: FoundJets, electrons: Collection, muons: Collection) -> Array:
+    conditions = [_is_lepton(jets, electrons), _is_lepton(jets, muons), jets.tau >= 0]
+    return np.select(conditions, [_ELECTRON, _MUON, _TAU], _NONE)
 
 
-def reconstruct_taus(
-    candidates: Candidates, jets: FoundJets, truth: HadronicTaus, electrons: Collection,
-    muons: Collection, card: Taus, rng: np.random.Generator,
-) -> Collection:
-    """Build the tau collection.
+def _working_points(
+    card: Taus, jets: FoundJets, origin: Array, u: Array
+) -> tuple[Array, Array, Array]:
+    """Bit masks against jets, electrons and muons from three uniform numbers per jet."""
 
-    Columns: pt, eta, phi, mass, charge, dz (cm), decayMode, vs_jet, vs_electron, vs_muon (bit
-    masks), origin (`genPartFlav`: 5 hadronic tau, 1 electron, 2 muon, 0 jet).
-    """
-    n = len(jets.event)
-    p4, lead, track_charge = _signal_cone(
-        jets.member_jet, jets.member, n, candidates.p4, candidates.eta, candidates.phi,
-        candidates.pt, candidates.charge, candidates.kind, card.signal_cone,
-    )
-    pt = np.hypot(p4[:, 0], p4[:, 1])
-    eta = np.arcsinh(p4[:, 2] / np.maximum(pt, 1e-9))
-    from_electron, from_muon = _lepton_origin(jets, electrons), _lepton_origin(jets, muons)
-    real = (jets.tau >= 0) & ~from_electron & ~from_muon
-    origin = np.select([from_electron, from_muon, real], [1, 2, 5], 0)
-    fake = _rate_by_pt(card, np.maximum(jets.columns["pt"], 1.0))
-    fake = fake * np.where(jets.columns["hadronFlavour"] == 5, card.b_jet_factor, 1.0)[:, None]
-    u = rng.random((n, 6))
-    # The first working point is also what NanoAOD asks of a candidate to be kept.
-    enters = np.select([from_electron, from_muon, real],
-                       [card.electron_rate, card.muon_rate, card.reconstruction], 1.0)
-    vs_jet_rate = np.where((origin > 0)[:, None], _constant(card.true_efficiency, n), fake)
-    vs_jet = _bits(u[:, 1], vs_jet_rate)
-    has_track = (lead >= 0) & (candidates.pt[lead] > _SEED_PT)
-    keep = has_track & (u[:, 0] < enters) & (vs_jet > 0)
-    keep &= (pt > card.pt_min) & (np.abs(eta) < card.eta_max)
-    vs_electron = np.where(from_electron[:, None], card.vs_electron_fake, card.vs_electron_true)
-    vs_muon = np.where(from_muon[:, None], card.vs_muon_fake, card.vs_muon_true)
-    mass2 = p4[:, 3] ** 2 - (p4[:, :3] ** 2).sum(axis=1)
-    columns = {
-        "pt": pt, "eta": eta, "phi": np.arctan2(p4[:, 1], p4[:, 0]),
-        "mass": np.clip(np.sqrt(np.maximum(mass2, 0.0)), 0.13957, 2.0),
-        "charge": _charge(real, jets.tau, truth, track_charge, candidates.charge[lead]),
-        "dz": candidates.impact[lead, 2] / 10.0,
-        "decayMode": _decay_mode(card, real, jets.tau, truth, u[:, 4]),
-        "vs_jet": vs_jet, "vs_electron": _bits(u[:, 2], vs_electron),
-        "vs_muon": _bits(u[:, 3], vs_muon), "origin": origin,
-    }
-    return Collection.sorted_by_pt(
-        len(electrons.counts), jets.event[keep], {k: v[keep] for k, v in columns.items()}
-    )
+    def where(condition: Array, one: Row | Array, other: Row | Array) -> Array:
+        return np.where(condition[:, None], one, other)
+
+    against_jet = where(origin != _NONE, card.true_efficiency, _fake_rate(card, jets))
+    against_electron = where(origin == _ELECTRON, card.vs_electron_fake, card.vs_electron_true)
+    against_muon = where(origin == _MUON, card.vs_muon_fake, card.vs_muon_true)
+    return _bits(u[0], against_jet), _bits(u[1], against_electron), _bits(u[2], against_muon)
 
 
 def _charge(real: Array, number: Array, truth: HadronicTaus, summed: Array, lead: Array) -> Array:
@@ -134,3 +162,47 @@ def _decay_mode(card: Taus, real: Array, number: Array, truth: HadronicTaus, u: 
         cumulative = np.where(real[:, None], table[truth.mode[number]], cumulative)
     index = np.minimum((u[:, None] > cumulative).sum(axis=1), 3)
     return np.asarray(DECAY_MODES[index])
+
+
+def reconstruct_taus(
+    candidates: Candidates,
+    jets: FoundJets,
+    truth: HadronicTaus,
+    electrons: Collection,
+    muons: Collection,
+    card: Taus,
+    rng: np.random.Generator,
+) -> Collection:
+    """Build the tau collection.
+
+    Columns: pt, eta, phi, mass, charge, dz (cm), decayMode, vs_jet, vs_electron, vs_muon (bit
+    masks), origin (`genPartFlav`: 5 hadronic tau, 1 electron, 2 muon, 0 jet).
+    """
+    seeds = _seeds(candidates, jets, card.signal_cone)
+    origin = _origin(jets, electrons, muons)
+    real = origin == _TAU
+    u = rng.random((6, len(origin)))
+    vs_jet, vs_electron, vs_muon = _working_points(card, jets, origin, u[1:4])
+    enters = np.select(
+        [origin == _ELECTRON, origin == _MUON, real],
+        [card.electron_rate, card.muon_rate, card.reconstruction],
+        1.0,
+    )
+    # NanoAOD keeps only candidates that pass the loosest working point against jets.
+    keep = seeds.has_track & (u[0] < enters) & (vs_jet > 0)
+    keep &= (seeds.pt > card.pt_min) & (np.abs(seeds.eta) < card.eta_max)
+    columns = {
+        "pt": seeds.pt,
+        "eta": seeds.eta,
+        "phi": np.arctan2(seeds.p4[:, 1], seeds.p4[:, 0]),
+        "mass": seeds.mass,
+        "charge": _charge(real, jets.tau, truth, seeds.charge, candidates.charge[seeds.track]),
+        "dz": candidates.impact[seeds.track, 2] / 10.0,
+        "decayMode": _decay_mode(card, real, jets.tau, truth, u[4]),
+        "vs_jet": vs_jet,
+        "vs_electron": vs_electron,
+        "vs_muon": vs_muon,
+        "origin": origin,
+    }
+    kept = {name: column[keep] for name, column in columns.items()}
+    return Collection.sorted_by_pt(len(electrons.counts), jets.event[keep], kept)

@@ -2,9 +2,43 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from transferline.generate.compiled import Array, compiled, log_normal
+
+
+class TrackTables(NamedTuple):
+    """Efficiencies and resolutions.
+
+    `efficiency` is `[species, eta, pt]`, where the n-th pT bin starts at the n-th of `pt_edges`
+    (below the first there is no track). Resolutions: sigma(pT)/pT = a (+) b pT, `[species, eta,
+    (a, b)]`; sigma(d0) and sigma(dz) = a (+) b / pT in mm, `[eta, (a, b)]`.
+    """
+
+    eta_edges: Array
+    pt_edges: Array
+    efficiency: Array
+    resolution: Array
+    impact_edges: Array
+    impact_d0: Array
+    impact_dz: Array
+
+
+class ChargedParticles(NamedTuple):
+    """Particles as the tracker sees them; `species` is 0 hadron, 1 electron, 2 muon.
+
+    Momenta in GeV, true impact parameters in mm; neutral ones may be among them.
+    """
+
+    pt: Array
+    eta: Array
+    charge: Array
+    species: Array
+    reached: Array
+    d0: Array
+    dz: Array
 
 
 @compiled
@@ -23,38 +57,35 @@ def _resolution(terms: Array, pt: float) -> float:
 
 @compiled
 def reconstruct_tracks(
-    pt: Array, eta: Array, charge: Array, species: Array, reached: Array, d0: Array, dz: Array,
-    eta_edges: Array, pt_edges: Array, efficiency: Array, resolution: Array,
-    impact_edges: Array, impact_d0: Array, impact_dz: Array, rng: np.random.Generator,
+    particles: ChargedParticles, tables: TrackTables, rng: np.random.Generator
 ) -> tuple[Array, Array, Array, Array]:
-    """Decide which charged particles have a track, and smear it.
-
-    `species` is 0 hadron, 1 electron, 2 muon; `efficiency` is `[species, eta, pt]`, where the
-    n-th pT bin starts at the n-th of `pt_edges` (below the first there is no track).
-    Resolutions: sigma(pT)/pT = a (+) b pT, sigma(d0) and sigma(dz) = a (+) b / pT in mm.
+    """Decide which charged particles that reach the calorimeter have a track, and smear it.
 
     Returns: has_track, smeared pT, relative pT resolution, and impact parameters
     `[n, 4]` (d0, its error, dz, its error; mm), all `[n]`.
     """
+    pt, eta, species = particles.pt, particles.eta, particles.species
     n = len(pt)
     has_track = np.zeros(n, np.bool_)
     smeared, sigma = np.zeros(n), np.zeros(n)
     impact = np.zeros((n, 4))
     for i in range(n):
-        region = _bin(abs(eta[i]), eta_edges)
-        if charge[i] == 0 or not reached[i] or region < 0 or pt[i] <= pt_edges[0]:
+        region = _bin(abs(eta[i]), tables.eta_edges)
+        if particles.charge[i] == 0 or not particles.reached[i]:
             continue
-        pt_bin = np.searchsorted(pt_edges, pt[i]) - 1
-        if rng.random() >= efficiency[species[i], region, pt_bin]:
+        if region < 0 or pt[i] <= tables.pt_edges[0]:
+            continue
+        pt_bin = np.searchsorted(tables.pt_edges, pt[i]) - 1
+        if rng.random() >= tables.efficiency[species[i], region, pt_bin]:
             continue
         has_track[i] = True
-        sigma[i] = _resolution(resolution[species[i], region], pt[i])
+        sigma[i] = _resolution(tables.resolution[species[i], region], pt[i])
         smeared[i] = log_normal(pt[i], sigma[i] * pt[i], rng)
-        near = _bin(abs(eta[i]), impact_edges)
-        error_d0 = _resolution(impact_d0[near], 1.0 / pt[i])
-        error_dz = _resolution(impact_dz[near], 1.0 / pt[i])
-        impact[i, 0] = d0[i] + error_d0 * rng.standard_normal()
+        near = _bin(abs(eta[i]), tables.impact_edges)
+        error_d0 = _resolution(tables.impact_d0[near], 1.0 / pt[i])
+        error_dz = _resolution(tables.impact_dz[near], 1.0 / pt[i])
+        impact[i, 0] = particles.d0[i] + error_d0 * rng.standard_normal()
         impact[i, 1] = error_d0
-        impact[i, 2] = dz[i] + error_dz * rng.standard_normal()
+        impact[i, 2] = particles.dz[i] + error_dz * rng.standard_normal()
         impact[i, 3] = error_dz
     return has_track, smeared, sigma, impact

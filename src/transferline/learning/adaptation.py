@@ -49,11 +49,11 @@ def transfer(
     checkpoint: Checkpoint | None,
     task: Task,
     mode: Mode,
+    *,
     n_train: int,
     seed: int,
     how: Adaptation | Trees,
     out: Path,
-    *,
     data: TaskData | None = None,
     tables: Path | None = None,
     keep_checkpoint: bool = False,
@@ -78,7 +78,8 @@ def transfer(
         data: `task.load()`, where it is at hand.
         tables: directory of embeddings and engineered features that runs share.
         keep_checkpoint: also save the model with its head.
-        study, pretraining: names in the Record.
+        study: name in the Record.
+        pretraining: name of the checkpoint in the Record.
         label: of the progress bars, or None for none.
 
     Raises:
@@ -100,12 +101,14 @@ def transfer(
         outcome = _run_network(run, tables)
     measured = _measure(task, data, rows, outcome, out)
     record = Record(
-        **_identity(checkpoint, task, mode, n_train, seed, study=study, pretraining=pretraining),
+        **_identity(checkpoint, task, mode, study=study, pretraining=pretraining),
+        n_train=n_train,
+        seed=seed,
         **measured,
         hashes=Hashes(
             **outcome.hashes,
             config=run_digest(checkpoint, task, data, mode, how),
-            data=data.shards.digest,
+            data=data.digest,
         ),
         cost=Cost(
             examples_seen=outcome.examples_seen,
@@ -156,7 +159,7 @@ def run_digest(
         else:
             start["weights"] = checkpoint.backbone_hash()
     settings = {"task": task.located(places).to_dict(), "how": how.to_dict(), "start": start}
-    return json_hash({"protocol": PROTOCOL, "data": data.shards.digest, **settings})
+    return json_hash({"protocol": PROTOCOL, "data": data.digest, **settings})
 
 
 def _run_network(run: NetworkRun, tables: Path | None) -> _Outcome:
@@ -186,14 +189,14 @@ def embedding_table(
     checkpoint: Checkpoint, data: TaskData, how: Adaptation, tables: Path | None
 ) -> EventTable:
     """Return the pooled embeddings of the task's events, each computed once."""
-    name = json_hash([checkpoint.backbone_hash(), data.shards.digest, how.optim.precision])
+    name = json_hash([checkpoint.backbone_hash(), data.digest, how.optim.precision])
     compute = embedder(checkpoint.backbone(), how.optim)
     return _table(data, compute, tables, f"embeddings-{name[:16]}.npy")
 
 
 def engineered_table(data: TaskData, tables: Path | None) -> EventTable:
     """Return the engineered features of the task's events, each computed once."""
-    name = json_hash([data.shards.digest, PROTOCOL])
+    name = json_hash([data.digest, PROTOCOL])
     return _table(
         data,
         lambda shards, rows: engineered(shards.gather(rows))[1],
@@ -253,8 +256,6 @@ def _identity(
     checkpoint: Checkpoint | None,
     task: Task,
     mode: Mode,
-    n_train: int,
-    seed: int,
     *,
     study: str,
     pretraining: str,
@@ -272,8 +273,6 @@ def _identity(
         "pretraining": pretraining if transferred else "none",
         "objective": objective,
         "backbone": _backbone(checkpoint, mode),
-        "n_train": n_train,
-        "seed": seed,
         "commit": facts["commit"],
         "version": facts["versions"].get("transferline", "unknown"),
         "time": facts["time"],

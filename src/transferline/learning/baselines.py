@@ -135,7 +135,9 @@ def _best_round(
     if not len(select.y):
         return 0.0, rounds
     losses = [
-        float(np.average(-np.log(np.clip(p[np.arange(len(p)), select.y], 1e-12, 1)), weights=select.w))
+        float(
+            np.average(-np.log(np.clip(p[np.arange(len(p)), select.y], 1e-12, 1)), weights=select.w)
+        )
         for p in model.staged_predict_proba(select.x)
     ]
     best = int(np.argmin(losses))

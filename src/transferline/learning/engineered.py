@@ -64,7 +64,9 @@ def _leading(batch: Batch, groups: dict[str, Tensor]) -> dict[str, Tensor]:
     if "btag" in batch.columns:
         scores = batch.columns["btag"].masked_fill(~groups["hadronic"], -1).sort(descending=True)[0]
         for rank in range(4):
-            value = scores[:, rank] if scores.shape[1] > rank else scores.new_full((len(batch),), -1)
+            value = (
+                scores[:, rank] if scores.shape[1] > rank else scores.new_full((len(batch),), -1)
+            )
             out[f"btag{rank + 1}"] = value
     return out
 
@@ -86,7 +88,7 @@ def _event_shape(batch: Batch, groups: dict[str, Tensor]) -> dict[str, Tensor]:
     visible = hadronic | groups["lepton"] | groups["tau"] | groups["photon"]
     pt = batch.p4[..., PT]
     vectors = cartesian(batch.p4)
-    energy, px, py, pz = vectors.unbind(-1)
+    energy = vectors[..., 0]
     seen = torch.where(visible[..., None], vectors, vectors.new_zeros(()))
     total = seen.sum(1)
     ht = pt.masked_fill(~hadronic, 0).sum(1)
@@ -138,7 +140,11 @@ def _pairs(batch: Batch, mask: Tensor, name: str) -> dict[str, Tensor]:
         low = values.masked_fill(~exists, torch.inf).min(1)[0]
         high = values.masked_fill(~exists, -torch.inf).max(1)[0]
         mean = values.masked_fill(~exists, 0).sum(1) / count
-        out |= {f"{label}_{name}_min": low, f"{label}_{name}_max": high, f"{label}_{name}_mean": mean}
+        out |= {
+            f"{label}_{name}_min": low,
+            f"{label}_{name}_max": high,
+            f"{label}_{name}_mean": mean,
+        }
     closest = distance.masked_fill(~exists, torch.inf).argmin(1)
     out[f"m_{name}_closest"] = mass.gather(1, closest[:, None])[:, 0]
     return {key: value.masked_fill(~some, torch.nan) for key, value in out.items()}
@@ -162,12 +168,14 @@ def _resonances(batch: Batch, groups: dict[str, Tensor]) -> dict[str, Tensor]:
         "m_bb_higgs": _nearest(m_bb, is_bb, _HIGGS),
         "m_jj_w": _nearest(m_jj, is_jj, _W),
         "m_bj_top": _nearest(m_bj, is_bj, _TOP),
-        "m_lb_min": m_lb.masked_fill(~is_lb, torch.inf).flatten(1).min(1)[0].masked_fill(
-            none, torch.nan
-        ),
-        "dr_lb_min": d_lb.masked_fill(~is_lb, torch.inf).flatten(1).min(1)[0].masked_fill(
-            none, torch.nan
-        ),
+        "m_lb_min": m_lb.masked_fill(~is_lb, torch.inf)
+        .flatten(1)
+        .min(1)[0]
+        .masked_fill(none, torch.nan),
+        "dr_lb_min": d_lb.masked_fill(~is_lb, torch.inf)
+        .flatten(1)
+        .min(1)[0]
+        .masked_fill(none, torch.nan),
         "n_bb_higgs": ((m_bb - _HIGGS).abs() < 25).logical_and(is_bb).flatten(1).sum(1),
         "pt_bb_closest": _closest_pt(batch, d_bb, is_bb),
     }
@@ -175,7 +183,10 @@ def _resonances(batch: Batch, groups: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _closest_pt(batch: Batch, distance: Tensor, exists: Tensor) -> Tensor:
     """Transverse momentum of the closest pair."""
-    px, py = batch.p4[..., PT] * batch.p4[..., PHI].cos(), batch.p4[..., PT] * batch.p4[..., PHI].sin()
+    px, py = (
+        batch.p4[..., PT] * batch.p4[..., PHI].cos(),
+        batch.p4[..., PT] * batch.p4[..., PHI].sin(),
+    )
     pt = torch.hypot(px[:, :, None] + px[:, None], py[:, :, None] + py[:, None]).flatten(1)
     there = exists.flatten(1)
     place = distance.flatten(1).masked_fill(~there, torch.inf).argmin(1)

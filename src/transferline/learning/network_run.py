@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from transferline.learning.per_event import EventTable
 from transferline.learning.probe import EmbeddedBatches, ProbedModel, scorer
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows, Rows
-from transferline.learning.training import FitResult, fit
+from transferline.learning.training import Batches, FitResult, fit
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.model import Model
 

@@ -14,7 +14,7 @@ from transferline.data.events import unit_interval
 from transferline.data.loader import Loader
 from transferline.data.readers.shards import Shards, ShardSet
 from transferline.errors import DataError
-from transferline.files import write_json
+from transferline.files import write_json, write_text
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.optim import Optim
 from transferline.learning.training import FitResult, fit
@@ -24,6 +24,7 @@ from transferline.models.features import Features
 from transferline.models.model import Model, ModelRecipe, weight_hash
 from transferline.provenance import run_facts
 
+_LOGS = ("metrics.jsonl", "metrics.csv")
 _FIT_ROWS = 20_000  # events from which the constants of Features are taken
 
 
@@ -80,7 +81,9 @@ def pretrain(
         objective = config.objective.build(model)
     size = config.optim.batch_size
     # In row order: the constants must not depend on anything random.
-    model.features.fit(Loader(shards, train_rows[:_FIT_ROWS], 1024, shuffle=False).batches(0))
+    # Evenly through all rows, which stand sample after sample.
+    some = train_rows[:: -(-len(train_rows) // _FIT_ROWS)]
+    model.features.fit(Loader(shards, some, 1024, shuffle=False).batches(0))
     result = fit(
         objective,
         Loader(shards, train_rows, size, seed=config.seed),
@@ -92,11 +95,13 @@ def pretrain(
         label=label,
         save_seconds=save_seconds,
     )
-    (out / "training" / "metrics.jsonl").replace(out / "metrics.jsonl")
-    (out / "training" / "metrics.csv").replace(out / "metrics.csv")
-    (out / "training").rmdir()
+    logs = {name: (out / "training" / name).read_text("utf-8") for name in _LOGS}
     done = _checkpoint(config, shards, model, n_train=len(train_rows), result=result)
-    return done.save(out)
+    done.save(out)  # replaces the directory as a whole
+    write_json(out / "resolved.json", config.to_dict())
+    for name, text in logs.items():
+        write_text(out / name, text)
+    return out
 
 
 def _split(shards: ShardSet, config: PretrainConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -142,7 +147,7 @@ def _checkpoint(
 
 def _card(provenance: dict[str, Any]) -> str:
     config, result = provenance["config"], provenance["result"]
-    data = "\n".join(f"- {item['name']}: {item['events']} events" for item in provenance["data"])
+    data = "\n".join(f"- {item['sample']}: {item['n_events']} events" for item in provenance["data"])
     return f"""# A pre-trained backbone
 
 - objective: `{config["objective"]["kind"]}`, backbone: `{config["backbone"]["kind"]}`

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -80,7 +81,7 @@ class EmbeddedBatches:
 
     def __len__(self) -> int:
         if self._seed is None:
-            return -(-len(self._target) // self._size)
+            return math.ceil(len(self._target) / self._size)
         return max(1, len(self._target) // self._size)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:

@@ -32,8 +32,13 @@ def training_seconds(checkpoint: Checkpoint, run: Run, data: TaskData) -> float:
     device = optim.torch_device()
     size = min(optim.batch_size, len(data.pool))
     loader = Loader(
-        data.shards, data.pool[: 4 * size], size, seed=0, shuffle=True,
-        target=data.target, weight=data.training_weight,
+        data.shards,
+        data.pool[: 4 * size],
+        size,
+        seed=0,
+        shuffle=True,
+        target=data.target,
+        weight=data.training_weight,
     )
     seconds = []
     for batch in loader.batches(0, 0):

@@ -75,24 +75,18 @@ class Grid(Recipe):
         modes: `scratch`, `frozen`, `finetuned`, `trees`.
         n_train: numbers of labelled events, all classes together, selecting ones included.
         seeds: runs per point, with the seeds 0, 1, ...
-        fewer_seeds: size -> seeds there, where the full number is too dear.
+        fewer_seeds: size -> seeds from this size on, where the full number is too dear.
     """
 
     modes: tuple[Mode, ...] = ("scratch", "frozen", "finetuned", "trees")
     n_train: tuple[int, ...] = Field(min_length=1)
     seeds: int = Field(5, gt=0)
-    fewer_seeds: dict[int, int] = {}
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        stray = sorted(set(self.fewer_seeds) - set(self.n_train))
-        if stray:
-            raise ValueError(f"fewer_seeds names {stray}, which n_train does not.")
-        return self
+    fewer_seeds: dict[int, int] = Field(default_factory=dict)
 
     def seeds_at(self, n_train: int) -> range:
         """Return the seeds of one size."""
-        return range(self.fewer_seeds.get(n_train, self.seeds))
+        fewer = [self.fewer_seeds[n] for n in sorted(self.fewer_seeds) if n <= n_train]
+        return range(min([self.seeds, *fewer[-1:]]))
 
 
 class StudyConfig(Recipe):

@@ -72,7 +72,7 @@ def _is_current(name: str, variant: Variant, places: Mapping[str, Path], out: Pa
 def _digest(variant: Variant, places: Mapping[str, Path]) -> str:
     if variant.checkpoint is not None:
         return Checkpoint.load(_source(variant.checkpoint)).backbone_hash()
-    data = ShardSet([places[name] for name in variant.samples]).digest
+    data = ShardSet([places[name] for name in variant.samples]).content_hash
     return json_hash({**variant.to_dict(), "data": data})
 
 
@@ -81,9 +81,7 @@ def _run_all(made: Mapping[str, PretrainConfig], out: Path, workers: Executor) -
         for name, config in made.items():
             pretrain(config, out / name, resume=True, label=f"pre-train {name}")
         return
-    futures = {
-        workers.submit(_pretrain, config, out / name): name for name, config in made.items()
-    }
+    futures = {workers.submit(_pretrain, config, out / name): name for name, config in made.items()}
     if futures:
         _watch(futures, made, out)
     for future in futures:

@@ -12,14 +12,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from transferline.data.batch import Batch
-from transferline.data.loader import Loader
 from transferline.errors import NumericalError, TransferlineError
 from transferline.files import atomic_path, json_hash
 from transferline.learning.objectives.base import Loss, Objective
@@ -33,6 +32,16 @@ class StopRequestedError(TransferlineError):
     """The training was asked to stop (SIGTERM or Ctrl-C) and has written its state."""
 
     exit_code = 143
+
+
+class Batches(Protocol):
+    """What `fit` draws from: a `Loader`, or anything that gives the batches of an epoch."""
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of one epoch, the first `start` left out."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +59,8 @@ class FitResult:
 
 def fit(
     objective: Objective,
-    train: Loader,
-    valid: Loader | None,
+    train: Batches,
+    valid: Batches | None,
     optim: Optim,
     out: Path,
     *,
@@ -89,8 +98,8 @@ def fit(
 
 
 class _Fit:
-    train: Loader
-    valid: Loader | None
+    train: Batches
+    valid: Batches | None
     save_seconds: float
 
     def __init__(
@@ -237,7 +246,7 @@ class _Fit:
         return row | found
 
     @torch.no_grad()
-    def _mean_loss(self, loader: Loader) -> dict[str, float]:
+    def _mean_loss(self, loader: Batches) -> dict[str, float]:
         """The same random draws at every validation, so that losses are comparable."""
         self.objective.eval()
         sums: dict[str, float] = {}

@@ -9,12 +9,21 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from transferline.evaluation.comparison import paired_difference
 from transferline.evaluation.data_efficiency import Factor
 from transferline.evaluation.learning_curve import Line, scratch_for
-from transferline.reporting.style import SIMULATION, Label, Look, look, new_figure, plot
+from transferline.reporting.style import (
+    SIMULATION,
+    Label,
+    Look,
+    legend_with_room,
+    look,
+    new_figure,
+    plot,
+)
 
 _METRIC_TITLES = {"auc": "AUC", "accuracy": "Accuracy"}
 N_TRAIN = "Labelled training events (both classes together)"
@@ -54,7 +63,8 @@ def learning_curve(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
         if gains:
             _band(panels[1], gains, style, None)
     panels[0].set_ylabel(metric_title(lines[0].metric))
-    _legend(panels[0], any(len(p.values) == 1 for line in lines for p in line.points))
+    single = any(len(point.values) == 1 for line in lines for point in line.points)
+    legend_with_room(panels[0], [_one_seed()] if single else [])
     if len(panels) > 1:
         panels[1].axhline(0.0, color="#404040", linewidth=1.0)
         panels[1].set_ylabel("Difference\nto scratch")
@@ -62,17 +72,16 @@ def learning_curve(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
     return figure
 
 
-def _legend(axes: Axes, some_single: bool) -> None:
-    if some_single:
-        axes.plot(
-            [],
-            marker="o",
-            linestyle="none",
-            color="#404040",
-            markerfacecolor="white",
-            label="open: one seed",
-        )
-    axes.legend(loc="best")
+def _one_seed() -> Line2D:
+    return Line2D(
+        [],
+        [],
+        marker="o",
+        linestyle="none",
+        color="#404040",
+        markerfacecolor="white",
+        label="open: one seed",
+    )
 
 
 def _differences(line: Line, lines: Sequence[Line]) -> list[tuple[int, float, float, int]]:
@@ -145,7 +154,7 @@ def data_efficiency_factor(
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _position: f"{y:g}"))
     axes.set_ylabel("Data-efficiency factor")
     _sizes_axis(axes, sizes)
-    axes.legend(loc="best")
+    legend_with_room(axes)
     return figure
 
 

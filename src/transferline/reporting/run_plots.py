@@ -65,7 +65,7 @@ def roc(bands: Sequence[tuple[Look, RocBand]], label: Label = SIMULATION) -> Fig
             linestyle=style.dashes,
             label=style.title,
         )
-    random = np.linspace(0.02, 1.0, 99)
+    random = np.linspace(0.05, 1.0, 96)
     axes.plot(random, 1 / random, color="#909090", linestyle=(0, (1, 2)), label="random")
     axes.set_yscale("log")
     axes.set_xlim(0.0, 1.0)

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 import matplotlib
 import mplhep
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
@@ -68,6 +69,7 @@ _STYLE = {
     "pdf.fonttype": 42,  # text stays text in an editor
 }
 _LOCK = threading.RLock()
+_UNDATED: dict[str, dict[str, Any]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
 # Letters of the right label that fit at full size.
 _ROOM = 40
 
@@ -178,14 +180,40 @@ def _write_label(axes: Axes, label: Label) -> None:
     axes.annotate(right, (1, 1), (0, 5), ha="right", va="bottom", fontsize=size, **place)
 
 
-def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """Write `stem.png` and `stem.pdf`, each whole or not at all, and return both paths.
+def legend_with_room(axes: Axes, more: Sequence[Artist] = ()) -> None:
+    """Put the legend into new room above the data, so that it hides none of them."""
+    handles, titles = axes.get_legend_handles_labels()
+    handles, titles = [*handles, *more], [*titles, *(str(item.get_label()) for item in more)]
+    long = max(map(len, titles)) > 20
+    room = 0.04 + (0.052 if long else 0.06) * ((len(titles) + 1) // 2)
+    low, high = axes.get_ylim()
+    if axes.get_yscale() == "log":
+        axes.set_ylim(low, high * (high / low) ** (room / (1 - room)))
+    else:
+        axes.set_ylim(low, high + (high - low) * room / (1 - room))
+    axes.legend(
+        handles,
+        titles,
+        loc="upper left",
+        ncols=2,
+        columnspacing=1.2,
+        borderaxespad=0.3,
+        fontsize=_SIZE - (4.5 if long else 2),
+    )
+
+
+def save(
+    figure: Figure, stem: Path, formats: Sequence[Literal["png", "pdf"]] = ("png", "pdf")
+) -> list[Path]:
+    """Write `stem.png` and `stem.pdf`, each whole or not at all, and return their paths.
 
     The bytes depend on the figure alone: no date is written.
     """
-    paths = (stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.pdf"))
+    written = []
     with styled():
-        for path, undated in zip(paths, ({"Software": None}, {"CreationDate": None}), strict=True):
+        for name in formats:
+            path = stem.with_name(f"{stem.name}.{name}")
             with atomic_path(path) as temporary:
-                figure.savefig(temporary, metadata=undated)
-    return paths
+                figure.savefig(temporary, metadata=_UNDATED[name])
+            written.append(path)
+    return written

@@ -176,7 +176,7 @@ class _Plan:
         particles = {
             collection: {c: _require(path, collection, c, branches) for c in names}
             for collection, names in columns.items()
-            if collection != "context"
+            if collection != "context" and names
         }
         context = {c: _context_branch(path, c, branches) for c in columns.get("context", ())}
         level = particles.get("tau", {}).get("vs_jet_level")
@@ -287,15 +287,12 @@ def _one_per_event(columns: Mapping[str, ak.Array]) -> ak.Array:
 
 def _zip(columns: Mapping[str, ak.Array], path: str, name: str) -> ak.Array:
     """Join jagged columns that share their counts; far cheaper than `ak.zip`, and it checks."""
-    first: NDArray[Any] | None = None
-    contents = []
-    for column, values in columns.items():
-        layout_ = values.layout.to_ListOffsetArray64(True)
-        offsets = np.asarray(layout_.offsets)
-        if first is None:
-            first = offsets
-        elif not np.array_equal(first, offsets):
+    lists = {c: values.layout.to_ListOffsetArray64(True) for c, values in columns.items()}
+    first = np.asarray(next(iter(lists.values())).offsets)
+    for column, values in lists.items():
+        if not np.array_equal(first, np.asarray(values.offsets)):
             raise DataError(f"{path}: {name}.{column} has other counts than its collection.")
-        contents.append(layout_.content[: int(offsets[-1])])
-    record = ak.contents.RecordArray(contents, list(columns), length=int(first[-1]))
+    total = int(first[-1])
+    contents = [values.content[:total] for values in lists.values()]
+    record = ak.contents.RecordArray(contents, list(columns), length=total)
     return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(first), record))

@@ -50,8 +50,10 @@ def _check_header(path: str, size: int) -> None:
     if len(head) < 24:
         raise DataError(f"{path}: is truncated ({size} bytes, not even a whole header).")
     (version,) = struct.unpack(">i", head[4:8])
-    (end,) = struct.unpack(">q", head[12:20]) if version >= 1_000_000 else struct.unpack(
-        ">i", head[12:16]
+    (end,) = (
+        struct.unpack(">q", head[12:20])
+        if version >= 1_000_000
+        else struct.unpack(">i", head[12:16])
     )
     if size < end:
         raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -131,12 +132,14 @@ def _leading(leptons: Flat, cuts: LeptonCuts) -> Mask:
     return hard
 
 
-def _any(events: Events, names: list[str]) -> Mask:
-    return np.logical_or.reduce([_flag(events, name) for name in names])
+def _any(events: Events, names: Sequence[str]) -> Mask:
+    fired: Mask = np.logical_or.reduce([_flag(events, name) for name in names])
+    return fired
 
 
-def _all(events: Events, names: list[str]) -> Mask:
-    return np.logical_and.reduce([_flag(events, name) for name in names])
+def _all(events: Events, names: Sequence[str]) -> Mask:
+    passed: Mask = np.logical_and.reduce([_flag(events, name) for name in names])
+    return passed
 
 
 def _flag(events: Events, name: str) -> NDArray[np.bool_]:

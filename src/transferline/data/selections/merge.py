@@ -64,8 +64,10 @@ def _met_species(met: Flat) -> NDArray[np.float32]:
 
 
 def _append(
-    table: NDArray[np.float32], event: NDArray[np.intp],
-    last: NDArray[np.float32], last_event: NDArray[np.intp],
+    table: NDArray[np.float32],
+    event: NDArray[np.intp],
+    last: NDArray[np.float32],
+    last_event: NDArray[np.intp],
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """Put `last` behind the other objects of its events."""
     joined = np.concatenate([event, last_event])

@@ -76,7 +76,7 @@ class TauCuts(Kinematics):
     """
 
     vs_jet_level_min: int = Field(default=5, ge=0, le=8)
-    decay_modes: list[int] = [0, 1, 10, 11]
+    decay_modes: tuple[int, ...] = (0, 1, 10, 11)
     dz_max: float | None = 0.2
     overlap_dr: float = 0.4
 
@@ -140,8 +140,8 @@ class Selection(Recipe):
     name: str
     comment: str = ""
     era: str
-    triggers: list[str] = []
-    filters: list[str] = []
+    triggers: tuple[str, ...] = ()
+    filters: tuple[str, ...] = ()
     golden_json: str | None = None
     electrons: ElectronCuts
     muons: MuonCuts

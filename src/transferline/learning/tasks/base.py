@@ -17,6 +17,7 @@ from transferline.data.readers.shards import ShardSet
 from transferline.errors import DataError
 from transferline.evaluation.bootstrap import Replicas
 from transferline.evaluation.measurement import Measurement
+from transferline.files import json_hash
 from transferline.learning.tasks.subsets import LabelledRows, Rows, Subset, draw, hold_out
 from transferline.models.heads import Head
 
@@ -48,6 +49,11 @@ class TaskData:
         parts = (self.pool, self.valid, self.test)
         if len(np.unique(np.concatenate(parts))) != sum(map(len, parts)):
             raise DataError("training pool, validation and test rows of the task overlap.")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content of all shards, wherever they stand."""
+        return json_hash(self.shards.content_hash)
 
 
 class Task(Recipe, ABC):

@@ -42,8 +42,8 @@ class EventClassification(Task):
         test_share, valid_share: shares of the events, by hash.
         test_max, valid_max: at most so many events of each class there; what is left over is
             not used at all, so that raising them later leaves the training pool alone.
-        scales: sample -> factor on its weights, where samples of one class must be added in
-            proportion to their cross-sections; 1 unless given.
+        cross_sections: sample -> pb, where a class has several samples, which are added in
+            proportion to them; those of the samples' own cards unless given.
     """
 
     kind: Literal["event_classification"] = "event_classification"
@@ -54,7 +54,7 @@ class EventClassification(Task):
     valid_share: float = Field(0.05, ge=0.0, lt=1.0)
     test_max: int | None = Field(None, gt=0)
     valid_max: int | None = Field(None, gt=0)
-    scales: dict[str, float] = {}
+    cross_sections: dict[str, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -63,9 +63,10 @@ class EventClassification(Task):
         both = sorted(set(self.signal) & set(self.background))
         if both:
             raise ValueError(f"{', '.join(both)}: is signal and background at once.")
-        for name in self.scales:
+        for name in self.cross_sections:
             if name not in self.samples():
-                raise ValueError(f"scales: unknown sample.{did_you_mean(name, self.samples())}")
+                hint = did_you_mean(name, self.samples())
+                raise ValueError(f"cross_sections: no sample '{name}'.{hint}")
         return self
 
     @property
@@ -81,13 +82,16 @@ class EventClassification(Task):
         """See `Task.located`."""
         for name in self.samples():
             if name not in places:
-                raise ConfigError(f"task {self.name}: no sample '{name}'."
-                                  f"{did_you_mean(name, places)}")
+                raise ConfigError(
+                    f"task {self.name}: no sample '{name}'.{did_you_mean(name, places)}"
+                )
         return self.model_copy(
             update={
                 "signal": [str(places[name]) for name in self.signal],
                 "background": [str(places[name]) for name in self.background],
-                "scales": {str(places[name]): value for name, value in self.scales.items()},
+                "cross_sections": {
+                    str(places[name]): value for name, value in self.cross_sections.items()
+                },
             }
         )
 
@@ -97,8 +101,7 @@ class EventClassification(Task):
         shards = ShardSet([Path(name) for name in names])
         source = np.asarray(shards.source)
         target = (source < len(self.signal)).astype(np.int64)
-        scale = np.array([self.scales.get(name, 1.0) for name in names])
-        weight = np.asarray(shards.weight, dtype=np.float64) * scale[source]
+        weight = np.asarray(shards.weight, dtype=np.float64) * self._scales(shards)[source]
         u = unit_interval(np.asarray(shards.hash))
         edge = self.test_share + self.valid_share
         usable = weight > 0 if self.weights == "drop" else np.ones(len(u), dtype=bool)
@@ -114,6 +117,14 @@ class EventClassification(Task):
         )
         self._check_classes(data)
         return data
+
+    def _scales(self, shards: ShardSet) -> NDArray[np.float64]:
+        """Factor on the weights of every sample: pb per unit of weight, 1 where it stands alone."""
+        scales = []
+        for i, (name, card) in enumerate(zip(self.samples(), shards.cards, strict=True)):
+            alone = len(self.signal if i < len(self.signal) else self.background) == 1
+            scales.append(1.0 if alone else card.normalisation(self.cross_sections.get(name)))
+        return np.array(scales)
 
     def _training_weight(
         self, weight: NDArray[np.float64], target: NDArray[np.int64], pool: Rows

@@ -30,9 +30,7 @@ class LabelledRows:
         return len(self.fit) + len(self.select)
 
 
-def draw(
-    pool: Rows, target: NDArray[np.int64], n_train: int, seed: int, subset: Subset
-) -> Rows:
+def draw(pool: Rows, target: NDArray[np.int64], n_train: int, seed: int, subset: Subset) -> Rows:
     """Return `n_train` rows of `pool`, all classes together.
 
     `balanced` gives every class the same number of events (class 0 gets the odd ones),

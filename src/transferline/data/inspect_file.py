@@ -1,0 +1,180 @@
+"""Say what a file is: format and version, events, weights, columns, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transferline.data.cutflow import Cutflow
+from transferline.data.layouts import nanoaod as layout
+from transferline.data.layouts.shards import CARD
+from transferline.data.readers.base import file_status
+from transferline.data.readers.nanoaod import (
+    TREE,
+    NanoAOD,
+    branch_names,
+    detect_version,
+    offered_columns,
+)
+from transferline.data.readers.rootfile import describe_keys, open_root
+from transferline.data.readers.shards import ShardSet
+from transferline.errors import DataError
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect_file` found.
+
+    Attributes:
+        path, format: the file, and "NanoAODv9", "shards" or "ROOT".
+        summary: one sentence.
+        entries: number of events, None if the format is not known.
+        is_simulation: None if not known.
+        count, sum_weight: before any cut; None where the file does not tell.
+        columns: collection -> columns of `Events` that it offers.
+        missing: columns that the format can have and this file has not, and what that means.
+        reader: name of the reader that reads it, None if there is none.
+        details: further facts, such as the reason of the version or a cut-flow.
+    """
+
+    path: str
+    format: str
+    summary: str
+    entries: int | None = None
+    is_simulation: bool | None = None
+    count: int | None = None
+    sum_weight: float | None = None
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    missing: Sequence[str] = ()
+    reader: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return asdict(self)
+
+    def render(self) -> str:
+        """Return lines of text for a terminal."""
+        rows = [self.path, f"  {self.summary}"]
+        if self.sum_weight is not None:
+            rows.append(f"  before any cut: {self.count} events, sum of weights {self.sum_weight:g}")
+        elif self.is_simulation:
+            rows.append("  sums of weights before cuts: unknown (no 'Runs' tree)")
+        rows += [f"  {key}: {value}" for key, value in self.details.items() if key != "cutflow"]
+        for name, columns in self.columns.items():
+            rows.append(f"  {name}: {_shortened(columns)}")
+        rows += [f"  missing: {text}" for text in self.missing]
+        if "cutflow" in self.details:
+            rows += ["", Cutflow.from_list(self.details["cutflow"]).render()]
+        return "\n".join(rows)
+
+
+def _shortened(columns: Sequence[str], limit: int = 14) -> str:
+    shown = ", ".join(columns[:limit])
+    return f"{shown}, ... ({len(columns)} in all)" if len(columns) > limit else shown
+
+
+def inspect_file(path: Path | str) -> Inspection:
+    """Open a ROOT file or a shard directory and say what it is.
+
+    Raises:
+        DataError: it is missing, empty, truncated, or of a format that is not known.
+    """
+    text = str(path)
+    if "://" not in text and Path(text).is_dir():
+        return _inspect_shards(text)
+    file_status(text)
+    with open_root(text) as file:
+        classes = file.classnames(cycle=False)
+        if TREE not in classes or "run" not in file[TREE]:
+            return _unknown_root(text, file, classes)
+        return _inspect_nanoaod(text, file[TREE])
+
+
+def _inspect_shards(path: str) -> Inspection:
+    if not (Path(path) / CARD).exists() and not list(Path(path).glob("part-*")):
+        raise DataError(f"{path}: is a directory, but holds no shards of transferline.")
+    shards = ShardSet(path)
+    card = shards.cards[0]
+    kind = "simulation" if card.is_simulation else "collision data"
+    selected = card.selection.get("name")
+    return Inspection(
+        path=path,
+        format="shards",
+        summary=f"shards of transferline {card.version}: sample '{card.sample}', {kind}, "
+        f"{len(shards)} events after selection '{selected}'",
+        entries=len(shards),
+        is_simulation=card.is_simulation,
+        count=card.count,
+        sum_weight=card.sum_weight,
+        columns={"object": shards.columns, "context": shards.context_names},
+        missing=[f"{p}: left out, {reason}" for p, reason in card.skipped.items()],
+        reader="shards",
+        details={
+            "labels": card.labels or "none",
+            "effective events": round(card.n_eff, 1),
+            "negative weights": f"{card.negative_fraction:.2%}",
+            "content": card.content_hash,
+            "cutflow": card.cutflow,
+        },
+    )
+
+
+def _unknown_root(path: str, file: Any, classes: dict[str, str]) -> Inspection:
+    trees = {
+        name: int(file[name].num_entries)
+        for name, kind in classes.items()
+        if kind == "TTree" or "RNTuple" in kind
+    }
+    rows = ", ".join(f"'{name}' ({n} entries)" for name, n in trees.items())
+    what = f"a ROOT file with trees {rows}" if trees else f"a ROOT file; {describe_keys(classes)}"
+    return Inspection(
+        path=path, format="ROOT", summary=f"{what}: no reader for it", details={"trees": trees}
+    )
+
+
+def _inspect_nanoaod(path: str, tree: Any) -> Inspection:
+    branches = set(tree.keys())
+    source = NanoAOD(files=[path]).source(path)
+    version = detect_version(branches)
+    offered = offered_columns(branches)
+    kind = "simulation" if source.is_simulation else "collision data"
+    details: dict[str, Any] = {"version": f"{version} ({version.reason})"}
+    if source.provenance is not None:
+        made_by = source.provenance.get("kind", "transferline")
+        details["made by"] = f"{made_by}, process {source.provenance.get('process', '?')}"
+    return Inspection(
+        path=path,
+        format=source.format,
+        summary=f"CMS {source.format}, {kind}, {source.entries} events",
+        entries=source.entries,
+        is_simulation=source.is_simulation,
+        count=source.count,
+        sum_weight=source.sum_weight,
+        columns=offered,
+        missing=_missing(offered, source.is_simulation, source.sum_weight),
+        reader="nanoaod",
+        details=details,
+    )
+
+
+def _missing(
+    offered: Mapping[str, Sequence[str]], is_simulation: bool, sum_weight: float | None
+) -> list[str]:
+    rows = []
+    for name, collection in layout.COLLECTIONS.items():
+        if name not in offered:
+            rows.append(f"{name}: the whole collection (branches {collection.prefixes[0]}_*)")
+            continue
+        for column in collection.columns:
+            truth = column == "hadron_flavour" and not is_simulation
+            if column not in offered[name] and not truth:
+                rows.append(f"{name}.{column} ({' or '.join(branch_names(name, column))})")
+    for prefix, what in ((layout.TRIGGER_PREFIX, "triggers"), (layout.FILTER_PREFIX, "filters")):
+        if not any(column.startswith(prefix) for column in offered["context"]):
+            rows.append(f"{what} ({prefix}*)")
+    if sum_weight is None:
+        rows.append("sums of weights: the file cannot be normalised to a cross section")
+    return rows

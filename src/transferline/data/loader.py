@@ -1,0 +1,129 @@
+"""Loader: deterministic, resumable batches of similar length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from transferline.data.batch import Batch
+from transferline.data.readers.shards import ShardSet
+
+FULL_SHUFFLE_ROWS = 2_000_000
+BLOCK_ROWS = 4096
+BLOCKS_IN_POOL = 16
+
+_ORDER, _BUCKETS = 0, 1  # streams of random numbers
+
+
+class Loader:
+    """Batches of the chosen rows of a `ShardSet`.
+
+    The order is a function of (seed, epoch) alone: nothing is carried from one epoch or batch
+    to the next, so `batches(epoch, start)` continues an interrupted epoch exactly.
+
+    Shuffling: all rows are permuted. A `ShardSet` of more than 2 x 10^6 events may not fit in
+    memory, and reading single rows from a disk is slow, so there blocks of 4096 neighbouring
+    rows are shuffled, and the rows of every 16 (or more) consecutive blocks are permuted among
+    themselves. Then every `pool` batches are sorted by the number of particles, cut, and the
+    batches of the pool shuffled: 86 % of the places hold a real particle with `pool=16` where
+    plain batches of jets have 35 %.
+    """
+
+    def __init__(
+        self,
+        shards: ShardSet,
+        rows: NDArray[np.int64] | None,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        pool: int = 16,
+        target: NDArray[Any] | None = None,
+        weight: NDArray[np.floating[Any]] | None = None,
+        drop_last: bool = False,
+    ) -> None:
+        """Choose rows and order.
+
+        Args:
+            shards: the events.
+            rows: row numbers, all if None.
+            batch_size: events per batch.
+            seed: of the shuffling.
+            shuffle: False keeps the order of `rows` exactly, for predictions.
+            pool: batches that are sorted by length together; 1 = no sorting across batches.
+            target: `[len(shards)]` class index (int) or value, by row number.
+            weight: `[len(shards)]` training weights that replace those of the shards.
+            drop_last: leave out a last batch that would be short; which events that hits
+                changes from epoch to epoch.
+        """
+        for name, values in (("target", target), ("weight", weight)):
+            if values is not None and len(values) != len(shards):
+                raise ValueError(f"{name} has {len(values)} entries for {len(shards)} events")
+        if batch_size < 1 or pool < 1:
+            raise ValueError("batch_size and pool must be at least 1")
+        self.shards = shards
+        self.rows = np.arange(len(shards)) if rows is None else np.asarray(rows, np.int64)
+        self.batch_size, self.pool = batch_size, pool
+        self.seed, self.shuffle, self.drop_last = seed, shuffle, drop_last
+        self._target = None if target is None else np.asarray(target)
+        self._weight = None if weight is None else np.asarray(weight, np.float32)
+
+    def __len__(self) -> int:
+        """Return the number of batches of one epoch."""
+        n = len(self.rows)
+        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of one epoch, from number `start` on; skipped ones are not read."""
+        order = self._order(epoch)
+        per_pool = self.pool if self.shuffle else 1
+        for first in range(start - start % per_pool, len(self), per_pool):
+            cuts = self._cuts(order, epoch, first)
+            for rows in cuts[max(start - first, 0) :]:
+                yield self._batch(rows)
+
+    def _random(self, *key: int) -> np.random.Generator:
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, *key])))
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        n = len(self) * self.batch_size if self.drop_last else len(self.rows)
+        if not self.shuffle:
+            return self.rows[:n]
+        rng = self._random(_ORDER, epoch)
+        if len(self.shards) <= FULL_SHUFFLE_ROWS:
+            return rng.permutation(self.rows)[:n]
+        return self._blockwise(rng)[:n]
+
+    def _blockwise(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        rows = np.sort(self.rows)
+        starts = np.arange(0, len(rows), BLOCK_ROWS)
+        rng.shuffle(starts)
+        order = np.concatenate([rows[s : s + BLOCK_ROWS] for s in starts] or [rows])
+        size = max(BLOCKS_IN_POOL * BLOCK_ROWS, self.pool * self.batch_size)
+        for low in range(0, len(order), size):
+            rng.shuffle(order[low : low + size])
+        return order
+
+    def _cuts(self, order: NDArray[np.int64], epoch: int, first: int) -> list[NDArray[np.int64]]:
+        """Return the row numbers of the batches of the pool that begins with batch `first`."""
+        size = self.batch_size
+        if not self.shuffle:
+            return [order[first * size : (first + 1) * size]]
+        rows = order[first * size : (first + self.pool) * size]
+        rows = rows[np.argsort(self.shards.n_particles[rows], kind="stable")]
+        cuts = [rows[low : low + size] for low in range(0, len(rows), size)]
+        ranks = self._random(_BUCKETS, epoch, first).permutation(len(cuts))
+        return [cuts[i] for i in ranks]
+
+    def _batch(self, rows: NDArray[np.int64]) -> Batch:
+        batch = self.shards.gather(rows)
+        changes: dict[str, Any] = {}
+        if self._target is not None:
+            changes["target"] = torch.from_numpy(self._target[rows])
+        if self._weight is not None:
+            changes["weight"] = torch.from_numpy(self._weight[rows])
+        return batch.replace(**changes) if changes else batch

@@ -1,0 +1,71 @@
+"""What a reader of a study should be warned about, found in its Records."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from transferline.evaluation.learning_curve import Line
+from transferline.evaluation.records import Record
+
+WANTED_SEEDS = 5
+
+
+def warnings_about(records: Sequence[Record], lines: Iterable[Line]) -> list[str]:
+    """Return warnings in words: seeds, baselines, test sets, sources and weights."""
+    found = list(lines)
+    return [
+        *_few_seeds(found),
+        *_baselines(found),
+        *_test_sets(records),
+        *_sources(records),
+    ]
+
+
+def _few_seeds(lines: Iterable[Line]) -> list[str]:
+    few: dict[int, list[str]] = defaultdict(list)
+    for line in lines:
+        for point in line.points:
+            if len(point.values) < WANTED_SEEDS:
+                few[len(point.values)].append(f"{line.name} at {point.n_train}")
+    return [
+        f"{count} seed{'s' if count > 1 else ''} instead of at least {WANTED_SEEDS}: "
+        f"{', '.join(places)}." + (" The spread is unknown." if count == 1 else "")
+        for count, places in sorted(few.items())
+    ]
+
+
+def _baselines(lines: Iterable[Line]) -> list[str]:
+    modes = {line.mode for line in lines}
+    return [
+        f"No {what}: {why}."
+        for mode, what, why in (
+            ("scratch", "training from scratch", "transfer is compared with nothing"),
+            ("trees", "boosted trees", "a scratch network alone is a weak baseline"),
+        )
+        if mode not in modes
+    ]
+
+
+def _test_sets(records: Iterable[Record]) -> list[str]:
+    known = {record.replicas.test_set for record in records if record.replicas}
+    if len(known) < 2:
+        return []
+    return [f"The runs were measured on {len(known)} different test sets; pairing is lost."]
+
+
+def _sources(records: Sequence[Record]) -> list[str]:
+    found = []
+    commits = sorted({record.commit for record in records})
+    if len(commits) > 1:
+        found.append(f"The runs come from {len(commits)} commits: {_short(commits)}.")
+    if any(commit.endswith("+") for commit in commits):
+        found.append("Some runs come from a source tree with uncommitted changes (commit with +).")
+    data = sorted({record.hashes.data or "unknown" for record in records})
+    if len(data) > 1:
+        found.append(f"The runs of one task read different data: {_short(data)}.")
+    return found
+
+
+def _short(names: Iterable[str]) -> str:
+    return ", ".join(name[:12] or "unknown" for name in names)

@@ -1,0 +1,165 @@
+"""The tables that a study's Records give, the same in the HTML report and on results pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from transferline.errors import NumericalError, TransferlineError
+from transferline.evaluation.comparison import (
+    Difference,
+    error_reduction,
+    gap_closed,
+    paired_difference,
+)
+from transferline.evaluation.data_efficiency import Factor, data_efficiency
+from transferline.evaluation.learning_curve import Line, scratch_for
+from transferline.evaluation.measurement import Measurement
+from transferline.evaluation.metrics import METRICS
+from transferline.evaluation.records import Record
+from transferline.reporting.plots import looks, metric_title
+from transferline.reporting.table import Table
+
+_SIZE = "Labelled events"
+
+
+def result_tables(lines: Sequence[Line]) -> list[Table]:
+    """Return what `lines` say: values, differences to scratch, factors and gaps closed.
+
+    A table without a single entry is left out.
+    """
+    makers = (metric_table, difference_table, reduction_table, factor_table, gap_table)
+    return [table for make in makers if (table := make(lines)).rows]
+
+
+def metric_table(lines: Sequence[Line]) -> Table:
+    """Return mean, error and number of seeds by size and mode."""
+    cells = [
+        {p.n_train: f"{p.measurement} ({len(p.values)})" for p in line.points} for line in lines
+    ]
+    note = (
+        "Mean ± error (number of seeds). The error combines the spread over seeds, divided by the "
+        "root of their number, with that of the finite test set, which is common to all seeds and "
+        "does not average down. A single seed leaves the spread out."
+    )
+    return _table(metric_title(lines[0].metric), lines, cells, note)
+
+
+def difference_table(lines: Sequence[Line]) -> Table:
+    """Return the paired differences to scratch."""
+    found = [_against_scratch(line, lines, paired_difference) or [] for line in lines]
+    cells = [{d.n_train: _difference(d) for d in differences} for differences in found]
+    note = "Paired by seed; in brackets the difference in units of its error."
+    if not all(d.paired_test for differences in found for d in differences):
+        note += " Without replicas in the records the test error is not paired: an upper bound."
+    return _table("Difference to scratch", lines, cells, note)
+
+
+def _difference(difference: Difference) -> str:
+    sign = "+" if difference.measurement.value >= 0 else ""
+    ratio = f" ({difference.significance:.1f} σ)" if difference.measurement.error > 0 else ""
+    return f"{sign}{difference.measurement}{ratio}"
+
+
+def reduction_table(lines: Sequence[Line]) -> Table:
+    """Return the share of scratch's `1 - metric` that is removed, in per cent."""
+    if lines[0].metric not in ("auc", "accuracy"):
+        return Table("", (), ())
+    found = [_against_scratch(line, lines, error_reduction) or {} for line in lines]
+    cells = [{n: _percent(share) for n, share in shares.items()} for shares in found]
+    title = f"Share of scratch's 1 - {metric_title(lines[0].metric)} removed"
+    return _table(title, lines, cells, "Negative: it grew.")
+
+
+def factor_table(lines: Sequence[Line]) -> Table:
+    """Return the data-efficiency factors."""
+    cells = [{f.n_train: str(f) for f in factors_of(line, lines)} for line in lines]
+    note = (
+        "Labelled events that scratch needs over those this mode had, at equal "
+        f"{metric_title(lines[0].metric)}, read off scratch's curve (made monotone, linear in "
+        "log n). In brackets the central 68 % interval from seeds and test set, or the 84 % "
+        "bound of a limit."
+    )
+    return _table("Data-efficiency factor", lines, cells, note)
+
+
+def factors_of(line: Line, lines: Sequence[Line]) -> list[Factor]:
+    """Return the factors of a line; none for scratch itself or where its curve is too short."""
+    return _against_scratch(line, lines, data_efficiency) or []
+
+
+def gap_table(lines: Sequence[Line]) -> Table:
+    """Return the share of scratch's gain up to its largest size that each mode has early."""
+    cells = [_gaps(line, scratch_for(line, lines)) for line in lines]
+    largest = max((line.n_train[-1] for line in lines if line.mode == "scratch"), default=0)
+    title = f"Share closed of scratch's gap from this size to {largest} labelled events"
+    return _table(title, lines, cells, "1 means: as good as scratch at that size.")
+
+
+def _gaps(line: Line, scratch: Line | None) -> dict[int, str]:
+    if scratch is None or line is scratch:
+        return {}
+    high = scratch.n_train[-1]
+    sizes = [n for n in line.n_train if n in scratch.n_train and n < high]
+    return {n: _gap(line, scratch, n, high) for n in sizes}
+
+
+def _gap(line: Line, scratch: Line, low: int, high: int) -> str:
+    try:
+        return str(gap_closed(line, scratch, low, high))
+    except NumericalError:
+        return "no gap"
+
+
+def _against_scratch[R](
+    line: Line, lines: Sequence[Line], compute: Callable[[Line, Line], R]
+) -> R | None:
+    """Return `compute(line, scratch)`; None for scratch itself or where it cannot be computed."""
+    scratch = scratch_for(line, lines)
+    if scratch is None or line is scratch:
+        return None
+    try:
+        return compute(line, scratch)
+    except TransferlineError:
+        return None
+
+
+def _percent(share: Measurement) -> str:
+    return f"{Measurement(100 * share.value, 100 * share.error)} %"
+
+
+def _table(
+    title: str, lines: Sequence[Line], cells: Sequence[Mapping[int, str]], note: str
+) -> Table:
+    """Return one row per size and one column per line that has any cell."""
+    columns = [(style.title, column) for style, column in zip(looks(lines), cells, strict=True)]
+    used = [(name, column) for name, column in columns if column]
+    sizes = sorted({n for _, column in used for n in column})
+    rows = [(str(n), *(column.get(n, "–") for _, column in used)) for n in sizes]
+    return Table(title, (_SIZE, *(name for name, _ in used)), tuple(rows), note)
+
+
+def cost_table(lines: Sequence[Line]) -> Table:
+    """Return what the runs of each line cost."""
+    rows = []
+    for style, line in zip(looks(lines), lines, strict=True):
+        records = [record for point in line.points for record in point.records]
+        rows.append((style.title, str(len(records)), *_cost(records)))
+    header = ("Mode", "Runs", "Optimiser steps", "Examples seen", "CPU hours", "Wall hours")
+    return Table("Cost of the runs", header, tuple(rows), "Examples count every repetition.")
+
+
+def _cost(records: Sequence[Record]) -> tuple[str, ...]:
+    costs = [record.cost for record in records]
+    return (
+        f"{sum(cost.steps for cost in costs):,}",
+        f"{sum(cost.examples_seen for cost in costs):,}",
+        f"{sum(cost.cpu_seconds for cost in costs) / 3600:.2f}",
+        f"{sum(cost.wall_seconds for cost in costs) / 3600:.2f}",
+    )
+
+
+def common_metrics(records: Sequence[Record]) -> list[str]:
+    """Return the metrics that all records have, the headline metric first."""
+    shared = set.intersection(*(set(record.metrics) for record in records))
+    known = [name for name in METRICS if name in shared]
+    return known + sorted(shared - set(known))

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from transferline.data.events import SPECIES
+from transferline.errors import DataError
+from transferline.learning.objectives.masked_type import MaskedType, hide
+from transferline.learning.objectives.replaced_object import (
+    BJET,
+    CLASSES,
+    JET,
+    LEPTON,
+    MET,
+    NONE,
+    ReplacedObject,
+)
+from transferline.learning.objectives.supervised import Supervised
+from transferline.models.augment import Augment
+from transferline.models.backbones.base import Latent
+from transferline.testing import check_objective
+from transferline.testing.batches import empty_set_batch, toy_batch
+from transferline.testing.objective import tiny_model
+
+SYMMETRIES = Augment(rotate_phi=True, reflect_eta=True, boost_z=0.5)
+
+
+@pytest.mark.parametrize(
+    ("draw", "dummy", "head"),
+    list(itertools.product(("type", "object"), ("token", "removed"), (0, 8))),
+)
+def test_every_variant_of_replaced_object_keeps_its_promises(draw, dummy, head):
+    check_objective(ReplacedObject(draw=draw, dummy=dummy, head=head))
+
+
+@pytest.mark.parametrize(("only", "mass"), list(itertools.product((False, True), repeat=2)))
+def test_every_variant_of_masked_type_keeps_its_promises(only, mass):
+    check_objective(MaskedType(only_hidden=only, hide_mass=mass))
+
+
+@pytest.mark.parametrize("recipe", [MaskedType, ReplacedObject, Supervised])
+def test_augmentation_is_allowed(recipe):
+    check_objective(recipe(augment=SYMMETRIES))
+
+
+def large(n=4000, seed=1):
+    return toy_batch(n, seed=seed)
+
+
+def replaced(batch, **recipe):
+    torch.manual_seed(0)
+    objective = ReplacedObject(**recipe).build(tiny_model())
+    return objective, objective.hidden(batch)
+
+
+def test_at_most_one_object_is_replaced_with_the_given_probability():
+    batch = large()
+    _, chosen = replaced(batch, probability=0.8)
+    count = chosen.sum(1)
+    assert count.max() == 1
+    assert count.float().mean().item() == pytest.approx(0.8, abs=0.02)
+
+
+def test_draw_type_is_uniform_over_the_types_present():
+    batch = large()
+    # Four types in an event: each is drawn in a quarter of the cases, however many jets.
+    species = batch.columns["species"]
+    both = (species == SPECIES["bjet"]).any(1) & (species == SPECIES["jet"]).any(1)
+    objective, chosen = replaced(batch, probability=1.0, draw="type")
+    kinds = (objective.class_of_species[species] * chosen).sum(1)[both]
+    shares = torch.bincount(kinds, minlength=5) / len(kinds)
+    assert shares[NONE] == 0
+    for kind in (LEPTON, BJET, JET, MET):
+        assert shares[kind].item() == pytest.approx(0.25, abs=0.03)
+
+
+def test_draw_object_is_uniform_over_objects():
+    batch = large()
+    _, chosen = replaced(batch, probability=1.0, draw="object")
+    full = batch.is_real.all(1)
+    shares = chosen[full].float().mean(0)
+    assert shares.tolist() == pytest.approx([1 / 8] * 8, abs=0.05)
+
+
+def test_an_event_without_objects_has_nothing_replaced():
+    _, chosen = replaced(empty_set_batch(), probability=1.0)
+    assert chosen.sum(1).tolist() == [0, 1, 1]
+
+
+def test_taus_count_as_leptons_and_photons_are_never_replaced():
+    batch = toy_batch(8)
+    for name, expected in (("tau", 8), ("photon", 0)):
+        species = torch.where(batch.is_real, SPECIES[name], 0)
+        one = batch.with_column("species", species)
+        objective, chosen = replaced(one, probability=1.0)
+        assert chosen.sum() == expected
+        assert len(CLASSES) == 5
+    assert objective.class_of_species[SPECIES["tau"]] == LEPTON
+
+
+def test_masked_type_hides_with_the_published_probability():
+    batch = large()
+    objective = MaskedType().build(tiny_model())
+    hidden = objective.hidden(batch)
+    assert hidden[batch.is_real].float().mean().item() == pytest.approx(0.65, abs=0.01)
+    assert not hidden[~batch.is_real].any()
+
+
+def test_hiding_zeroes_what_would_give_the_species_away_and_nothing_else():
+    batch = toy_batch()
+    hidden = batch.is_real & (torch.arange(8) % 2 == 0)
+    shown = hide(batch, hidden, hide_mass=True)
+    for name in ("species", "charge", "btag"):
+        assert not shown.columns[name][hidden].any()
+        assert torch.equal(shown.columns[name][~hidden], batch.columns[name][~hidden])
+    assert torch.equal(shown.p4[..., :3], batch.p4[..., :3])
+    assert not shown.p4[..., 3][hidden].any()
+    kept = hide(batch, hidden, hide_mass=False)
+    assert torch.equal(kept.p4, batch.p4)
+
+
+def test_only_hidden_counts_hidden_objects_alone():
+    """With nothing hidden there is no loss; with all hidden both variants agree."""
+    batch = toy_batch()
+    torch.manual_seed(0)
+    model = tiny_model()
+    losses = {}
+    for only, probability in itertools.product((True, False), (0.0, 1.0)):
+        torch.manual_seed(1)
+        objective = MaskedType(only_hidden=only, probability=probability).build(model)
+        losses[only, probability] = objective(batch).total.item()
+    assert losses[True, 0.0] == 0.0
+    assert losses[False, 0.0] > 0.0
+    assert losses[True, 1.0] == pytest.approx(losses[False, 1.0])
+
+
+class Fixed(torch.nn.Module):
+    """A head with given outputs, to compute losses by hand."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = torch.nn.Parameter(logits)
+
+    def forward(self, pooled):
+        return self.logits + 0 * pooled.sum()
+
+
+def test_supervised_is_the_weighted_cross_entropy():
+    batch = toy_batch(3).replace(
+        target=torch.tensor([0, 1, 1]), weight=torch.tensor([1.0, 2.0, -0.5])
+    )
+    model = tiny_model()
+    model.head = Fixed(torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 0.0]]))
+    loss = Supervised().build(model)(batch)
+    terms = [math.log1p(math.exp(-2)), math.log1p(math.exp(-1)), math.log(2)]
+    expected = (terms[0] + 2 * terms[1] - 0.5 * terms[2]) / 2.5
+    assert loss.total.item() == pytest.approx(expected, rel=1e-5)
+    assert loss.parts["accuracy"].item() == pytest.approx(3 / 2.5)
+
+
+def test_supervised_needs_targets():
+    objective = Supervised().build(tiny_model())
+    with pytest.raises(DataError, match="labelled"):
+        objective(toy_batch(4).replace(target=None))
+
+
+def test_an_untrained_guess_costs_the_logarithm_of_the_number_of_answers():
+    """With constant outputs the loss is ln 5 for five answers: the scale of all loss curves."""
+    torch.manual_seed(0)
+    objective = ReplacedObject().build(tiny_model())
+    with torch.no_grad():
+        for parameter in objective.classifier.parameters():
+            parameter.zero_()
+    assert objective(toy_batch()).total.item() == pytest.approx(math.log(5), rel=1e-5)
+
+
+def test_the_pooled_embedding_never_counts_a_removed_object():
+    """`removed` must equal an event that never had the object."""
+    batch = toy_batch(16)
+    objective, chosen = replaced(batch, probability=1.0, dummy="removed")
+    seen: list[Latent] = []
+    encode = objective.model.backbone.encode
+
+    def watched(*arguments, **more):
+        seen.append(encode(*arguments, **more))
+        return seen[-1]
+
+    vars(objective.model.backbone)["encode"] = watched
+    vars(objective)["hidden"] = lambda _: chosen
+    objective.eval()(batch)
+    without = batch.replace(is_real=batch.is_real & ~chosen)
+    expected = objective.model.features(without)
+    wanted = encode(objective.model.backbone.embed(expected), without.is_real)
+    torch.testing.assert_close(seen[0].pooled, wanted.pooled)
