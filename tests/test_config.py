@@ -153,6 +153,12 @@ def test_assignments_lie_above(written):
     assert config == Outer(seed=7, inner=Inner(rate=3, sizes=(1, 2)))
 
 
+def test_an_assignment_of_a_kind_keeps_the_other_keys(written):
+    path = written("objective: {kind: masked_type, probability: 0.5}\n")
+    config = load_config(path, Outer, ["objective.kind=replaced_object"])
+    assert (config.objective.kind, config.objective.probability) == ("replaced_object", 0.5)
+
+
 def test_a_wrong_assignment_is_named(written):
     path = written("seed: 7\ninner: {rate: 2}\n")
     assert failure(path, "inner.rat=3") == [

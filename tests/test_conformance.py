@@ -16,7 +16,15 @@ from transferline.models.backbones import BACKBONES
 from transferline.models.backbones.base import Latent
 from transferline.models.backbones.transformer import Transformer, TransformerBackbone
 from transferline.registry import Registry
-from transferline.testing import ConformanceError, check_backbone, check_objective
+from transferline.testing import (
+    ConformanceError,
+    check_backbone,
+    check_objective,
+    check_reader,
+    check_task,
+)
+
+from .learning.event_shards import write_nanoaod, write_shards
 
 FAMILIES = [READERS, BACKBONES, OBJECTIVES, TASKS]
 ROWS = [(registry, name) for registry in FAMILIES for name in registry.names()]
@@ -157,3 +165,40 @@ class IdleObjective(MaskedTypeObjective):
 def test_a_loss_that_does_not_fall_is_noticed():
     with pytest.raises(ConformanceError, match="the loss falls on tiny data"):
         check_objective(Idle())
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    """One ROOT file and the shards prepared from it, for every reader and task."""
+    folder = tmp_path_factory.mktemp("samples")
+    files = [write_nanoaod(folder / f"{name}.root", 400, seed=i) for i, name in enumerate("ab")]
+    places = [write_shards(folder, 400, seed=i) for i in (7, 8)]
+    return {"root": [str(file) for file in files], "shards": [str(place) for place in places]}
+
+
+READER_FILES = {"nanoaod": "root", "shards": "shards"}
+
+
+@pytest.mark.parametrize("name", READERS.names())
+def test_reader(name, samples):
+    cls = READERS.load(name)
+    assert name in READER_FILES, f"name small files for the reader {name} in READER_FILES"
+    check_reader(cls(files=samples[READER_FILES[name]]))
+
+
+@pytest.mark.parametrize("name", ["nano_dy.root", "nano_tt_v12.root", "nano_tt_v15.root"])
+def test_reader_on_real_files(name, real_data):
+    check_reader(READERS.load("nanoaod")(files=[str(real_data / name)]))
+
+
+TASK_FIELDS = {
+    "event_classification": lambda a, b: {"signal": [a], "background": [b]},
+}
+
+
+@pytest.mark.parametrize("name", TASKS.names())
+@pytest.mark.parametrize("subset", ["balanced", "natural"])
+def test_task(name, subset, samples):
+    assert name in TASK_FIELDS, f"name small samples for the task {name} in TASK_FIELDS"
+    fields = TASK_FIELDS[name](*samples["shards"])
+    check_task(TASKS.load(name)(name="any", subset=subset, **fields))

@@ -102,7 +102,7 @@ def load_config(path: Path | str, recipe: type[R], assignments: Sequence[str] = 
         raise ConfigError(f"{path}: holds no mapping of keys to values.")
     layers = [*_base(file, Path(path), recipe), file, *map(read_assignment, assignments)]
     try:
-        return recipe.model_validate(reduce(merge, (layer.value for layer in layers)))
+        return recipe.model_validate(reduce(merge, layers, {}))
     except ValidationError as error:
         lines = [_describe(file, layers, detail) for detail in error.errors()]
         raise ConfigError("\n".join(lines)) from error

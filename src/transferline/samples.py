@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from fnmatch import fnmatch
+from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
@@ -71,7 +73,9 @@ class Sample(Recipe):
         if self.process is not None:
             return (self.process, self.seed, self.lhe) == (other.process, other.seed, other.lhe)
         if self.reader is not None and other.reader is not None:
-            return bool(set(self.reader.paths()) & set(other.reader.paths()))
+            pairs = product(self.reader.files, other.reader.files)
+            # Names alone: a study must be readable where its files are not.
+            return any(fnmatch(a, b) or fnmatch(b, a) for a, b in pairs)
         return self.shards is not None and self.shards == other.shards
 
 
@@ -101,14 +105,14 @@ def materialise(sample: Sample, cache: Path | None = None, *, jobs: int = 1) -> 
     made_of = {
         "protocol": GENERATION,
         "selection": chosen.to_dict(),
-        "source": _generation(sample) if sample.process is not None else _files(sample.reader),
+        "source": _generation(sample) if sample.reader is None else _files(sample.reader),
         "transferline": package_versions(("transferline",)),
     }
     name = sample.process or sample.label or "files"
     place = cache / "prepared" / _name(name, chosen.name, json_hash(made_of))
     if not (place / CARD).is_file():
-        reader = sample.reader
-        if sample.process is not None:
+        reader: Reader | None = sample.reader
+        if reader is None:
             reader = NanoAOD(files=[str(_generate(sample, cache, jobs))])
         prepare(
             reader,

@@ -124,17 +124,21 @@ def _parse(text: str, name: str, has_lines: bool = True) -> Layer:
         raise ConfigError(f"{name}: is not YAML ({error}).") from error
 
 
-def merge(below: Any, above: Any) -> Any:
-    """Lay `above` on `below`, key by key; a mapping with another `kind` replaces the whole.
+def merge(below: Any, above: Layer) -> Any:
+    """Lay a layer on values, key by key.
 
-    >>> merge({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}})
-    {'a': {'x': 1, 'y': 3}}
+    In a file, a mapping with another `kind` replaces the whole mapping below it: the keys of
+    one kind mean nothing to another. An assignment changes its one key.
     """
+    return _merge(below, above.value, replaces=above.has_lines)
+
+
+def _merge(below: Any, above: Any, replaces: bool) -> Any:
     if not (isinstance(below, dict) and isinstance(above, dict)):
         return above
-    if "kind" in above and above["kind"] != below.get("kind"):
+    if replaces and "kind" in above and above["kind"] != below.get("kind"):
         return above
     merged = dict(below)
     for key, value in above.items():
-        merged[key] = merge(below[key], value) if key in below else value
+        merged[key] = _merge(below[key], value, replaces) if key in below else value
     return merged

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from transferline.data.cutflow import Cutflow, Step
 from transferline.evaluation.records import append
 
 from ..evaluation.synthetic import scored, separated_scores
@@ -42,12 +43,19 @@ def write_study(path, sizes=SIZES, seeds=range(3), n_test=2000, variants=("maske
                     shift = 0.04 * variants.index(variant) if variant != "none" else 0.0
                     strength = quality(mode, n) - shift + 0.03 * rng.normal()
                     scores = _test_scores(rng, target, common, strength)
-                    _write_run(path, mode, variant, n, seed, (scores, target, weight))
+                    made = scored(mode, n, seed, (scores, target, weight), pretraining=variant)
+                    _write_run(path, made, (scores, target, weight))
     for variant in variants:
         _write_pretraining(path / "pretrain" / variant, variant)
-    samples = [_sample("ttH(bb)", "ttH", 1, 0.9), _sample("ttbar+jets", "ttbar", 0, 0.5)]
+    samples = [_sample("ttH(bb)", "ttH", 0.9), _sample("ttbar+jets", "ttbar", 0.5)]
     (path / "samples.json").write_text(json.dumps(samples))
-    config = {"name": "toy", "note": "<b>not bold</b>", "seeds": list(seeds), "sizes": list(sizes)}
+    config = {
+        "name": "toy",
+        "title": "A toy study",
+        "note": "<b>not bold</b>",
+        "seeds": list(seeds),
+        "sizes": list(sizes),
+    }
     (path / "study.json").write_text(json.dumps(config))
     return path
 
@@ -57,24 +65,24 @@ def _test_scores(rng, target, common, strength):
     return 1 / (1 + np.exp(-(target * strength + noise - strength / 2)))
 
 
-def _write_run(path, mode, variant, n, seed, sample):
-    rng = np.random.default_rng(seed)
-    made = scored(mode, n, seed, sample, pretraining=variant)
+def _write_run(path, made, sample):
+    rng = np.random.default_rng(made.seed)
     append(path / "records.jsonl", made)
     run = path / "runs" / made.key()
     run.mkdir(parents=True)
-    train_target = np.arange(n) % 2
+    train_target = np.arange(made.n_train) % 2
+    strength = quality(made.mode, made.n_train) * 1.15
     np.savez(
         run / "scores.npz",
         test_score=sample[0],
         test_target=sample[1],
         test_weight=sample[2],
-        train_score=separated_scores(rng, train_target, quality(mode, n) * 1.15),
+        train_score=separated_scores(rng, train_target, strength),
         train_target=train_target,
     )
     (run / "record.json").write_text(made.model_dump_json(exclude_none=True))
-    if mode != "trees":
-        start = {"finetuned": 0.58, "frozen": 0.64, "scratch": 0.70}[mode]
+    if made.mode != "trees":
+        start = {"finetuned": 0.58, "frozen": 0.64, "scratch": 0.70}[made.mode]
         (run / "metrics.jsonl").write_text(_losses(rng, 400, start, 0.5, 0.00025))
 
 
@@ -102,12 +110,15 @@ def _losses(rng, steps, start, end, overtraining):
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def _sample(name, label, signal, pass_rate):
-    steps = ["all events", "trigger", ">= 1 lepton", ">= 4 jets", ">= 2 b jets"]
-    raw = [100_000 * pass_rate**i for i in range(len(steps))]
-    rows = [
-        {"step": step, "raw": int(n), "weighted": n * 0.83}
-        for step, n in zip(steps, raw, strict=True)
-    ]
-    card = {"cutflow": rows, "sum_of_weights": raw[0] * 0.83, "selection": "lepton_4jets"}
-    return {"name": name, "label": signal, "shards": f"shards/{label}", "card": card}
+def _sample(label, name, pass_rate, simulation=True):
+    names = ("all events", "trigger", "at least 1 lepton", "at least 4 jets", "at least 2 b jets")
+    steps = [Step.of(step, np.ones(int(100_000 * pass_rate**i))) for i, step in enumerate(names)]
+    card = {
+        "cutflow": Cutflow(tuple(steps)).to_list(),
+        "sum_weight": 83_000.5,
+        "n_events": steps[-1].events,
+        "n_eff": 0.7 * steps[-1].events,
+        "negative_fraction": 0.08,
+        "is_simulation": simulation,
+    }
+    return {"name": name, "label": label, "shards": f"shards/{name}", "card": card}

@@ -13,13 +13,8 @@ from transferline.cli.application import app, describe_failure
 
 __all__ = ["app", "run"]
 
-# The order of the help page: the order of the work.
-studies.add_demo(app)
-generate.add(app)
-data.add(app)
-training.add(app)
-studies.add(app)
-inform.add(app)
+for _part in (generate, data, training, studies, inform):
+    _part.add(app)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -18,8 +18,17 @@ class InterruptedByUserError(TransferlineError):
     exit_code = 130
 
 
+_ORDER = (  # on the help page: that of the work
+    "demo", "generate", "inspect", "prepare", "pretrain", "transfer", "study", "report",
+    "list", "doctor",
+)  # fmt: skip
+
+
 class _Group(TyperGroup):
-    """Says after Ctrl-C how to go on, instead of "Aborted"."""
+    """Lists commands in the order of the work; says after Ctrl-C how to go on."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -41,7 +50,7 @@ app = typer.Typer(
     "3 data, 4 numerical.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -57,7 +66,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an expected failure, too.")
+        bool, typer.Option("--debug", help="Show the traceback of expected failures, too.")
     ] = False,
     version: Annotated[
         bool,

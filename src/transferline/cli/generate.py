@@ -12,35 +12,52 @@ from transferline.cli import options, output
 
 def add(app: typer.Typer) -> None:
     """Add the group `generate` to the application."""
-    group = typer.Typer(no_args_is_help=True, help="Make collision events on this machine.")
+    group = typer.Typer(no_args_is_help=True, help="Make collision events, without a download.")
     group.command("events")(events)
     app.add_typer(group, name="generate")
 
 
 def events(
     process: Annotated[
-        str, typer.Argument(help="Name in the catalogue: see `transferline list processes`.")
+        str,
+        typer.Argument(
+            metavar="PROCESS", help="Name in the catalogue: see `transferline list processes`."
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="ROOT file to write (NanoAODv9).")],
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Events to write.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal files.")] = 0,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="ROOT file to write (NanoAODv9).")
+    ],
+    n: Annotated[
+        int, typer.Option("--n", "-n", metavar="N", min=1, help="Events to write.")
+    ] = 10_000,
+    seed: Annotated[int, typer.Option(metavar="N", help="Equal seeds give equal files.")] = 0,
     jobs: options.Jobs = 1,
     mpi: Annotated[
         bool,
-        typer.Option("--mpi/--no-mpi", help="Multi-parton interactions: truer, 4 times slower."),
+        typer.Option(
+            "--mpi/--no-mpi", help="Multi-parton interactions: truer, 2 to 3 times slower."
+        ),
     ] = True,
-    detector: Annotated[str, typer.Option(help="Name or YAML file of a detector card.")] = "cms",
+    detector: Annotated[
+        str, typer.Option(metavar="CARD", help="Name or YAML file of a detector card.")
+    ] = "cms",
     filter_name: Annotated[
         str | None,
-        typer.Option("--filter", help="Filter on the hard process; the process has a default."),
+        typer.Option(
+            "--filter",
+            metavar="NAME",
+            help="Filter on the hard process; the process has a default.",
+        ),
     ] = None,
     lhe: Annotated[
-        Path | None, typer.Option(help="Shower these events of a Les Houches file instead.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Shower these events of a Les Houches file instead."),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Generate events: Pythia 8, a parametrised detector, jets, one NanoAOD file.
+    """Generate events of one process into a NanoAOD file.
 
+    Pythia 8 with shower and hadronisation, a parametrised detector, jets, b and tau tags.
     Interrupted, it resumes when the command is repeated. The content does not depend on --jobs.
     """
     from transferline.generate.events import generate_events, summary_json  # noqa: PLC0415

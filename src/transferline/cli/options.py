@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from transferline.errors import ConfigError
 
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes on this machine.")]
+Jobs = Annotated[
+    int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Processes on this machine.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Dask = Annotated[
     str | None,

@@ -11,15 +11,15 @@ from transferline.data.cutflow import Cutflow
 from transferline.data.layouts import nanoaod as layout
 from transferline.data.layouts.shards import CARD
 from transferline.data.readers.base import file_status
-from transferline.data.readers.nanoaod import (
-    TREE,
-    NanoAOD,
+from transferline.data.readers.nanoaod import TREE, NanoAOD
+from transferline.data.readers.nanoaod_branches import (
     branch_names,
     detect_version,
     offered_columns,
 )
 from transferline.data.readers.rootfile import describe_keys, open_root
 from transferline.data.readers.shards import ShardSet
+from transferline.data.selections import Selection, needed_columns, selection, shipped
 from transferline.errors import DataError
 
 
@@ -59,19 +59,32 @@ class Inspection:
         """Return lines of text for a terminal."""
         rows = [self.path, f"  {self.summary}"]
         if self.sum_weight is not None:
-            rows.append(f"  before any cut: {self.count} events, sum of weights {self.sum_weight:g}")
+            rows.append(
+                f"  before any cut: {self.count} events, sum of weights {self.sum_weight:g}"
+            )
         elif self.is_simulation:
             rows.append("  sums of weights before cuts: unknown (no 'Runs' tree)")
         rows += [f"  {key}: {value}" for key, value in self.details.items() if key != "cutflow"]
         for name, columns in self.columns.items():
-            rows.append(f"  {name}: {_shortened(columns)}")
+            rows += _column_rows(name, columns)
         rows += [f"  missing: {text}" for text in self.missing]
         if "cutflow" in self.details:
             rows += ["", Cutflow.from_list(self.details["cutflow"]).render()]
         return "\n".join(rows)
 
 
-def _shortened(columns: Sequence[str], limit: int = 14) -> str:
+def _column_rows(name: str, columns: Sequence[str]) -> list[str]:
+    """Return one row per collection; triggers and filters are too many to name all."""
+    triggers = [c for c in columns if c.startswith(layout.TRIGGER_PREFIX)]
+    filters = [c for c in columns if c.startswith(layout.FILTER_PREFIX)]
+    rest = [c for c in columns if c not in {*triggers, *filters}]
+    rows = [f"  {name}: {', '.join(rest) or 'none'}"]
+    rows += [f"  triggers: {_shortened(triggers)}"] if triggers else []
+    rows += [f"  filters: {_shortened(filters)}"] if filters else []
+    return rows
+
+
+def _shortened(columns: Sequence[str], limit: int = 6) -> str:
     shown = ", ".join(columns[:limit])
     return f"{shown}, ... ({len(columns)} in all)" if len(columns) > limit else shown
 
@@ -88,9 +101,14 @@ def inspect_file(path: Path | str) -> Inspection:
     file_status(text)
     with open_root(text) as file:
         classes = file.classnames(cycle=False)
-        if TREE not in classes or "run" not in file[TREE]:
-            return _unknown_root(text, file, classes)
-        return _inspect_nanoaod(text, file[TREE])
+        if TREE in classes and _is_nanoaod(set(file[TREE].keys())):
+            return _inspect_nanoaod(text, file[TREE])
+        return _unknown_root(text, file, classes)
+
+
+def _is_nanoaod(branches: set[str]) -> bool:
+    collections = set(offered_columns(branches)) - {"context"}
+    return bool(collections) and set(layout.EVENT_ID) <= branches
 
 
 def _inspect_shards(path: str) -> Inspection:
@@ -145,6 +163,7 @@ def _inspect_nanoaod(path: str, tree: Any) -> Inspection:
     if source.provenance is not None:
         made_by = source.provenance.get("kind", "transferline")
         details["made by"] = f"{made_by}, process {source.provenance.get('process', '?')}"
+    details["shipped selections"] = _usable_selections(offered)
     return Inspection(
         path=path,
         format=source.format,
@@ -168,13 +187,46 @@ def _missing(
         if name not in offered:
             rows.append(f"{name}: the whole collection (branches {collection.prefixes[0]}_*)")
             continue
-        for column in collection.columns:
-            truth = column == "hadron_flavour" and not is_simulation
-            if column not in offered[name] and not truth:
-                rows.append(f"{name}.{column} ({' or '.join(branch_names(name, column))})")
+        absent = [c for c in collection.columns if c not in offered[name]]
+        rows += [
+            f"{name}.{column} ({' or '.join(branch_names(name, column))})"
+            for column in absent
+            if not _is_natural(column, offered[name], is_simulation)
+        ]
     for prefix, what in ((layout.TRIGGER_PREFIX, "triggers"), (layout.FILTER_PREFIX, "filters")):
         if not any(column.startswith(prefix) for column in offered["context"]):
             rows.append(f"{what} ({prefix}*)")
     if sum_weight is None:
         rows.append("sums of weights: the file cannot be normalised to a cross section")
     return rows
+
+
+def _is_natural(column: str, offered: Sequence[str], is_simulation: bool) -> bool:
+    """Truth is not in collision data, and no version has all the taggers."""
+    if column == "hadron_flavour":
+        return not is_simulation
+    return column.startswith("btag") and any(name.startswith("btag") for name in offered)
+
+
+def _usable_selections(offered: Mapping[str, Sequence[str]]) -> str:
+    """Say which of the shipped selections can be applied, and what the others lack."""
+    verdicts: dict[str, list[str]] = {}
+    for name in shipped():
+        verdicts.setdefault(_verdict(selection(name), offered), []).append(name)
+    if len(verdicts) == 1:
+        return next(iter(verdicts))
+    return "; ".join(f"{', '.join(names)} {verdict}" for verdict, names in verdicts.items())
+
+
+def _verdict(chosen: Selection, offered: Mapping[str, Sequence[str]]) -> str:
+    needed = needed_columns(chosen)
+    lacking = [
+        f"{collection}.{column}" if collection in offered else f"{collection}.*"
+        for collection, columns in needed.items()
+        for column in columns
+        if collection != "context" and column not in offered.get(collection, ())
+    ]
+    if lacking:
+        return f"cannot be applied, the file lacks {', '.join(dict.fromkeys(lacking))}"
+    absent = [column for column in needed["context"] if column not in offered["context"]]
+    return f"can be applied, without {', '.join(absent)}" if absent else "can be applied"

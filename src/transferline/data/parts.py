@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import awkward as ak
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from transferline.data.cutflow import Cutflow, Step
 from transferline.data.events import Events, identity_hash
+from transferline.data.jagged import flat_columns
 from transferline.data.layouts.shards import shard_schema
 from transferline.data.readers.base import Reader
 from transferline.data.selections import Selection, apply, needed_columns
@@ -140,15 +140,12 @@ def _table(chunks: list[Events], labels: Mapping[str, float], path: str) -> pa.T
 def _record_batch(
     events: Events, labels: Mapping[str, float], schema: pa.Schema, path: str
 ) -> pa.RecordBatch:
-    objects = events.particles["object"].layout.to_ListOffsetArray64(True)
-    offsets = np.asarray(objects.offsets).astype(np.int32)
-    values = np.stack(
-        [ak.to_numpy(ak.Array(objects.content[name])) for name in OBJECT_COLUMNS], axis=1
-    )[: offsets[-1]]
+    offsets, objects = flat_columns(events.particles["object"])
+    values = np.stack([objects[name] for name in OBJECT_COLUMNS], axis=1)
     _check_finite(values, path)
     width = len(OBJECT_COLUMNS)
     inner = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), width)
-    columns = [pa.ListArray.from_arrays(pa.array(offsets), inner)]
+    columns = [pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), inner)]
     columns += [pa.array(np.full(len(events), value, np.float32)) for value in labels.values()]
     columns += [pa.array(events.weight)]
     columns += [pa.array(np.ascontiguousarray(events.id[f])) for f in ("run", "lumi", "event")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures as cf
 import multiprocessing
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,13 @@ from transferline.data.cutflow import Cutflow, Step
 from transferline.data.layouts.shards import CARD
 from transferline.data.lumimask import LumiMask
 from transferline.data.parts import Failure, Ledger, Unit, ledger_path, make_part, read_ledger
-from transferline.data.readers.base import Reader, Source, warn_missing, warn_skipped
+from transferline.data.readers.base import (
+    Reader,
+    Source,
+    UncertifiedDataWarning,
+    warn_missing,
+    warn_skipped,
+)
 from transferline.data.selections import Selection, needed_columns
 from transferline.data.selections.merge import OBJECT_COLUMNS
 from transferline.errors import ConfigError, DataError
@@ -87,6 +94,12 @@ def prepare(
         raise DataError("no usable file is left:\n  " + "\n  ".join(skipped.values()))
     warn_skipped(skipped)
     warn_missing(Counter(name for source in used for name in source.missing), len(used))
+    if not used[0].is_simulation and selection.golden_json is None:
+        warnings.warn(
+            "collision data without a golden JSON: blocks that CMS did not certify are kept.",
+            UncertifiedDataWarning,
+            stacklevel=2,
+        )
     whole = [ledger for ledger in ledgers if ledger.unit["path"] not in failed]
     card = job.card(used, skipped, whole, config_hash)
     _finish(out, units, card)
@@ -193,11 +206,7 @@ def _executor(jobs: int, given: cf.Executor | None) -> Iterator[cf.Executor | No
     # A forked child of a process with threads (Arrow, OpenMP) can hang: start afresh.
     context = multiprocessing.get_context("spawn")
     with cf.ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        yield pool
 
 
 def _each(
@@ -212,9 +221,13 @@ def _each(
                 ticker.advance()
         else:
             futures = {pool.submit(function, item): i for i, item in enumerate(items)}
-            for future in cf.as_completed(futures):
-                results[futures[future]] = future.result()
-                ticker.advance()
+            try:
+                for future in cf.as_completed(futures):
+                    results[futures[future]] = future.result()
+                    ticker.advance()
+            finally:
+                for future in futures:
+                    future.cancel()
     return [results[i] for i in range(len(items))]
 
 
@@ -308,8 +321,9 @@ def _run(
 def _finish(out: Path, units: Sequence[Unit], card: DataCard) -> None:
     """Remove what does not belong to the data set, then write the card: now it is one."""
     wanted = {part["file"] for part in card.parts}
+    wanted |= {ledger_path(out, unit).name for unit in units}
     for path in out.iterdir():
-        if path.suffix == ".arrow" and path.name not in wanted:
+        if path.name not in wanted:  # parts of another configuration, and half-written ones
             path.unlink()
     write_text(out / "card.md", data_card_markdown(card))
     write_json(out / CARD, card.to_dict())

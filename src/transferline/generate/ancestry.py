@@ -83,11 +83,11 @@ def _tau_decays(
             total = np.zeros(4)
             for daughter in range(base + first[i], base + last[i] + 1):
                 a = abs(code[daughter])
-                if a == 15 or a == 11 or a == 13:
+                if a in (11, 13, 15):
                     hadronic = False
                 elif a not in (12, 14, 16):
                     total += p4[daughter]
-                    prongs += a == 211 or a == 321
+                    prongs += a in (211, 321)
                     neutrals += a == 111
             if hadronic:
                 index[found], visible[found] = i, total

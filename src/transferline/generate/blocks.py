@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from transferline.generate.nanoaod import to_nanoaod
 from transferline.generate.objects import reconstruct
 from transferline.generate.pythia import PythiaRun
 from transferline.generate.tables import Collection, EventTable, concatenate
+
+REVISION = 1
+"""Raised with every change that makes equal configurations give other events."""
 
 
 class StopRequestedError(TransferlineError):
@@ -44,7 +48,7 @@ class Configuration:
     @property
     def hash(self) -> str:
         """SHA-256 over all fields but the location of the LHE file."""
-        content = asdict(self) | {"lhe": None}
+        content = asdict(self) | {"lhe": None, "revision": REVISION}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def random(self, block: int, part: str) -> int:
@@ -152,10 +156,10 @@ def save_block(path: Path, table: EventTable, count: BlockCount, configuration_h
 
 def _note(path: Path) -> dict[str, Any]:
     try:
-        with np.load(path) as archive:
+        with path.open("rb") as handle, np.load(handle) as archive:
             result: dict[str, Any] = json.loads(archive["note"].tobytes())
             return result
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a block of generated events: remove it.") from error
 
 
@@ -167,7 +171,7 @@ def read_count(path: Path) -> tuple[BlockCount, str]:
 
 def load_block(path: Path) -> EventTable:
     """Return the events of a stored block."""
-    with np.load(path) as archive:
+    with path.open("rb") as handle, np.load(handle) as archive:
         keys = archive.files
         scalars = {k.removeprefix("scalar/"): archive[k] for k in keys if k.startswith("scalar/")}
         collections = {}

@@ -13,6 +13,8 @@ import numpy as np
 from transferline.generate.card import BTag, Row, Table
 from transferline.generate.compiled import Array
 
+_LARGEST_LOGIT = 14.0  # keeps the discriminant below 1 in single precision
+
 
 def _logit(p: Array) -> Array:
     return np.asarray(np.log(p) - np.log1p(-p))
@@ -46,4 +48,5 @@ def draw_discriminant(
     left, right = heights[row, interval - 1], heights[row, interval]
     along = (drawn - left) / (right - left)
     score = scores[interval - 1] + along * (scores[interval] - scores[interval - 1])
+    score = np.clip(score, -_LARGEST_LOGIT, _LARGEST_LOGIT)
     return np.asarray(1.0 / (1.0 + np.exp(-score)))

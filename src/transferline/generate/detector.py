@@ -16,7 +16,8 @@ from transferline.generate.truth import Truth, is_invisible
 HADRON, ELECTRON, MUON, PHOTON, NEUTRAL_HADRON = range(5)
 """Kinds of candidates; the first three have a track."""
 
-_MASS = np.array([0.13957, 0.000511, 0.10566, 0.0, 0.0])
+MASS = np.array([0.13957, 0.000511, 0.10566, 0.0, 0.0])
+"""Mass in GeV by kind; charged hadrons count as pions."""
 _SHARED = (310, 3122)  # K_S and Lambda that decay in the calorimeter
 _SHARED_ECAL = 0.3
 
@@ -81,7 +82,7 @@ class _Particles:
     def track_energy(self) -> Array:
         """Energy of the track under its species' mass."""
         momentum = self.track_pt * np.cosh(self.direction[:, 0])
-        return np.asarray(np.hypot(momentum, _MASS[self.species]))
+        return np.asarray(np.hypot(momentum, MASS[self.species]))
 
 
 def _species(code: Array) -> Array:

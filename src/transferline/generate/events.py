@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import platform
 import shutil
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent import futures
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
-from multiprocessing.connection import wait
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +23,6 @@ from transferline.generate.blocks import (
     generate_block,
     load_block,
     read_count,
-    request_stop,
 )
 from transferline.generate.card import load_card
 from transferline.generate.catalogue import Process, process
@@ -37,6 +30,7 @@ from transferline.generate.hard_filter import hard_filter
 from transferline.generate.lhe import count_events
 from transferline.generate.nanoaod import read_provenance, write_nanoaod
 from transferline.generate.pythia import import_pythia, tune_settings
+from transferline.generate.workers import workers
 from transferline.progress import progress
 
 _PACKAGES = ("transferline", "pythia8mc", "fastjet", "numpy")
@@ -78,16 +72,6 @@ class _Plan:
         return self.parts / f"block-{block:05d}.npz"
 
 
-def _versions() -> tuple[tuple[str, str], ...]:
-    found = []
-    for name in _PACKAGES:
-        try:
-            found.append((name, version(name)))
-        except PackageNotFoundError:
-            found.append((name, "unknown"))
-    return tuple(found)
-
-
 def _settings(entry: Process, mpi: bool, tune: str, external: bool) -> tuple[tuple[str, ...], ...]:
     switch = () if mpi else ("PartonLevel:MPI = off",)
     return tuple(
@@ -96,88 +80,44 @@ def _settings(entry: Process, mpi: bool, tune: str, external: bool) -> tuple[tup
     )
 
 
-def _configure(
-    entry: Process,
-    seed: int,
-    mpi: bool,
-    tune: str,
-    detector: str,
-    filter_name: str | None,
-    lhe: Path | None,
-    block_size: int,
-) -> Configuration:
-    name = filter_name or ("none" if lhe else entry.filter)
-    if lhe is not None and hard_filter(name).name != "none":
+@dataclass(frozen=True)
+class _Options:
+    """What the user asked for, beside the process and the number of events."""
+
+    seed: int
+    mpi: bool
+    tune: str
+    detector: str
+    filter: str | None
+    lhe: Path | None
+    block_size: int
+
+
+def _filter_name(entry: Process, options: _Options) -> str:
+    if options.lhe is None:
+        if not entry.production:
+            raise ConfigError(f"Process '{entry.name}' needs --lhe FILE.")
+        return options.filter or entry.filter
+    if options.filter not in (None, "none"):
         raise ConfigError("A process-level filter cannot be used with --lhe: filter the file.")
-    if lhe is None and not entry.production:
-        raise ConfigError(f"Process '{entry.name}' needs --lhe FILE.")
+    return "none"
+
+
+def _configure(entry: Process, options: _Options) -> Configuration:
+    external = options.lhe is not None
+    card = load_card(options.detector)
     return Configuration(
         process=entry.full_name,
-        settings=_settings(entry, mpi, tune, lhe is not None),
-        seed=seed,
-        detector=detector,
-        card_hash=json_hash(load_card(detector).model_dump(mode="json")),
-        rule=hard_filter(name),
-        lhe=str(lhe.resolve()) if lhe else None,
-        lhe_hash=file_hash(lhe) if lhe else None,
-        block_size=block_size,
-        versions=_versions(),
+        settings=_settings(entry, options.mpi, options.tune, external),
+        seed=options.seed,
+        detector=options.detector,
+        card_hash=json_hash(card.model_dump(mode="json")),
+        rule=hard_filter(_filter_name(entry, options)),
+        lhe=str(options.lhe.resolve()) if options.lhe else None,
+        lhe_hash=file_hash(options.lhe) if options.lhe else None,
+        block_size=options.block_size,
+        versions=tuple((name, version(name)) for name in _PACKAGES),
     )
-
-
-def _start_worker() -> None:
-    """Prepare a worker process: end blocks on Ctrl-C, and end with the parent."""
-    signal.signal(signal.SIGINT, request_stop)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        sentinel = parent.sentinel
-
-        def leave_with_parent() -> None:
-            wait([sentinel])
-            os._exit(1)
-
-        threading.Thread(target=leave_with_parent, daemon=True).start()
-
-
-@contextmanager
-def _main_hidden() -> Iterator[None]:
-    """Keep new worker processes from importing the user's script: they need nothing of it.
-
-    Else a script without `if __name__ == "__main__":` would run itself again in every worker.
-    """
-    main = sys.modules["__main__"]
-    hidden = {key: main.__dict__.pop(key) for key in ("__file__", "__spec__") if hasattr(main, key)}
-    main.__spec__ = None
-    try:
-        yield
-    finally:
-        main.__dict__.update(hidden)
-
-
-class _Here(futures.Executor):
-    """Runs in this process, when the result is asked for."""
-
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
-        future: futures.Future[Any] = futures.Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
-
-
-@contextmanager
-def _workers(jobs: int, executor: futures.Executor | None) -> Iterator[futures.Executor]:
-    if executor is not None:
-        yield executor
-    elif jobs <= 1:
-        yield _Here()
-    else:
-        # Forked copies of a process with threads may deadlock: start clean ones.
-        context = multiprocessing.get_context("spawn")
-        pool = futures.ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker)
-        with _main_hidden():
-            try:
-                yield pool
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _missing(plan: _Plan) -> list[int]:
@@ -205,7 +145,7 @@ def _make_blocks(plan: _Plan, jobs: int, executor: futures.Executor | None) -> N
     done = plan.n - sum(sizes[b] for b in missing)
     plan.parts.mkdir(parents=True, exist_ok=True)
     label = f"generate {plan.configuration.process}"
-    with progress(plan.n, label) as ticker, _workers(jobs, executor) as pool:
+    with progress(plan.n, label) as ticker, workers(jobs, executor) as pool:
         ticker.advance(done)
         waiting: dict[futures.Future[BlockCount], int] = {}
         for block in missing:
@@ -237,7 +177,7 @@ def _add(counts: Sequence[BlockCount]) -> BlockCount:
     )
 
 
-def _provenance(plan: _Plan, entry: Process, total: BlockCount, mpi: bool, tune: str) -> Any:
+def _provenance(plan: _Plan, entry: Process, options: _Options, total: BlockCount) -> Any:
     configuration = plan.configuration
     return {
         "kind": "transferline generate events",
@@ -245,16 +185,12 @@ def _provenance(plan: _Plan, entry: Process, total: BlockCount, mpi: bool, tune:
         "purpose": entry.purpose,
         "n": plan.n,
         "events": total.events,
-        "seed": configuration.seed,
-        "mpi": mpi,
-        "tune": tune,
-        "detector": configuration.detector,
+        "seed": options.seed,
+        "mpi": options.mpi,
+        "tune": options.tune,
+        "detector": options.detector,
         "card_hash": configuration.card_hash,
-        "filter": {
-            **asdict(configuration.rule),
-            "tried": total.tried,
-            "passed": total.passed,
-        },
+        "filter": {**asdict(configuration.rule), "tried": total.tried, "passed": total.passed},
         "sum_weight": total.sum_weight,
         "sum_weight2": total.sum_weight2,
         "cross_section_pythia": {
@@ -265,13 +201,13 @@ def _provenance(plan: _Plan, entry: Process, total: BlockCount, mpi: bool, tune:
         "cross_section": entry.cross_section.model_dump(),
         "settings": [list(s) for s in configuration.settings],
         "lhe_sha256": configuration.lhe_hash,
-        "block_size": configuration.block_size,
+        "block_size": options.block_size,
         "configuration": configuration.hash,
         "versions": {**dict(configuration.versions), "python": platform.python_version()},
     }
 
 
-def _merge(plan: _Plan, entry: Process, out: Path, mpi: bool, tune: str) -> BlockCount:
+def _merge(plan: _Plan, entry: Process, options: _Options, out: Path) -> None:
     paths = [plan.path(block) for block in range(len(plan.sizes))]
     total = _add([read_count(path)[0] for path in paths])
     write_nanoaod(
@@ -280,9 +216,9 @@ def _merge(plan: _Plan, entry: Process, out: Path, mpi: bool, tune: str) -> Bloc
         count=total.tried,
         sum_weight=total.sum_weight,
         sum_weight2=total.sum_weight2,
-        provenance=_provenance(plan, entry, total, mpi, tune),
+        provenance=_provenance(plan, entry, options, total),
     )
-    return total
+    shutil.rmtree(plan.parts)
 
 
 def _finished(plan: _Plan, out: Path) -> dict[str, Any] | None:
@@ -364,10 +300,8 @@ def generate_events(
         raise ConfigError("The number of events and the block size must be positive.")
     if lhe is not None:
         n = min(n, count_events(Path(lhe)))
-    configuration = _configure(
-        entry, seed, mpi, tune, detector, filter, Path(lhe) if lhe else None, block_size
-    )
-    plan = _Plan(configuration, n, out.with_name(f"{out.name}.parts"))
+    options = _Options(seed, mpi, tune, detector, filter, Path(lhe) if lhe else None, block_size)
+    plan = _Plan(_configure(entry, options), n, out.with_name(f"{out.name}.parts"))
     found = _finished(plan, out)
     if found is None:
         try:
@@ -377,8 +311,7 @@ def generate_events(
                 f"\nStopped. Finished blocks are in {plan.parts}; repeat the command to resume.\n"
             )
             raise
-        _merge(plan, entry, out, mpi, tune)
-        shutil.rmtree(plan.parts)
+        _merge(plan, entry, options, out)
         found = read_provenance(out)
     return _summary(found, out, time.monotonic() - start)
 

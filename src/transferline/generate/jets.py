@@ -12,7 +12,7 @@ import numpy as np
 from transferline.generate.ancestry import HadronicTaus, HeavyHadrons
 from transferline.generate.btag import draw_discriminant
 from transferline.generate.card import Card, Jets
-from transferline.generate.clustering import ClusteredJets, cluster
+from transferline.generate.clustering import ClusteredJets, EventParticles, cluster
 from transferline.generate.compiled import Array
 from transferline.generate.detector import (
     ELECTRON,
@@ -52,12 +52,10 @@ def correction(card: Jets, pt: Array, eta: Array) -> Array:
     return np.asarray(rows[region, np.arange(len(pt))])
 
 
-def _best_ghost(
-    jets: ClusteredJets, ghost_jet: Array, ghost: Array, value: Array, start: Array
-) -> Array:
-    """Largest `value` of the ghosts in each jet, `start` where there is none."""
-    result = start.copy()
-    np.maximum.at(result, ghost_jet, value[ghost])
+def _largest(jet: Array, value: Array, n: int, nothing: int) -> Array:
+    """Largest `value` of the ghosts in each of `n` jets, `nothing` where there is none."""
+    result = np.full(n, nothing)
+    np.maximum.at(result, jet, value)
     return result
 
 
@@ -66,20 +64,47 @@ def _fraction(member_jet: Array, energy: Array, chosen: Array, total: Array) -> 
     return part / np.maximum(total, 1e-9)
 
 
-def _jet_id(kind: Array, energy: Array, member_jet: Array, n: int, eta: Array) -> Array:
-    """CMS tight (bit 1) and tightLepVeto (bit 2) identification of 2016 UL, |eta| < 2.4 terms."""
+def _jet_id(kind: Array, energy: Array, member_jet: Array, eta: Array) -> Array:
+    """Tight (bit 1) and tightLepVeto (bit 2) identification, after CMS in 2016 UL."""
+    n = len(eta)
     total = np.bincount(member_jet, energy, minlength=n)
     share = {k: _fraction(member_jet, energy, kind == k, total) for k in range(5)}
     size = np.bincount(member_jet, minlength=n)
     tracks = np.bincount(member_jet[kind <= MUON], minlength=n)
-    neutral = (share[NEUTRAL_HADRON] < 0.9) & (share[PHOTON] < 0.9) & (size > 1)
     central = np.abs(eta) < 2.4
     charged = (tracks > 0) & (share[HADRON] > 0.0)
-    tight = neutral & (charged | ~central)
-    forward = (np.abs(eta) > 3.0) & (share[PHOTON] < 0.9)
-    tight |= forward
+    neutral = (share[NEUTRAL_HADRON] < 0.9) & (share[PHOTON] < 0.9) & (size > 1)
+    # Without a tracker neutral fractions tell nothing: only pure photon deposits are refused.
+    tight = np.where(np.abs(eta) < 2.5, neutral & (charged | ~central), share[PHOTON] < 0.99)
     veto = tight & (~central | ((share[MUON] < 0.8) & (share[ELECTRON] < 0.8)))
-    return 2 * tight + 4 * veto
+    return np.asarray(2 * tight + 4 * veto)
+
+
+def _labels(
+    clustered: ClusteredJets, n_candidates: int, flavour: Array, n_taus: int
+) -> tuple[Array, Array]:
+    """True flavour of each jet, and the number of a hadronic tau in it (-1 for none)."""
+    n = len(clustered.p4)
+    is_ghost = clustered.members >= n_candidates
+    jet, ghost = clustered.member_jet[is_ghost], clustered.members[is_ghost] - n_candidates
+    flavours = np.concatenate([flavour, np.zeros(n_taus, np.int8)])
+    numbers = np.concatenate([np.full(len(flavour), -1), np.arange(n_taus)])
+    return _largest(jet, flavours[ghost], n, 0), _largest(jet, numbers[ghost], n, -1)
+
+
+def _corrected(card: Jets, raw: Array) -> tuple[dict[str, Array], Array]:
+    """Kinematics of jets after the energy correction, and the change of (px, py)."""
+    pt = np.hypot(raw[:, 0], raw[:, 1])
+    eta = np.arcsinh(raw[:, 2] / pt)
+    factor = correction(card, pt, eta)
+    mass2 = raw[:, 3] ** 2 - (raw[:, :3] ** 2).sum(axis=1)
+    columns = {
+        "pt": pt * factor,
+        "eta": eta,
+        "phi": np.arctan2(raw[:, 1], raw[:, 0]),
+        "mass": factor * np.sqrt(np.maximum(mass2, 0.0)),
+    }
+    return columns, (factor - 1.0)[:, None] * raw[:, :2]
 
 
 def find_jets(
@@ -90,43 +115,31 @@ def find_jets(
     rng: np.random.Generator,
 ) -> FoundJets:
     """Cluster, correct, and label jets; draw their b-tag discriminant."""
-    n = len(candidates.offsets) - 1
-    ghosts = np.concatenate([hadrons.p4, taus.p4])
-    clustered = cluster(
-        n,
-        candidates.event,
-        candidates.p4,
-        np.concatenate([hadrons.event, taus.event]),
-        ghosts,
-        card.jets.radius,
-        _RAW_MARGIN * card.jets.pt_min,
+    ghosts = EventParticles(
+        np.concatenate([hadrons.event, taus.event]), np.concatenate([hadrons.p4, taus.p4])
     )
-    raw, count = clustered.p4, len(clustered.p4)
-    raw_pt = np.hypot(raw[:, 0], raw[:, 1])
-    eta = np.arcsinh(raw[:, 2] / raw_pt)
-    factor = correction(card.jets, raw_pt, eta)
-    pt = raw_pt * factor
-    real = clustered.members < len(candidates.p4)
-    member, member_jet = clustered.members[real], clustered.member_jet[real]
-    ghost, ghost_jet = clustered.members[~real] - len(candidates.p4), clustered.member_jet[~real]
-    labels = np.concatenate([hadrons.flavour, np.zeros(len(taus.p4), np.int8)])
-    numbers = np.concatenate([np.full(len(hadrons.p4), -1), np.arange(len(taus.p4))])
-    flavour = _best_ghost(clustered, ghost_jet, ghost, labels, np.zeros(count, np.int8))
-    tau = _best_ghost(clustered, ghost_jet, ghost, numbers, np.full(count, -1))
-    mass2 = raw[:, 3] ** 2 - (raw[:, :3] ** 2).sum(axis=1)
+    clustered = cluster(
+        EventParticles(candidates.event, candidates.p4),
+        ghosts,
+        len(candidates.offsets) - 1,
+        radius=card.jets.radius,
+        pt_min=_RAW_MARGIN * card.jets.pt_min,
+    )
+    count, n_candidates = len(clustered.p4), len(candidates.p4)
+    kinematics, shift = _corrected(card.jets, clustered.p4)
+    pt, eta = kinematics["pt"], kinematics["eta"]
+    flavour, tau = _labels(clustered, n_candidates, hadrons.flavour, len(taus.p4))
+    real = clustered.members < n_candidates
+    member, jet = clustered.members[real], clustered.member_jet[real]
     columns = {
-        "pt": pt,
-        "eta": eta,
-        "phi": np.arctan2(raw[:, 1], raw[:, 0]),
-        "mass": factor * np.sqrt(np.maximum(mass2, 0.0)),
+        **kinematics,
         "hadronFlavour": flavour,
         "btagDeepFlavB": draw_discriminant(card.btag, flavour, pt, eta, rng),
-        "jetId": _jet_id(candidates.kind[member], candidates.p4[member, 3], member_jet, count, eta),
-        "puId": np.full(count, 7),
-        "nConstituents": np.bincount(member_jet, minlength=count),
+        "jetId": _jet_id(candidates.kind[member], candidates.p4[member, 3], jet, eta),
+        "puId": np.full(count, 7),  # no pile-up: all three working points
+        "nConstituents": np.bincount(jet, minlength=count),
     }
-    shift = (factor - 1.0)[:, None] * raw[:, :2]
-    return FoundJets(clustered.event, columns, member_jet, member, tau, shift)
+    return FoundJets(clustered.event, columns, jet, member, tau, shift)
 
 
 def _leading_lepton(jets: FoundJets, leptons: Collection, n_candidates: int) -> Array:

@@ -5,12 +5,14 @@ As in NanoAOD, leptons that are neither prompt nor isolated are kept; analyses c
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from transferline.generate.ancestry import lepton_origin
 from transferline.generate.card import Leptons, Turn, WorkingPoints
 from transferline.generate.compiled import Array
-from transferline.generate.detector import HADRON, Candidates
+from transferline.generate.detector import HADRON, MASS, Candidates
 from transferline.generate.isolation import relative_isolation
 from transferline.generate.tables import Collection
 from transferline.generate.truth import Truth
@@ -45,66 +47,78 @@ def _select(
     return index, wrong[index]
 
 
-def _levels(
-    card: Leptons, pt: Array, eta: Array, origin: Array, wrong: Array, u: Array
-) -> dict[str, Array]:
+@dataclass(frozen=True)
+class _Found:
+    """Leptons before identification; `wrong` ones are hadrons."""
+
+    pt: Array
+    eta: Array
+    isolation: Array
+    origin: Array
+    wrong: Array
+
+    @property
+    def barrel(self) -> Array:
+        return np.asarray(np.abs(self.eta) < BARREL)
+
+
+def _identified(card: Leptons, found: _Found, u: Array) -> dict[str, Array]:
     """Nested identification flags: one uniform number decides all of them."""
-    factor = np.where(np.isin(origin, _PROMPT_LIKE), 1.0, card.nonprompt_factor)
-    factor = factor * np.where(np.abs(eta) < BARREL, 1.0, card.endcap_factor)
+    factor = np.where(np.isin(found.origin, _PROMPT_LIKE), 1.0, card.nonprompt_factor)
+    factor = factor * np.where(found.barrel, 1.0, card.endcap_factor)
     flags = {}
     for level in LEVELS:
-        right = _by_pt(card.working_points, level, pt) * factor
-        flags[level] = u < np.where(wrong, getattr(card.misidentified, level), right)
+        right = _by_pt(card.working_points, level, found.pt) * factor
+        flags[level] = u < np.where(found.wrong, getattr(card.misidentified, level), right)
     return flags
 
 
-def _isolated(card: Leptons, level: str, pt: Array, eta: Array, isolation: Array) -> Array:
+def _isolated(card: Leptons, level: str, found: _Found) -> Array:
     if level not in card.isolation_cuts:
-        return np.ones(len(pt), bool)
-    barrel, endcap = card.isolation_cuts[level]
-    cut = np.where(np.abs(eta) < BARREL, barrel[0] + barrel[1] / pt, endcap[0] + endcap[1] / pt)
-    return np.asarray(isolation < cut)
+        return np.ones(len(found.pt), bool)
+    barrel, endcap = (a + b / found.pt for a, b in card.isolation_cuts[level])
+    return np.asarray(found.isolation < np.where(found.barrel, barrel, endcap))
+
+
+def _origins(candidates: Candidates, truth: Truth, index: Array, wrong: Array) -> Array:
+    source, event = candidates.source[index], candidates.event[index]
+    origin = lepton_origin(source, truth.offsets, event, truth.pdg_id, truth.mother)
+    origin[wrong] = 0
+    return origin
 
 
 def reconstruct_leptons(
-    candidates: Candidates,
-    truth: Truth,
-    card: Leptons,
-    kind: int,
-    mass: float,
-    rng: np.random.Generator,
+    candidates: Candidates, truth: Truth, card: Leptons, kind: int, rng: np.random.Generator
 ) -> Collection:
     """Build the electron or muon collection (`kind` of the candidates), ordered by pT.
 
-    Columns: pt, eta, phi, mass, charge, dxy and dz (cm), isolation (relative), one
-    flag per identification level without and with its isolation cut (`*_isolated`),
+    Columns: pt, eta, phi, mass, charge, dxy and dz (cm), isolation (relative), one flag per
+    identification level (`veto` to `tight`) without and with its isolation cut (`*_isolated`),
     eta_calorimeter, origin (`genPartFlav`), candidate (number in `candidates`).
     """
     index, wrong = _select(candidates, card, kind, rng)
-    event = candidates.event[index]
-    isolation = relative_isolation(candidates, index, card.isolation_cone)
-    source = candidates.source[index]
-    origin = lepton_origin(source, truth.offsets, event, truth.pdg_id, truth.mother)
-    origin[wrong] = 0
-    pt, eta, phi = candidates.pt[index], candidates.eta[index], candidates.phi[index]
-    flags = _levels(card, pt, eta, origin, wrong, rng.random(len(index)))
-    isolated = {
-        f"{level}_isolated": flag & _isolated(card, level, pt, eta, isolation)
-        for level, flag in flags.items()
-    }
+    found = _Found(
+        pt=candidates.pt[index],
+        eta=candidates.eta[index],
+        isolation=relative_isolation(candidates, index, card.isolation_cone),
+        origin=_origins(candidates, truth, index, wrong),
+        wrong=wrong,
+    )
+    flags = _identified(card, found, rng.random(len(index)))
+    isolated = {f"{k}_isolated": flag & _isolated(card, k, found) for k, flag in flags.items()}
     columns = {
-        "pt": pt,
-        "eta": eta,
-        "phi": phi,
-        "mass": np.full(len(pt), mass),
+        "pt": found.pt,
+        "eta": found.eta,
+        "phi": candidates.phi[index],
+        "mass": np.full(len(index), MASS[kind]),
         "charge": candidates.charge[index],
         "dxy": candidates.impact[index, 0] / 10.0,
         "dz": candidates.impact[index, 2] / 10.0,
-        "isolation": isolation,
+        "isolation": found.isolation,
         **flags,
         **isolated,
         "eta_calorimeter": candidates.eta_calorimeter[index],
-        "origin": origin,
+        "origin": found.origin,
         "candidate": index,
     }
-    return Collection.sorted_by_pt(truth.n, event, columns)
+    return Collection.sorted_by_pt(truth.n, candidates.event[index], columns)

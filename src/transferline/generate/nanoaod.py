@@ -222,4 +222,4 @@ def read_arrays(path: Path) -> dict[str, Array]:
     """Return every branch of `Events` as an awkward array; for tests and small files."""
     with uproot.open(path) as file:
         events = file["Events"]
-        return {name: events[name].array() for name in events.keys()}
+        return {name: events[name].array() for name in events.keys()}  # noqa: SIM118 - TTree

@@ -20,8 +20,6 @@ from transferline.generate.taus import reconstruct_taus
 from transferline.generate.trigger import emulate
 from transferline.generate.truth import Truth
 
-_ELECTRON_MASS, _MUON_MASS = 0.000511, 0.10566
-
 
 def missing_momentum(candidates: Candidates, jets: FoundJets, pt_min: float) -> Array:
     """Return the missing transverse momentum `[n, 2]` in GeV.
@@ -67,13 +65,13 @@ def reconstruct(
     truth: Truth, candidates: Candidates, card: Card, rng: np.random.Generator
 ) -> EventTable:
     """Reconstruct all objects of a batch of events."""
-    electrons = reconstruct_leptons(
-        candidates, truth, card.electrons, ELECTRON, _ELECTRON_MASS, rng
-    )
-    muons = reconstruct_leptons(candidates, truth, card.muons, MUON, _MUON_MASS, rng)
+    electrons = reconstruct_leptons(candidates, truth, card.electrons, ELECTRON, rng)
+    muons = reconstruct_leptons(candidates, truth, card.muons, MUON, rng)
     true_taus = hadronic_taus(truth)
     found = find_jets(candidates, heavy_hadrons(truth), true_taus, card, rng)
-    taus = reconstruct_taus(candidates, found, true_taus, electrons, muons, card.taus, rng)
+    taus = reconstruct_taus(
+        candidates, found, true_taus, electrons=electrons, muons=muons, card=card.taus, rng=rng
+    )
     jets = jet_collection(found, electrons, muons, card.jets, len(candidates.p4))
     scalars = {
         "genWeight": truth.weight,

@@ -51,7 +51,7 @@ TUNES: dict[str, tuple[str, ...]] = {
 def import_pythia() -> Any:
     """Import pythia8mc, which exists for Linux x86_64 and Python 3.11 to 3.13 only."""
     try:
-        import pythia8mc
+        import pythia8mc  # noqa: PLC0415 - an optional extra, imported when used
     except ImportError as error:
         raise ConfigError(
             "Generating events needs Pythia (wheels: Linux x86_64, Python 3.11 to 3.13). "

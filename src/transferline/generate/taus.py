@@ -77,17 +77,17 @@ class _Seeds:
 
     @property
     def pt(self) -> Array:
-        return np.hypot(self.p4[:, 0], self.p4[:, 1])
+        return np.asarray(np.hypot(self.p4[:, 0], self.p4[:, 1]))
 
     @property
     def eta(self) -> Array:
-        return np.arcsinh(self.p4[:, 2] / np.maximum(self.pt, 1e-9))
+        return np.asarray(np.arcsinh(self.p4[:, 2] / np.maximum(self.pt, 1e-9)))
 
     @property
     def mass(self) -> Array:
         """Invariant mass, kept to what a tau may have."""
         squared = self.p4[:, 3] ** 2 - (self.p4[:, :3] ** 2).sum(axis=1)
-        return np.clip(np.sqrt(np.maximum(squared, 0.0)), _PION_MASS, 2.0)
+        return np.asarray(np.clip(np.sqrt(np.maximum(squared, 0.0)), _PION_MASS, 2.0))
 
 
 def _seeds(candidates: Candidates, jets: FoundJets, cone: float) -> _Seeds:
@@ -168,6 +168,7 @@ def reconstruct_taus(
     candidates: Candidates,
     jets: FoundJets,
     truth: HadronicTaus,
+    *,
     electrons: Collection,
     muons: Collection,
     card: Taus,
@@ -181,7 +182,7 @@ def reconstruct_taus(
     seeds = _seeds(candidates, jets, card.signal_cone)
     origin = _origin(jets, electrons, muons)
     real = origin == _TAU
-    u = rng.random((6, len(origin)))
+    u = rng.random((len(origin), 6)).T
     vs_jet, vs_electron, vs_muon = _working_points(card, jets, origin, u[1:4])
     enters = np.select(
         [origin == _ELECTRON, origin == _MUON, real],

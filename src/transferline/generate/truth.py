@@ -72,7 +72,7 @@ class ChargeTable:
 
     def _one(self, code: int) -> int:
         if code not in self._known:
-            self._known[code] = int(round(self._data.charge(code)))
+            self._known[code] = round(self._data.charge(code))
         return self._known[code]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from transferline.data.readers.shards import ShardSet
 from transferline.errors import ConfigError
 from transferline.evaluation.records import Cost, Hashes, Record
 from transferline.files import atomic_path, json_hash, write_text
@@ -189,25 +192,32 @@ def embedding_table(
     checkpoint: Checkpoint, data: TaskData, how: Adaptation, tables: Path | None
 ) -> EventTable:
     """Return the pooled embeddings of the task's events, each computed once."""
-    name = json_hash([checkpoint.backbone_hash(), data.digest, how.optim.precision])
-    compute = embedder(checkpoint.backbone(), how.optim)
-    return _table(data, compute, tables, f"embeddings-{name[:16]}.npy")
+    made_of = ["embeddings", checkpoint.backbone_hash(), how.optim.precision]
+    return _table(data, embedder(checkpoint.backbone(), how.optim), tables, made_of)
 
 
 def engineered_table(data: TaskData, tables: Path | None) -> EventTable:
     """Return the engineered features of the task's events, each computed once."""
-    name = json_hash([data.digest, PROTOCOL])
-    return _table(
-        data,
-        lambda shards, rows: engineered(shards.gather(rows))[1],
-        tables,
-        f"engineered-{name[:16]}.npy",
-    )
+
+    def compute(shards: ShardSet, rows: Rows) -> Tensor:
+        return engineered(shards.gather(rows))[1]
+
+    return _table(data, compute, tables, ["engineered", str(PROTOCOL)])
 
 
-def _table(data: TaskData, compute: Any, tables: Path | None, name: str) -> EventTable:
+def _table(
+    data: TaskData,
+    compute: Callable[[ShardSet, Rows], Tensor],
+    tables: Path | None,
+    made_of: list[str],
+) -> EventTable:
+    if tables is None:
+        return EventTable(data.shards, compute)
     wanted = np.sort(np.concatenate((data.pool, data.valid, data.test)))
-    return EventTable(data.shards, compute, tables / name if tables else None, wanted)
+    rows = hashlib.sha256(wanted.tobytes()).hexdigest()
+    name = json_hash([*made_of, data.digest, rows])
+    file = tables / f"{made_of[0]}-{name[:16]}.npy"
+    return EventTable(data.shards, compute, file, wanted)
 
 
 def _run_trees(

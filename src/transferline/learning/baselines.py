@@ -71,9 +71,16 @@ class Labelled:
     y: NDArray[np.int64]
     w: Floats
 
+    def only(self, columns: NDArray[np.intp]) -> Labelled:
+        """Return these features alone."""
+        return Labelled(self.x[:, columns], self.y, self.w)
+
     def __add__(self, other: Labelled) -> Labelled:
-        pairs = ((self.x, other.x), (self.y, other.y), (self.w, other.w))
-        return Labelled(*(np.concatenate(pair) for pair in pairs))
+        return Labelled(
+            np.concatenate((self.x, other.x)),
+            np.concatenate((self.y, other.y)),
+            np.concatenate((self.w, other.w)),
+        )
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class BoostedTrees:
 
     Attributes:
         model: the classifier.
+        columns: the features it uses; those without two different values carry nothing.
         rounds: how many of its trees count.
         grid: what each grid point gave on the held-out share.
         examples_seen: events times trees, summed over all fits.
@@ -89,6 +97,7 @@ class BoostedTrees:
     """
 
     model: HistGradientBoostingClassifier
+    columns: NDArray[np.intp]
     rounds: int
     grid: list[dict[str, Any]]
     examples_seen: int
@@ -96,7 +105,7 @@ class BoostedTrees:
 
     def scores(self, x: Table) -> Floats:
         """Probability of class 1, `[n]`."""
-        stages = self.model.staged_predict_proba(x)
+        stages = self.model.staged_predict_proba(x[:, self.columns])
         probabilities: NDArray[np.float64] = next(islice(stages, self.rounds - 1, None))
         return probabilities[:, 1].astype(np.float64)
 
@@ -108,6 +117,8 @@ def boosted_trees(
 
     Without held-out events the first grid point is taken with all its rounds.
     """
+    columns = _varying(fit.x)
+    fit, select = fit.only(columns), select.only(columns)
     with threadpool_limits(threads, user_api="openmp"):
         best: tuple[float, int, HistGradientBoostingClassifier] | None = None
         grid: list[dict[str, Any]] = []
@@ -125,7 +136,13 @@ def boosted_trees(
             whole = fit + select
             model = recipe.build(model.max_leaf_nodes, rounds, seed).fit(whole.x, whole.y, whole.w)
             trees, seen = trees + rounds, seen + rounds * len(whole.y)
-    return BoostedTrees(model, rounds, grid, seen, trees)
+    return BoostedTrees(model, columns, rounds, grid, seen, trees)
+
+
+def _varying(x: Table) -> NDArray[np.intp]:
+    """Columns with at least two different numbers; scikit-learn cannot bin the others."""
+    low, high = np.fmin.reduce(x, axis=0), np.fmax.reduce(x, axis=0)
+    return np.flatnonzero(low < high)  # False where all are NaN
 
 
 def _best_round(

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from transferline.config import Recipe
 from transferline.data.loader import Loader
+from transferline.data.readers.shards import ShardSet
 from transferline.errors import NumericalError
 from transferline.learning.modes import BackboneHashes, Mode, check_end, check_start, starting_model
 from transferline.learning.objectives.supervised import Supervised
 from transferline.learning.optim import Optim
 from transferline.learning.per_event import EventTable
-from transferline.learning.probe import EmbeddedBatches, ProbedModel, scorer
+from transferline.learning.probe import EmbeddedShards, ProbedModel, scorer
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows, Rows
-from transferline.learning.training import Batches, FitResult, fit
+from transferline.learning.training import FitResult, fit
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.model import Model
 
@@ -51,6 +53,12 @@ class Adaptation(Recipe):
     min_steps: int = Field(100, gt=0)
     trial_share: float = Field(1.0, gt=0, le=1)
     objective: Supervised = Supervised()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.lr)) < len(self.lr):
+            raise ValueError("lr names a learning rate twice.")
+        return self
 
     def sized(self, n_fit: int) -> Optim:
         """Return the optimiser settings for `n_fit` events.
@@ -88,6 +96,7 @@ class Trial:
     model: Model
     hashes: BackboneHashes
     result: FitResult
+    logs: Path
 
     @property
     def loss(self) -> float:
@@ -123,23 +132,21 @@ class NetworkRun:
         tried = optim
         if len(self.how.lr) > 1:
             tried = optim.model_copy(update={"steps": self.how.trial_steps(optim)})
-        trials = [t for lr in self.how.lr if (t := self._try(lr, tried)) is not None]
-        if not trials:
-            raise NumericalError(f"every learning rate of {self.how.lr} diverged; lower them.")
-        best = min(trials, key=lambda trial: trial.loss)
-        if tried.steps < optim.steps:
-            best = self._fit(best.lr, optim)
-        source = self.out / f"lr-{best.lr:g}"
-        for name in ("metrics.jsonl", "metrics.csv"):
-            (source / name).replace(self.out / name)
-        for lr in self.how.lr:
-            shutil.rmtree(self.out / f"lr-{lr:g}", ignore_errors=True)
+        with TemporaryDirectory(prefix="trials-", dir=self.out) as folder:
+            trials = [t for lr in self.how.lr if (t := self._try(lr, tried, Path(folder)))]
+            if not trials:
+                raise NumericalError(f"every learning rate of {self.how.lr} diverged; lower them.")
+            best = min(trials, key=lambda trial: trial.loss)
+            if tried.steps < optim.steps:
+                best = self._fit(best.lr, optim, Path(folder) / "full")
+            for name in ("metrics.jsonl", "metrics.csv"):
+                (best.logs / name).replace(self.out / name)
         return best
 
-    def _try(self, lr: float, optim: Optim) -> Trial | None:
+    def _try(self, lr: float, optim: Optim, folder: Path) -> Trial | None:
         """A rate that diverges loses; it does not end the run."""
         try:
-            trial = self._fit(lr, optim)
+            trial = self._fit(lr, optim, folder / f"{lr:.6g}")
         except NumericalError as error:
             self.grid.append({"lr": lr, "steps": optim.steps, "diverged": str(error)})
             return None
@@ -153,7 +160,7 @@ class NetworkRun:
         )
         return trial
 
-    def _fit(self, lr: float, optim: Optim) -> Trial:
+    def _fit(self, lr: float, optim: Optim, logs: Path) -> Trial:
         optim = optim.model_copy(update={"lr": lr})
         head, n_outputs = self.task.head, self.task.n_outputs
         model = starting_model(self.checkpoint, self.mode, head, n_outputs, self.seed)
@@ -165,7 +172,7 @@ class NetworkRun:
             self._loader(self.rows.fit, optim.batch_size),
             self._loader(self.rows.select) if len(self.rows.select) else None,
             optim,
-            self.out / f"lr-{lr:g}",
+            logs,
             seed=self.seed,
             label=f"{self.label}, lr {lr:g}" if self.label else None,
             frozen_backbone=self.mode == "frozen",
@@ -173,26 +180,27 @@ class NetworkRun:
         self.examples_seen += result.examples_seen
         self.steps += result.steps
         model.cpu().eval()
-        return Trial(lr, optim, model, check_end(self.mode, before, model), result)
+        return Trial(lr, optim, model, check_end(self.mode, before, model), result, logs)
 
-    def _loader(self, rows: Rows, batch_size: int | None = None) -> Batches:
+    def _loader(self, rows: Rows, batch_size: int | None = None) -> Loader:
         """Batches to train on, or, without a size, to validate on."""
-        size, shuffle = batch_size or _SCORING_BATCH, batch_size is not None
-        target, weight = self.data.target, self.data.training_weight
-        if self.embeddings is not None:
-            seed = self.seed if shuffle else None
-            return EmbeddedBatches(
-                self.embeddings, rows, size, target=target, weight=weight, seed=seed
-            )
         return Loader(
-            self.data.shards,
+            self._events,
             rows,
-            size,
+            batch_size or _SCORING_BATCH,
             seed=self.seed,
-            shuffle=shuffle,
-            target=target,
-            weight=weight,
+            shuffle=batch_size is not None,
+            target=self.data.target,
+            weight=self.data.training_weight,
         )
+
+    @cached_property
+    def _events(self) -> ShardSet:
+        """The task's events, or, with a table of embeddings, those in their place."""
+        if self.embeddings is None:
+            return self.data.shards
+        self.embeddings(np.concatenate((self.rows.fit, self.rows.select)))  # in large batches
+        return EmbeddedShards(self.data.shards, self.embeddings)
 
     def scores(self, trial: Trial, rows: Rows) -> NDArray[np.float64]:
         """Probability of class 1 of every row, `[len(rows)]`."""

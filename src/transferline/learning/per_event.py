@@ -41,18 +41,20 @@ class EventTable:
 
     def __call__(self, rows: Rows) -> Tensor:
         """Return the numbers of these rows, `[len(rows), f]`, float32."""
-        self._prepare(rows)
+        if self._file is not None and not len(self._known):
+            self._known, self._values = self._from_file(self._file)
+        missing = np.unique(rows[~self._has(rows)])
+        if len(missing):
+            self._insert(missing, self._fresh(missing))
         place = np.searchsorted(self._known, rows)
         return torch.from_numpy(np.ascontiguousarray(self._values[place]))
 
-    def _prepare(self, rows: Rows) -> None:
-        if np.isin(rows, self._known).all():
-            return
-        if self._file is not None and not len(self._known):
-            self._known, self._values = self._from_file(self._file)
-        missing = np.setdiff1d(rows, self._known)
-        if len(missing):
-            self._insert(missing, self._fresh(missing))
+    def _has(self, rows: Rows) -> NDArray[np.bool_]:
+        if not len(self._known):
+            return np.zeros(len(rows), dtype=bool)
+        place = np.searchsorted(self._known, rows).clip(max=len(self._known) - 1)
+        found: NDArray[np.bool_] = self._known[place] == rows
+        return found
 
     def _from_file(self, file: Path) -> tuple[Rows, NDArray[np.float32]]:
         """Read the table, after writing it if it is not there; `wanted` rows only."""

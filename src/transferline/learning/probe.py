@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from transferline.data.batch import Batch
@@ -53,53 +50,23 @@ def _inference(
     return run
 
 
-class EmbeddedBatches:
-    """Batches of embeddings `[n, d]` with targets and weights, shuffled anew in every epoch.
+class EmbeddedShards(ShardSet):
+    """The events of a `ShardSet`, each gathered as its embedding alone.
 
-    Args:
-        table: embeddings by row.
-        rows: what to go through.
-        batch_size: events per batch; the last one may be smaller when not shuffled.
-        target, weight: by row of the data set.
-        seed: of the order; None keeps the order of `rows`.
+    A `Loader` over it gives the batches, in the order, that it gives over the events.
     """
 
-    def __init__(
-        self,
-        table: EventTable,
-        rows: Rows,
-        batch_size: int,
-        *,
-        target: NDArray[np.int64],
-        weight: NDArray[np.float64],
-        seed: int | None,
-    ) -> None:
-        self._embedding = table(rows)
-        self._target = torch.from_numpy(target[rows])
-        self._weight = torch.from_numpy(weight[rows]).float()
-        self._size, self._seed = batch_size, seed
+    def __init__(self, shards: ShardSet, table: EventTable) -> None:
+        super().__init__(shards.paths)
+        self._table = table
 
-    def __len__(self) -> int:
-        if self._seed is None:
-            return math.ceil(len(self._target) / self._size)
-        return max(1, len(self._target) // self._size)
-
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from number `start` on."""
-        n = len(self._target)
-        order = np.arange(n)
-        if self._seed is not None:
-            order = np.random.default_rng([self._seed, epoch]).permutation(n)
-        for i in range(start, len(self)):
-            yield self._batch(torch.from_numpy(order[i * self._size : (i + 1) * self._size]))
-
-    def _batch(self, places: Tensor) -> Batch:
-        n = len(places)
+    def gather(self, rows: Rows, width: int | None = None) -> Batch:
+        """Return the embeddings `[b, d]` of the events `rows` in the context, and no particle."""
+        n = len(rows)
         return Batch(
             p4=torch.zeros(n, 0, 4),
             is_real=torch.zeros(n, 0, dtype=torch.bool),
-            weight=self._weight[places],
+            weight=torch.from_numpy(self.weight[rows]).float(),
             id=torch.zeros(n, 3, dtype=torch.int64),
-            context={"embedding": self._embedding[places]},
-            target=self._target[places],
+            context={"embedding": self._table(rows)},
         )

@@ -16,7 +16,12 @@ from transferline.errors import TransferlineError
 from transferline.evaluation import records
 from transferline.evaluation.records import Record
 from transferline.files import write_json
-from transferline.learning.executors import InlineExecutor, executor, stop_workers
+from transferline.learning.executors import (
+    InlineExecutor,
+    executor,
+    sigterm_as_interrupt,
+    stop_workers,
+)
 from transferline.learning.study_budget import budget_lines, training_seconds
 from transferline.learning.study_config import StudyConfig
 from transferline.learning.study_pretraining import prepare_checkpoints
@@ -29,6 +34,7 @@ from transferline.provenance import run_facts
 from transferline.samples import cache_directory, materialise
 
 RECORDS = "records.jsonl"
+_SHOWN = 20  # failures named in the closing error; each was named when it happened
 
 
 class StudyIncompleteError(TransferlineError):
@@ -68,7 +74,7 @@ def study(
     places = _samples(config, out, cache or cache_directory(), jobs)
     task = config.task.located({name: places[name] for name in config.task.samples()})
     data = task.load()
-    with _given_or_new(pool, jobs, dask) as workers:
+    with sigterm_as_interrupt(), _given_or_new(pool, jobs, dask) as workers:
         site = _Site(out, workers, None if isinstance(workers, InlineExecutor) else 1)
         try:
             checkpoints = prepare_checkpoints(config, places, out / "pretrain", workers)
@@ -77,11 +83,11 @@ def study(
             _announce(config, runs, todo, data, jobs)
             site.fill_tables(todo)
             failures = site.grid(todo)
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, StopRequestedError) as error:
             stop_workers()
             raise _stopped(out) from error
     if failures:
-        lines = [f"  {key}: {text}" for key, text in failures.items()]
+        lines = [f"  {key}: {text}" for key, text in failures.items()][:_SHOWN]
         raise StudyIncompleteError(
             f"{len(failures)} of {len(todo)} runs failed:\n" + "\n".join(lines) + "\n"
             "The others are recorded; the same command tries only these again."
@@ -206,8 +212,8 @@ class _Site:
     def _finish(self, run: Run, future: Future[str], ticker: Ticker) -> None:
         try:
             record = Record.model_validate_json(future.result())
-        except StopRequestedError as error:
-            raise KeyboardInterrupt from error
+        except StopRequestedError:
+            raise
         except Exception as error:  # one run's failure, of whatever kind, is not the study's
             self.failures[run.key] = f"{type(error).__name__}: {error}"
             say(f"failed: {run.key}: {self.failures[run.key]}")

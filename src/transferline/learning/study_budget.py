@@ -66,14 +66,26 @@ def budget_lines(
     runs: Sequence[Run], data: TaskData, per_pass: float, jobs: int
 ) -> tuple[list[str], float]:
     """Return a table for people, one row per mode and size, and the total in CPU hours."""
-    lines = ["mode        n_train  runs  event passes per run  CPU hours"]
-    total = 0.0
-    key = lambda run: (run.n_train, run.mode)  # noqa: E731  # used twice, here only
-    for (n_train, mode), group in groupby(sorted(runs, key=key), key=key):
-        part = list(group)
+    rows = []
+    for part in _by_cell(runs):
         hours = sum(run_seconds(run, data, per_pass) for run in part) / 3600
-        total += hours
-        passes = part[0].examples()
-        lines.append(f"{mode:<10}{n_train:>9}{len(part):>6}{passes:>22,}{hours:>11.2f}")
+        rows.append((part[0], len(part), hours))
+    total = sum(hours for _, _, hours in rows)
+    lines = [f"{_HEADER}{'CPU hours':>11}"]
+    lines += [f"{_row(run, count)}{hours:>11.2f}" for run, count, hours in rows]
     lines.append(f"in all {len(runs)} runs, about {total:.2f} CPU hours on {jobs} process(es)")
     return lines, total
+
+
+_HEADER = "mode        n_train  runs  event passes per run"
+
+
+def _row(run: Run, count: int) -> str:
+    return f"{run.mode:<10}{run.n_train:>9}{count:>6}{run.examples():>22,}"
+
+
+def _by_cell(runs: Sequence[Run]) -> list[list[Run]]:
+    def cell(run: Run) -> tuple[int, str]:
+        return run.n_train, run.mode
+
+    return [list(group) for _, group in groupby(sorted(runs, key=cell), key=cell)]

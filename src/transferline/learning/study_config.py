@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Literal, Self
 
@@ -21,20 +20,12 @@ from transferline.models.backbones import BACKBONES
 from transferline.models.features import Features
 from transferline.samples import Sample
 
-SHIPPED = "shipped"
-"""Stands for the checkpoint inside the package."""
-
-
-def shipped_checkpoint() -> Path:
-    """Return the directory of the backbone that comes with the package."""
-    return Path(str(resources.files("transferline"))) / "shipped"
-
 
 class Variant(Recipe):
     """One pre-training: either made by the study, or an existing `checkpoint`.
 
     Attributes:
-        checkpoint: a checkpoint directory, or `shipped` for the one inside the package.
+        checkpoint: a checkpoint directory, or `shipped` for one inside the package.
         samples: names of the study's samples, taken without their labels.
         features, backbone, objective, optim, seed, n_train, valid_share: see `PretrainConfig`.
     """

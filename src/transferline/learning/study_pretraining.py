@@ -14,13 +14,9 @@ from transferline.errors import DataError
 from transferline.files import json_hash, write_json
 from transferline.learning.executors import InlineExecutor
 from transferline.learning.pretraining import PretrainConfig, pretrain
-from transferline.learning.study_config import (
-    SHIPPED,
-    StudyConfig,
-    Variant,
-    shipped_checkpoint,
-)
+from transferline.learning.study_config import StudyConfig, Variant
 from transferline.models.checkpoint import Checkpoint
+from transferline.models.shipped import resolve_checkpoint
 from transferline.progress import progress
 
 _DIGESTS = "digests.json"
@@ -44,15 +40,11 @@ def prepare_checkpoints(
         if _is_current(name, variant, places, out):
             continue
         if variant.checkpoint is not None:
-            Checkpoint.load(_source(variant.checkpoint)).save(out / name)
+            Checkpoint.load(resolve_checkpoint(variant.checkpoint)).save(out / name)
         else:
             made[name] = variant.config([places[sample] for sample in variant.samples])
     _run_all(made, out, workers)
     return {name: out / name for name in config.pretrain}
-
-
-def _source(checkpoint: str) -> Path:
-    return shipped_checkpoint() if checkpoint == SHIPPED else Path(checkpoint)
 
 
 def _is_current(name: str, variant: Variant, places: Mapping[str, Path], out: Path) -> bool:
@@ -71,7 +63,7 @@ def _is_current(name: str, variant: Variant, places: Mapping[str, Path], out: Pa
 
 def _digest(variant: Variant, places: Mapping[str, Path]) -> str:
     if variant.checkpoint is not None:
-        return Checkpoint.load(_source(variant.checkpoint)).backbone_hash()
+        return Checkpoint.load(resolve_checkpoint(variant.checkpoint)).backbone_hash()
     data = ShardSet([places[name] for name in variant.samples]).content_hash
     return json_hash({**variant.to_dict(), "data": data})
 
@@ -104,8 +96,9 @@ def _watch(
         while waiting:
             _, waiting = wait(waiting, timeout=_POLL_SECONDS)
             now = sum(_step(out / name, config) for name, config in made.items())
-            ticker.advance(max(0, now - seen))
-            seen = max(seen, now)
+            if now > seen:
+                ticker.advance(now - seen)
+                seen = now
 
 
 def _step(folder: Path, config: PretrainConfig) -> int:

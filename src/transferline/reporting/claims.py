@@ -1,17 +1,28 @@
-"""Claims about a study, judged by its Records and by nothing else."""
+"""Claims about a study, spelled in YAML beside it, judged by its Records and by nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
+from pydantic import Field
+
+from transferline.config import Recipe, one_of
 from transferline.errors import DataError, TransferlineError
 from transferline.evaluation.comparison import gap_closed, paired_difference
 from transferline.evaluation.learning_curve import Line, learning_curve, scratch_for
 from transferline.evaluation.records import Record
+from transferline.registry import Registry
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be decided"
+
+CLAIMS: Registry[Claim] = Registry(
+    "claims",
+    beats_scratch="transferline.reporting.claims:BeatsScratch",
+    better_than="transferline.reporting.claims:BetterThan",
+    closes_gap="transferline.reporting.claims:ClosesGap",
+)
 
 
 class Verdict(NamedTuple):
@@ -21,80 +32,117 @@ class Verdict(NamedTuple):
     numbers: str
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A sentence and the function of the Records that judges it."""
+class Chosen(Recipe):
+    """One line of the learning curve: a mode and, where there are several, a pre-training."""
 
+    mode: str
+    pretraining: str | None = None
+
+
+class Claim(Recipe, ABC):
+    """A sentence and what in the Records decides it.
+
+    Attributes:
+        kind: name in the table `CLAIMS`.
+        text: the sentence.
+        task: as in the Records.
+        metric: larger is better.
+    """
+
+    kind: str
     text: str
-    check: Callable[[Sequence[Record]], tuple[str, str]]
+    task: str
+    metric: str = "auc"
+
+    @abstractmethod
+    def check(self, lines: Sequence[Line]) -> Verdict:
+        """Judge the lines of the task's learning curve.
+
+        Raises:
+            TransferlineError: they do not suffice.
+        """
 
     def judge(self, records: Sequence[Record]) -> Verdict:
         """Return the verdict; records that do not suffice leave the claim open."""
         try:
-            return Verdict(*self.check(records))
+            chosen = [record for record in records if record.task == self.task]
+            return self.check(learning_curve(chosen, self.metric))
         except TransferlineError as error:
             return Verdict(OPEN, str(error))
 
 
-def beats_scratch(
-    text: str,
-    *,
-    task: str,
-    mode: str,
-    n_train: int,
-    pretraining: str | None = None,
-    metric: str = "auc",
-    sigma: float = 2.0,
-) -> Claim:
-    """Claim that a mode is better than scratch at `n_train` by more than `sigma` errors."""
+class BeatsScratch(Claim):
+    """A line is better than scratch at `n_train` by more than `sigma` paired errors."""
 
-    def check(records: Sequence[Record]) -> Verdict:
-        line, scratch = _pair(records, task, mode, pretraining, metric)
-        for found in paired_difference(line, scratch):
-            if found.n_train == n_train:
-                numbers = (
-                    f"{found.measurement}, {found.significance:.1f} σ, {len(found.seeds)} seeds"
-                )
-                return Verdict(HOLDS if found.significance > sigma else FAILS, numbers)
-        raise DataError(f"{line.name} and scratch share no seed at {n_train} labelled events.")
+    kind: Literal["beats_scratch"] = "beats_scratch"
+    line: Chosen
+    n_train: int
+    sigma: float = 2.0
 
-    return Claim(text, check)
+    def check(self, lines: Sequence[Line]) -> Verdict:
+        """See `Claim.check`."""
+        line = _line(lines, self.line)
+        return _compare(line, _scratch(line, lines), self.n_train, self.sigma)
 
 
-def closes_gap(
-    text: str,
-    *,
-    task: str,
-    mode: str,
-    n_low: int,
-    n_high: int,
-    share: float,
-    pretraining: str | None = None,
-    metric: str = "auc",
-) -> Claim:
-    """Claim that a mode at `n_low` closes at least `share` of scratch's gap up to `n_high`."""
+class BetterThan(Claim):
+    """A line is better than another at `n_train` by more than `sigma` paired errors."""
 
-    def check(records: Sequence[Record]) -> Verdict:
-        line, scratch = _pair(records, task, mode, pretraining, metric)
-        found = gap_closed(line, scratch, n_low, n_high)
-        return Verdict(HOLDS if found.value >= share else FAILS, f"{found} of the gap")
+    kind: Literal["better_than"] = "better_than"
+    line: Chosen
+    other: Chosen
+    n_train: int
+    sigma: float = 2.0
 
-    return Claim(text, check)
+    def check(self, lines: Sequence[Line]) -> Verdict:
+        """See `Claim.check`."""
+        return _compare(_line(lines, self.line), _line(lines, self.other), self.n_train, self.sigma)
 
 
-def _pair(
-    records: Sequence[Record], task: str, mode: str, pretraining: str | None, metric: str
-) -> tuple[Line, Line]:
-    lines = learning_curve([record for record in records if record.task == task], metric)
-    chosen = [
-        line for line in lines if line.mode == mode and pretraining in (None, line.pretraining)
+class ClosesGap(Claim):
+    """A line at `n_low` closes at least `share` of scratch's gap from `n_low` to `n_high`."""
+
+    kind: Literal["closes_gap"] = "closes_gap"
+    line: Chosen
+    n_low: int
+    n_high: int
+    share: float
+
+    def check(self, lines: Sequence[Line]) -> Verdict:
+        """See `Claim.check`."""
+        line = _line(lines, self.line)
+        found = gap_closed(line, _scratch(line, lines), self.n_low, self.n_high)
+        return Verdict(HOLDS if found.value >= self.share else FAILS, f"{found} of the gap")
+
+
+class Claims(Recipe):
+    """The claims of a study: `transferline report --markdown FILE RECORDS --claims YAML`."""
+
+    claims: list[one_of(CLAIMS)] = Field(min_length=1)  # type: ignore[valid-type]  # registry
+
+
+def _line(lines: Sequence[Line], chosen: Chosen) -> Line:
+    found = [
+        line
+        for line in lines
+        if line.mode == chosen.mode and chosen.pretraining in (None, line.pretraining)
     ]
-    if len(chosen) != 1:
+    if len(found) != 1:
         names = ", ".join(line.name for line in lines)
-        raise DataError(
-            f"task '{task}' has {len(chosen)} lines in mode '{mode}', not one: {names}."
-        )
-    scratch = scratch_for(chosen[0], lines)
+        raise DataError(f"{len(found)} lines are in mode '{chosen.mode}', not one: {names}.")
+    return found[0]
+
+
+def _scratch(line: Line, lines: Sequence[Line]) -> Line:
+    scratch = scratch_for(line, lines)
     if scratch is None:
-        raise DataError(f"task '{task}' has no scratch line to compare {chosen[0].name} with.")
-    return chosen[0], scratch
+        raise DataError(f"there is no scratch line to compare {line.name} with.")
+    return scratch
+
+
+def _compare(line: Line, other: Line, n_train: int, sigma: float) -> Verdict:
+    for found in paired_difference(line, other):
+        if found.n_train == n_train:
+            numbers = f"{found.measurement}, {found.significance:.1f} σ, {len(found.seeds)} seeds"
+            return Verdict(HOLDS if found.significance > sigma else FAILS, numbers)
+    raise DataError(f"{line.name} and {other.name} share no seed at {n_train} labelled events.")

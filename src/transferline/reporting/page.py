@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -61,6 +62,11 @@ class Page:
     def table(self, table: Table) -> None:
         """Add a table."""
         self._parts.append(table.html())
+
+    def folded(self, title: str, tables: Sequence[Table]) -> None:
+        """Add tables that open when asked for."""
+        inner = "".join(table.html() for table in tables)
+        self._parts.append(f"<details><summary>{escape(title)}</summary>{inner}</details>")
 
     def code(self, title: str, text: str) -> None:
         """Add text as it stands, folded away."""

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from transferline.errors import DataError, TransferlineError
+from transferline.errors import TransferlineError
 from transferline.evaluation.learning_curve import Line, learning_curve, without_repeats
 from transferline.evaluation.records import Record
-from transferline.evaluation.roc import Roc, roc_curve
-from transferline.evaluation.roc_band import RocBand
 from transferline.files import write_text
 from transferline.provenance import run_facts
-from transferline.reporting import plots, run_plots
+from transferline.reporting import plots
 from transferline.reporting.checks import warnings_about
+from transferline.reporting.drawing import Drawing
 from transferline.reporting.page import Page
 from transferline.reporting.result_tables import (
     common_metrics,
     cost_table,
-    factors_of,
     metric_table,
     result_tables,
 )
-from transferline.reporting.run_plots import SERIES
+from transferline.reporting.sample_tables import cut_flow, cut_flow_table, sample_table
 from transferline.reporting.study_directory import StudyDirectory
-from transferline.reporting.style import Label, Look, save, words
+from transferline.reporting.style import save, words
 from transferline.reporting.table import Table
+from transferline.reporting.task_figures import TaskFigures, pretraining_losses
 
 
 def write_report(run_dir: Path, out: Path) -> Path:
@@ -63,7 +60,7 @@ class _Report:
         records = without_repeats(study.records)
         records.sort(key=lambda r: (r.study, r.task, r.mode, r.pretraining, r.n_train, r.seed))
         self.records = records
-        self.page = Page(f"Study {study.name}", self._subtitle())
+        self.page = Page(study.name, self._subtitle())
 
     def _subtitle(self) -> str:
         if not self.records:
@@ -80,7 +77,7 @@ class _Report:
         for (_, task), group in groupby(self.records, key=lambda r: (r.study, r.task)):
             self._task(task, list(group))
         self._pretraining()
-        self._cut_flow()
+        self._samples()
         self._provenance()
         self._warnings()
 
@@ -88,65 +85,72 @@ class _Report:
         self.page.text(text, "warning")
         self.warnings.append(text)
 
-    def _draw(self, items: Sequence[tuple[str, str, Callable[[], Figure]]]) -> None:
-        """Save and embed figures `(file stem, caption, maker)`; one that fails says why."""
+    def _draw(self, drawings: Sequence[Drawing]) -> None:
+        """Save and embed drawings; one that fails says why."""
         pictures = []
-        for stem, caption, make in items:
+        for drawing in drawings:
             try:
-                png, _ = save(make(), self.plots / _file_name(stem))
+                png, _ = save(drawing.make(), self.plots / _file_name(drawing.stem))
             except TransferlineError as error:
-                self._missing(f"{caption}: not drawn. {error}")
+                self._missing(f"{drawing.caption}: not drawn. {error}")
             else:
-                pictures.append((png, caption))
+                pictures.append((png, drawing.caption))
         if pictures:
             self.page.figures(pictures)
 
     def _task(self, task: str, records: Sequence[Record]) -> None:
         self.page.section(f"Results: {words(task)}")
-        metrics = common_metrics(records)
-        drawn: list[Line] = []
-        for number, metric in enumerate(metrics):
-            try:
-                lines = learning_curve(records, metric)
-            except TransferlineError as error:
-                self._missing(f"No table of {plots.metric_title(metric)}: {error}")
-                continue
-            for table in result_tables(lines) if number == 0 else [metric_table(lines)]:
-                self.page.table(table)
-            drawn = drawn or lines
-        if not drawn:
+        curves = self._curves(records)
+        if not curves:
             return
-        self.page.table(cost_table(drawn))
-        self.warnings += [f"{task}: {text}" for text in warnings_about(records, drawn)]
-        _TaskFigures(self, task, drawn).add()
+        lines, others = curves[0], curves[1:]
+        (title, first), *sections = TaskFigures(self.study, task, lines).sections()
+        self.page.subsection(title)
+        self._draw(first)
+        for table in result_tables(lines):
+            self.page.table(table)
+        if others:
+            self.page.folded("Other metrics", [metric_table(other) for other in others])
+        self.page.table(cost_table(lines))
+        for title, drawings in sections:
+            self.page.subsection(title)
+            self._draw(drawings)
+        self.warnings += [f"{task}: {text}" for text in warnings_about(records, lines)]
+
+    def _curves(self, records: Sequence[Record]) -> list[list[Line]]:
+        """Return the learning curve of every metric that has one, the headline metric first."""
+        curves = []
+        for metric in common_metrics(records):
+            try:
+                curves.append(learning_curve(records, metric))
+            except TransferlineError as error:
+                self._missing(f"No learning curve of {plots.metric_title(metric)}: {error}")
+        return curves
 
     def _pretraining(self) -> None:
         self.page.section("Pre-training")
-        known = [p for p in self.study.pretrainings if p.losses is not None]
-        if not known:
+        drawings = [
+            pretraining_losses(found.name, found.losses)
+            for found in self.study.pretrainings
+            if found.losses is not None
+        ]
+        if not drawings:
             self._missing("No loss curve of a pre-training is here.")
-        self._draw(
-            [
-                (f"pretraining_{p.name}", f"Pre-training {p.name}", _losses_of(p.name, p.losses))
-                for p in known
-                if p.losses is not None
-            ]
-        )
+        self._draw(drawings)
 
-    def _cut_flow(self) -> None:
-        self.page.section("Cut-flow")
-        samples = [sample for sample in self.study.samples if sample.cutflow]
-        if not samples:
-            self._missing("No cut-flow is here: samples.json lists none.")
+    def _samples(self) -> None:
+        self.page.section("Samples and cut-flow")
+        if not self.study.samples:
+            self._missing("No samples are here: samples.json lists none.")
             return
-        shares = {s.name: [(step, weighted) for step, _, weighted in s.cutflow] for s in samples}
-        self._draw([("cut_flow", "Cut-flow", lambda: run_plots.cut_flow(shares))])
-        for sample in samples:
-            rows = tuple((step, f"{raw:,.0f}", f"{w:,.6g}") for step, raw, w in sample.cutflow)
-            header = ("Step", "Events", "Sum of signed weights")
-            self.page.table(Table(f"{sample.name} (label {sample.label})", header, rows))
+        self.page.table(sample_table(self.study.samples))
+        cut = [sample for sample in self.study.samples if sample.cutflow.steps]
+        if cut:
+            self._draw([cut_flow(cut)])
+        for sample in cut:
+            self.page.table(cut_flow_table(sample))
         for sample in self.study.samples:
-            if not sample.cutflow:
+            if not sample.cutflow.steps:
                 self._missing(f"No cut-flow of the sample {sample.name} is here.")
 
     def _provenance(self) -> None:
@@ -155,7 +159,7 @@ class _Report:
         rows = [(name, version) for name, version in facts["versions"].items()]
         self.page.table(Table("This page was made with", ("Package", "Version"), tuple(rows)))
         if self.records:
-            self.page.table(_hash_table(self.records))
+            self.page.folded("Hashes of every run", [_hash_table(self.records)])
         if self.study.config is not None:
             self.page.code("Resolved configuration of the study", _pretty(self.study.config))
         for pretraining in self.study.pretrainings:
@@ -167,132 +171,12 @@ class _Report:
             self.page.code(f"Data card of {sample.name}", _pretty(sample.card))
 
     def _warnings(self) -> None:
-        self.page.section("Warnings")
         found = list(dict.fromkeys([*self.warnings, *self.study.absent]))
+        self.page.section(f"Warnings ({len(found)})")
         for text in found:
             self.page.text(text, "warning")
         if not found:
             self.page.text("None.")
-
-
-class _TaskFigures:
-    """The figures of one task."""
-
-    def __init__(self, report: _Report, task: str, lines: list[Line]) -> None:
-        self.report, self.task, self.lines = report, task, lines
-        self.label = Label(task)
-        self.looks = list(zip(lines, plots.looks(lines), strict=True))
-        sizes = sorted({n for line in lines for n in line.n_train})
-        # Where transfer matters most, and where it matters least.
-        self.sizes = list(dict.fromkeys([sizes[0], sizes[-1]]))
-
-    def add(self) -> None:
-        """Draw learning curve, factors, ROC, scores and losses."""
-        page, draw = self.report.page, self.report._draw
-        page.subsection("Learning curve")
-        draw([self._learning_curve(), *self._factors()])
-        page.subsection("ROC")
-        draw([self._roc(n) for n in self.sizes])
-        page.subsection("Scores of training and test events")
-        draw([item for n in self.sizes for item in self._scores(n)])
-        page.subsection("Losses")
-        draw([self._losses(n) for n in self.sizes])
-
-    def _learning_curve(self) -> tuple[str, str, Callable[[], Figure]]:
-        caption = (
-            "Learning curve. Bands: one standard deviation, seeds and test set together; "
-            "below, differences paired by seed."
-        )
-        return (
-            f"learning_curve_{self.task}",
-            caption,
-            lambda: plots.learning_curve(self.lines, self.label),
-        )
-
-    def _factors(self) -> list[tuple[str, str, Callable[[], Figure]]]:
-        factors = {
-            line.name: (style, found)
-            for line, style in self.looks
-            if (found := factors_of(line, self.lines))
-        }
-        if not factors:
-            return []
-        caption = "Labelled events scratch needs over those of the mode, at equal metric."
-        return [
-            (
-                f"data_efficiency_{self.task}",
-                caption,
-                lambda: plots.data_efficiency_factor(factors, self.label),
-            )
-        ]
-
-    def _roc(self, n: int) -> tuple[str, str, Callable[[], Figure]]:
-        caption = f"ROC at {n} labelled events. Bands: one standard deviation between seeds."
-        return f"roc_{self.task}_{n}", caption, lambda: run_plots.roc(self._bands(n), self.label)
-
-    def _bands(self, n: int) -> list[tuple[Look, RocBand]]:
-        bands = [
-            (style, RocBand.of(rocs)) for line, style in self.looks if (rocs := self._rocs(line, n))
-        ]
-        if not bands:
-            raise DataError(f"no run at {n} labelled events kept its scores.")
-        return bands
-
-    def _rocs(self, line: Line, n: int) -> list[Roc]:
-        rocs = []
-        for record in _records(line, n):
-            try:
-                test, _ = self.report.study.scores(record)
-                rocs.append(roc_curve(test.score, test.is_signal, test.weight))
-            except TransferlineError as error:
-                self.report.warnings.append(str(error))
-        return rocs
-
-    def _scores(self, n: int) -> list[tuple[str, str, Callable[[], Figure]]]:
-        return [
-            (
-                f"scores_{self.task}_{line.mode}_{line.pretraining}_{n}",
-                f"Scores: {style.title}, {n} labelled events, one seed.",
-                _distributions(self.report.study, record, self.label),
-            )
-            for line, style in self.looks
-            for record in _records(line, n)[:1]
-        ]
-
-    def _losses(self, n: int) -> tuple[str, str, Callable[[], Figure]]:
-        caption = f"Losses at {n} labelled events, one seed. Dots: the weights that are kept."
-
-        def make() -> Figure:
-            series = [
-                (style, losses)
-                for line, style in self.looks
-                for record in _records(line, n)[:1]
-                if line.mode != "trees" and (losses := self.report.study.losses(record)) is not None
-            ]
-            if not series:
-                raise DataError(f"no run at {n} labelled events kept its losses.")
-            return run_plots.loss_curves(series, self.label)
-
-        return f"losses_{self.task}_{n}", caption, make
-
-
-def _records(line: Line, n: int) -> list[Record]:
-    return [record for point in line.points if point.n_train == n for record in point.records]
-
-
-def _distributions(study: StudyDirectory, record: Record, label: Label) -> Callable[[], Figure]:
-    def make() -> Figure:
-        test, train = study.scores(record)
-        if train is None:
-            raise DataError(f"runs/{record.key()}/scores.npz: holds no training scores.")
-        return run_plots.score_distributions(test, train, label)
-
-    return make
-
-
-def _losses_of(name: str, losses: run_plots.Losses) -> Callable[[], Figure]:
-    style = Look(words(name), SERIES[0], "o", "-")
-    return lambda: run_plots.loss_curves([(style, losses)], Label("pre-training"))
 
 
 def _hash_table(records: Sequence[Record]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from transferline.errors import NumericalError, TransferlineError
 from transferline.evaluation.comparison import (
@@ -18,6 +19,8 @@ from transferline.evaluation.metrics import METRICS
 from transferline.evaluation.records import Record
 from transferline.reporting.plots import looks, metric_title
 from transferline.reporting.table import Table
+
+R = TypeVar("R")
 
 _SIZE = "Labelled events"
 
@@ -110,7 +113,7 @@ def _gap(line: Line, scratch: Line, low: int, high: int) -> str:
         return "no gap"
 
 
-def _against_scratch[R](
+def _against_scratch(
     line: Line, lines: Sequence[Line], compute: Callable[[Line, Line], R]
 ) -> R | None:
     """Return `compute(line, scratch)`; None for scratch itself or where it cannot be computed."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from transferline.data.cutflow import Cutflow
 from transferline.errors import DataError
 from transferline.evaluation.records import Record, read
 from transferline.evaluation.roc import Floats
@@ -29,12 +30,12 @@ class Pretraining:
 
 @dataclass(frozen=True)
 class Sample:
-    """One prepared sample: its data card and the cut-flow in it, `(step, raw, weighted)`."""
+    """One prepared sample: its name, its label for people, its data card and cut-flow."""
 
     name: str
     label: str
     card: dict[str, Any]
-    cutflow: list[tuple[str, float, float]]
+    cutflow: Cutflow
 
 
 @dataclass
@@ -76,10 +77,10 @@ class StudyDirectory:
 
     @property
     def name(self) -> str:
-        """The study's name as recorded, else that of its directory."""
-        if isinstance(self.config, dict) and isinstance(self.config.get("name"), str):
-            return str(self.config["name"])
-        return self.records[0].study if self.records else self.path.name
+        """The study's title or name as recorded, else that of its directory."""
+        known = self.config if isinstance(self.config, dict) else {}
+        recorded = self.records[0].study if self.records else self.path.name
+        return str(known.get("title") or known.get("name") or recorded)
 
     def scores(self, record: Record) -> tuple[Scores, Scores | None]:
         """Return the test scores of a run, and the training scores where they were kept.
@@ -89,7 +90,8 @@ class StudyDirectory:
         """
         file = self.path / "runs" / record.key() / "scores.npz"
         try:
-            with np.load(file, allow_pickle=False) as stored:
+            # Opened here: NumPy leaves a damaged file open.
+            with file.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
                 arrays = {name: np.asarray(stored[name]) for name in stored.files}
             return _scores(arrays, "test"), _scores(arrays, "train") if _trained(arrays) else None
         except FileNotFoundError as error:
@@ -182,10 +184,9 @@ def _scores(arrays: dict[str, Any], part: str) -> Scores:
 
 def _sample(item: dict[str, Any]) -> Sample:
     card = item.get("card") or {}
-    rows = [
-        (str(r["step"]), float(r["raw"]), float(r["weighted"])) for r in card.get("cutflow", [])
-    ]
-    return Sample(str(item["name"]), str(item.get("label", "")), card, rows)
+    name = str(item["name"])
+    label = str(item.get("label") or name)
+    return Sample(name, label, card, Cutflow.from_list(card.get("cutflow", [])))
 
 
 def _without(path: Path, text: str) -> str:

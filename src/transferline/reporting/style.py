@@ -216,4 +216,5 @@ def save(
             with atomic_path(path) as temporary:
                 figure.savefig(temporary, metadata=_UNDATED[name])
             written.append(path)
+            figure.set_layout_engine("none")  # the layout stands; finding it again is slow
     return written

@@ -12,6 +12,7 @@ from transferline.testing.batches import toy_batch
 from transferline.testing.expectation import ConformanceError
 from transferline.testing.objective import check_objective
 from transferline.testing.reader import check_reader
+from transferline.testing.shards import toy_shards
 from transferline.testing.task import check_task
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "check_reader",
     "check_task",
     "toy_batch",
+    "toy_shards",
 ]

@@ -136,7 +136,7 @@ def _check_pairs(backbone: Backbone, inputs: Inputs) -> None:
 def _check_gradients(backbone: Backbone, inputs: Inputs) -> None:
     backbone.zero_grad()
     latent = backbone(inputs)
-    (latent.tokens * torch.randn_like(latent.tokens)).sum().backward()  # type: ignore[no-untyped-call]  # torch's own annotation
+    (latent.tokens * torch.randn_like(latent.tokens)).sum().backward()
     _read_gradients(backbone)
 
 
@@ -154,7 +154,7 @@ def _check_small_sets(backbone: Backbone, features: FeatureExtractor) -> None:
     latent = backbone(features(empty_set_batch()))
     expect(latent.tokens.isfinite().all(), "tokens are finite for sets of 0 and 1 particles")
     expect(latent.pooled.isfinite().all(), "pooled is finite for sets of 0 and 1 particles")
-    latent.pooled.square().sum().backward()  # type: ignore[no-untyped-call]  # torch's own annotation
+    latent.pooled.square().sum().backward()
     for name, parameter in backbone.named_parameters():
         if parameter.grad is not None:
             expect(

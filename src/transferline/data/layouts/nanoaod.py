@@ -89,6 +89,17 @@ COLLECTIONS: dict[str, Collection] = {
 TAU_BITMASK_BRANCHES = ("idDeepTau2017v2p1VSjet",)
 """Working points as a bit mask (v9 and before); later NanoAOD stores the level itself."""
 
+JET_ID_INPUTS = (
+    "chHEF",
+    "neHEF",
+    "chEmEF",
+    "neEmEF",
+    "muEF",
+    "chMultiplicity",
+    "neMultiplicity",
+)
+"""`Jet_*` branches that `jet_id` is computed from where a file has no `Jet_jetId`."""
+
 JET_TIGHT_ID_BIT = 1  # value 2: tight; value 4 (bit 2): tightLepVeto
 
 EVENT_ID = ("run", "luminosityBlock", "event")
@@ -110,7 +121,7 @@ VERSION_MARKERS: tuple[tuple[int, tuple[str, ...], str], ...] = (
     (11, ("Tau_idDeepTau2018v2p5VSjet",), "DeepTau v2.5"),
     (10, ("Rho_fixedGridRhoFastjetAll", "Electron_mvaIso_WP90"), "Rho_* and mvaIso names"),
     (9, ("Electron_scEtOverPt", "Jet_btagDeepFlavCvL", "Jet_btagDeepFlavQG"), "Run 2 UL names"),
-    (7, ("Jet_btagCMVA", "Jet_btagDeepFlavC"), "Run 2 pre-UL names"),
+    (7, ("Jet_btagCMVA", "Jet_btagDeepFlavC"), "Run 2 pre-UL names, v7 or older"),
 )
 FALLBACK_VERSION = 9
 

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from transferline.config import Recipe
 from transferline.data.events import Events
 from transferline.errors import DataError
@@ -27,6 +29,10 @@ class MissingBranchWarning(UserWarning):
 
 class SkippedFileWarning(UserWarning):
     """Damaged files were left out because `skip_bad` allows it."""
+
+
+class UncertifiedDataWarning(UserWarning):
+    """Collision data were selected without a golden JSON."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Reader(Recipe, ABC):
     """
 
     kind: str
-    files: list[str]
+    files: list[str] = Field(min_length=1)
     skip_bad: bool = False
 
     @abstractmethod

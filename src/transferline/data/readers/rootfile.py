@@ -85,9 +85,12 @@ def missing_branch(path: str, wanted: Iterable[str], what: str, branches: Iterab
     return f"{path}: tree 'Events' has no branch {' or '.join(names)} ({what}).{hint}"
 
 
-def read_provenance(file: Any) -> dict[str, Any] | None:
+def read_provenance(file: Any, path: str) -> dict[str, Any] | None:
     """Return the JSON object that our writers leave in the file, or None."""
     if PROVENANCE_KEY not in file.keys(cycle=False):
         return None
-    value = json.loads(str(file[PROVENANCE_KEY]))
+    try:
+        value = json.loads(str(file[PROVENANCE_KEY]))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: its '{PROVENANCE_KEY}' string is no JSON ({error}).") from error
     return value if isinstance(value, dict) else None

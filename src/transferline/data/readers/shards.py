@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import awkward as ak
 import numpy as np
 import pyarrow as pa
 import torch
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from transferline.data.batch import Batch
 from transferline.data.card import DataCard, load_card
 from transferline.data.events import ID_DTYPE, Events
+from transferline.data.jagged import offsets_of, records
 from transferline.data.layouts.shards import CARD, P4_COLUMNS
 from transferline.data.readers.base import CHUNK_SIZE, Columns, Reader, Source
 from transferline.data.readers.gather import gather_rows
@@ -252,7 +252,8 @@ class Shards(Reader):
 
     def source(self, path: str, columns: Columns | None = None) -> Source:
         """Describe one directory; the sums of weights are those before any cut."""
-        shards, (card,) = ShardSet(path), load_cards(path)
+        shards = ShardSet(path)
+        card = shards.cards[0]
         _check_offered(path, columns or {}, self.offers(path))
         return Source(
             path=path,
@@ -283,11 +284,6 @@ class Shards(Reader):
             yield _events(shards, low, min(low + chunk_size, stop), wanted)
 
 
-def load_cards(path: str) -> tuple[DataCard]:
-    """Return the card of one directory."""
-    return (load_card(path),)
-
-
 def _check_offered(path: str, wanted: Columns, offered: dict[str, list[str]]) -> None:
     for collection, names in wanted.items():
         for name in names:
@@ -301,15 +297,10 @@ def _check_offered(path: str, wanted: Columns, offered: dict[str, list[str]]) ->
 def _events(shards: ShardSet, low: int, high: int, wanted: Columns) -> Events:
     batch = shards.gather(np.arange(low, high))
     real = batch.is_real.numpy()
-    counts = real.sum(axis=1)
     every = dict(zip(P4_COLUMNS, batch.p4.unbind(-1), strict=True)) | dict(batch.columns)
     fields = {name: every[name].numpy()[real] for name in wanted.get("object", ())}
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    contents = [ak.contents.NumpyArray(values) for values in fields.values()]
-    record = ak.contents.RecordArray(contents, list(fields), length=int(offsets[-1]))
-    objects = ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), record))
     return Events(
-        particles={"object": objects},
+        particles={"object": records(offsets_of(real.sum(axis=1)), fields)} if fields else {},
         weight=shards.weight[low:high].astype(np.float64),
         id=shards.id[low:high],
         context={name: shards.context[name][low:high] for name in wanted.get("context", ())},

@@ -20,9 +20,10 @@ from transferline.data.selections.recipe import LeptonCuts, Selection
 
 @dataclass(frozen=True)
 class Selected:
-    """The events that passed, what was left after each step, and how many lost soft jets."""
+    """The events that passed, which those were, the cut-flow, and how many lost soft jets."""
 
     events: Events
+    passed: Mask
     cutflow: Cutflow
     capped: int
 
@@ -33,7 +34,7 @@ def needed_columns(selection: Selection) -> dict[str, list[str]]:
         "electron": pick.electron_columns(selection.electrons),
         "muon": pick.muon_columns(selection.muons),
         "jet": pick.jet_columns(selection.jets),
-        "context": [*selection.triggers, *selection.filters],
+        "context": [*selection.triggers, *selection.veto_triggers, *selection.filters],
     }
     if selection.taus is not None:
         columns["tau"] = pick.tau_columns(selection.taus)
@@ -73,7 +74,7 @@ def apply(selection: Selection, events: Events, *, is_simulation: bool) -> Selec
         id=events.id[passed],
         labels={name: values[passed] for name, values in events.labels.items()},
     )
-    return Selected(chosen, Cutflow(tuple(steps)), int(capped[passed].sum()))
+    return Selected(chosen, passed, Cutflow(tuple(steps)), int(capped[passed].sum()))
 
 
 def _select_objects(selection: Selection, events: Events) -> tuple[dict[str, Flat], Mask]:
@@ -102,6 +103,8 @@ def _steps(
         steps.append(("golden JSON", _certified(selection.golden_json, events, is_simulation)))
     if selection.triggers:
         steps.append(("trigger", _any(events, selection.triggers)))
+    if selection.veto_triggers:
+        steps.append(("trigger veto", ~_any(events, selection.veto_triggers)))
     if selection.filters:
         steps.append(("filters", _all(events, selection.filters)))
     return steps + _counting_steps(selection, kinds, is_bjet)

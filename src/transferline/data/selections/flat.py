@@ -10,6 +10,8 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from transferline.data.jagged import flat_columns
+
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
@@ -25,12 +27,8 @@ class Flat:
     @classmethod
     def of(cls, records: ak.Array) -> Flat:
         """Take the objects of a jagged array of records `[n, var]`."""
-        layout = records.layout.to_ListOffsetArray64(True)
-        offsets = np.asarray(layout.offsets)
-        content = layout.content[: int(offsets[-1])]
-        event = np.repeat(np.arange(len(records)), np.diff(offsets))
-        columns = {name: ak.to_numpy(ak.Array(content[name])) for name in records.fields}
-        return cls(len(records), event, columns)
+        offsets, columns = flat_columns(records)
+        return cls(len(records), np.repeat(np.arange(len(records)), np.diff(offsets)), columns)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Return one column."""

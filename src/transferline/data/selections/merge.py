@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferline.data.events import SPECIES
+from transferline.data.jagged import offsets_of, records
 from transferline.data.selections.flat import Flat, Mask
 
 OBJECT_COLUMNS = ("pt", "eta", "phi", "mass", "charge", "species", "btag")
@@ -76,11 +77,5 @@ def _append(
 
 
 def _records(table: NDArray[np.float32], event: NDArray[np.intp], n: int) -> ak.Array:
-    offsets = np.zeros(n + 1, np.int64)
-    np.cumsum(np.bincount(event, minlength=n), out=offsets[1:])
-    contents = [
-        ak.contents.NumpyArray(np.ascontiguousarray(table[:, i]))
-        for i in range(len(OBJECT_COLUMNS))
-    ]
-    record = ak.contents.RecordArray(contents, list(OBJECT_COLUMNS), length=len(table))
-    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), record))
+    fields = {name: table[:, i] for i, name in enumerate(OBJECT_COLUMNS)}
+    return records(offsets_of(np.bincount(event, minlength=n)), fields)

@@ -127,6 +127,8 @@ class Selection(Recipe):
         name, comment: what it is and where it comes from.
         era: chooses the working points, for example `2016postVFP`.
         triggers: at least one must have fired; empty = no requirement.
+        veto_triggers: none may have fired; keeps an event that two primary data sets hold
+            from entering twice (electron data veto the muon triggers).
         filters: all must be passed.
         golden_json: path of the certified luminosity blocks, applied to collision data only;
             relative paths start at the working directory.
@@ -141,6 +143,7 @@ class Selection(Recipe):
     comment: str = ""
     era: str
     triggers: tuple[str, ...] = ()
+    veto_triggers: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     golden_json: str | None = None
     electrons: ElectronCuts

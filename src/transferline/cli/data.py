@@ -1,0 +1,136 @@
+"""`transferline inspect` and `transferline prepare`: from files to shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from transferline.cli import options, output
+from transferline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transferline.data.card import DataCard
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command("inspect")(inspect)
+    app.command("prepare")(prepare)
+
+
+def inspect(
+    path: Annotated[str, typer.Argument(metavar="FILE", help="ROOT file, URL or shard directory.")],
+    json: options.Json = False,
+) -> None:
+    """Say what a file is and what it offers.
+
+    Format and version, number of events, sums of weights, columns, and what is missing.
+    """
+    from transferline.data.inspect_file import inspect_file  # noqa: PLC0415
+
+    found = inspect_file(path)
+    if json:
+        output.show_json(found.to_dict())
+        return
+    typer.echo(found.render())
+    if found.reader == "nanoaod":
+        output.next_command("prepare", path, "--selection", "pretraining", "--out", "shards")
+
+
+def prepare(
+    files: Annotated[list[str], typer.Argument(metavar="FILES...", help="Paths, globs, URLs.")],
+    selection: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE", help="Name (see `transferline list selections`) or YAML file."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Directory for the shards.")
+    ],
+    reader: Annotated[
+        str, typer.Option(metavar="NAME", help="Format: see `transferline list readers`.")
+    ] = "nanoaod",
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=NUMBER", help="A label of all events, e.g. signal=1."),
+    ] = None,
+    sample: Annotated[str, typer.Option(metavar="NAME", help="Your name for these events.")] = "",
+    cross_section: Annotated[
+        float | None, typer.Option(metavar="PB", help="In pb; else from the files, if they tell.")
+    ] = None,
+    golden_json: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Certified luminosity sections, for collision data."),
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave damaged files out instead of stopping.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start anew if the directory is taken.")
+    ] = False,
+    jobs: options.Jobs = 1,
+    dask: options.Dask = None,
+    json: options.Json = False,
+) -> None:
+    """Select events and write training shards.
+
+    Prints the cut-flow, raw and weighted; a data card with provenance lies in the directory.
+    Interrupted, it resumes when the command is repeated. The result does not depend on --jobs.
+    """
+    from transferline.data.prepare import prepare as prepare_files  # noqa: PLC0415
+    from transferline.data.readers import READERS  # noqa: PLC0415
+    from transferline.data.selections import selection as load_selection  # noqa: PLC0415
+
+    chosen = load_selection(selection)
+    if golden_json is not None:
+        chosen = chosen.model_copy(update={"golden_json": str(golden_json)})
+    source = READERS.load(reader)(kind=reader, files=files, skip_bad=skip_bad)
+    with options.dask_executor(dask) as executor:
+        card = prepare_files(
+            source,
+            chosen,
+            out,
+            jobs=jobs,
+            executor=executor,
+            labels=_labels(label or []),
+            sample=sample,
+            cross_section_pb=cross_section,
+            overwrite=overwrite,
+        )
+    if json:
+        output.show_json(card.to_dict())
+        return
+    _show_card(card, out)
+
+
+def _labels(texts: list[str]) -> dict[str, float]:
+    labels = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        try:
+            labels[name] = float(value)
+        except ValueError:
+            equals = ""
+        if not (name and equals):
+            raise ConfigError(f"--label {text}: is not of the form name=number.")
+    return labels
+
+
+def _show_card(card: DataCard, out: Path) -> None:
+    from transferline.data.cutflow import Cutflow  # noqa: PLC0415
+
+    typer.echo(Cutflow.from_list(card.cutflow).render())
+    output.wrote(out, f"{card.n_events} events")
+    output.show_rows(
+        [
+            (
+                "effective",
+                f"{card.n_eff:.1f} events, {card.negative_fraction:.2%} negative weights",
+            ),
+            ("card", str(out / "card.md")),
+        ]
+    )
+    output.next_command("inspect", out)

@@ -1,0 +1,59 @@
+"""Jagged arrays of records from flat columns: cheap, without copies, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+from transferline.errors import DataError
+
+Counts = NDArray[np.integer[Any]]
+
+
+def offsets_of(counts: Counts) -> NDArray[np.int64]:
+    """Return the `[n + 1]` bounds of lists with these lengths.
+
+    >>> offsets_of(np.array([2, 0, 1])).tolist()
+    [0, 2, 2, 3]
+    """
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets
+
+
+def records(offsets: NDArray[np.int64], fields: Mapping[str, NDArray[Any]]) -> ak.Array:
+    """Return `[n, var]` records from columns laid end to end."""
+    contents = [ak.contents.NumpyArray(np.ascontiguousarray(v)) for v in fields.values()]
+    return _lists(offsets, contents, list(fields))
+
+
+def zip_lists(columns: Mapping[str, ak.Array], where: str) -> ak.Array:
+    """Join jagged columns of equal counts to records; far cheaper than `ak.zip`.
+
+    Raises:
+        DataError: the counts differ; the text begins with `where`.
+    """
+    lists = {name: values.layout.to_ListOffsetArray64(True) for name, values in columns.items()}
+    first = np.asarray(next(iter(lists.values())).offsets)
+    for name, values in lists.items():
+        if not np.array_equal(first, np.asarray(values.offsets)):
+            raise DataError(f"{where}: '{name}' has other counts than the rest of its collection.")
+    contents = [values.content[: int(first[-1])] for values in lists.values()]
+    return _lists(first, contents, list(lists))
+
+
+def flat_columns(array: ak.Array) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
+    """Undo `records`: return the offsets and the columns laid end to end."""
+    layout = array.layout.to_ListOffsetArray64(True)
+    offsets = np.asarray(layout.offsets)
+    content = layout.content[: int(offsets[-1])]
+    return offsets, {name: ak.to_numpy(ak.Array(content[name])) for name in array.fields}
+
+
+def _lists(offsets: NDArray[np.int64], contents: list[Any], names: list[str]) -> ak.Array:
+    record = ak.contents.RecordArray(contents, names, length=int(offsets[-1]))
+    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), record))

@@ -1,0 +1,80 @@
+"""Where blocks run: in this process, in worker processes, or on the user's executor."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from typing import ParamSpec, TypeVar
+
+from transferline.generate.blocks import request_stop
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class InProcess(Executor):
+    """Runs a call in this process, at once."""
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Run the call and return its finished future; exceptions pass straight through."""
+        future: Future[_T] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def _leave_with_parent(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+def _start_worker() -> None:
+    """End blocks on Ctrl-C without a traceback, and leave when the parent is gone."""
+    signal.signal(signal.SIGINT, request_stop)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        watch = threading.Thread(target=_leave_with_parent, args=(parent.sentinel,), daemon=True)
+        watch.start()
+
+
+@contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Keep new worker processes from importing the user's script: they need nothing of it.
+
+    Else a script without `if __name__ == "__main__":` would run itself again in every worker.
+    """
+    main = sys.modules["__main__"]
+    hidden = {key: main.__dict__.pop(key) for key in ("__file__", "__spec__") if hasattr(main, key)}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__dict__.update(hidden)
+
+
+@contextmanager
+def workers(jobs: int, executor: Executor | None) -> Iterator[Executor]:
+    """Yield the user's `executor`, or one with `jobs` processes; waits for its calls at the end.
+
+    Calls that have not begun are cancelled if the block ends early.
+    """
+    if executor is not None:
+        yield executor
+        return
+    if jobs <= 1:
+        yield InProcess()
+        return
+    # Forked copies of a process with threads may deadlock: start clean ones.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker)
+    with _main_hidden():
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,33 @@
+"""What a study will do, told from its configuration alone."""
+
+from __future__ import annotations
+
+from transferline.learning.study_config import StudyConfig
+
+
+def plan_lines(config: StudyConfig) -> list[str]:
+    """Return a table for people: runs and event passes by size and mode, and their sum.
+
+    An event pass is one event going once through training; learning rates that are tried
+    count. Passes of the trees, and of the frozen mode's head over cached embeddings, cost
+    little.
+    """
+    lines = [f"{config.title} ({config.scale})", "mode        n_train  runs  event passes per run"]
+    runs = passes = 0
+    for n_train in sorted(config.grid.n_train):
+        n_fit = round(n_train * (1 - config.task.select_share))
+        for mode in config.grid.modes:
+            how = config.how(mode)
+            assert how is not None  # StudyConfig checks it
+            number = _runs(config, mode, n_train)
+            lines.append(f"{mode:<10}{n_train:>9}{number:>6}{how.examples(n_fit):>22,}")
+            runs += number
+            passes += number * how.examples(n_fit) * (mode in ("scratch", "finetuned"))
+    lines.append(f"at most {runs} runs, {passes:,} event passes through whole networks")
+    return lines
+
+
+def _runs(config: StudyConfig, mode: str, n_train: int) -> int:
+    """Transferred modes run once per variant, scratch at most so, trees once."""
+    variants = 1 if mode == "trees" else len(config.pretrain)
+    return variants * len(config.grid.seeds_at(n_train))

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pytest
+import uproot
+
+from transferline.errors import ConfigError, DataError
+from transferline.generate.lhe import count_events
+from transferline.generate.nanoaod import read_arrays
+
+from .conftest import make
+from .drell_yan_lhe import write_lhe
+
+WEIGHTS = [2.0, -1.0, 2.0, 2.0, -1.0, 3.0, 2.0]
+
+
+def test_events_of_a_file_keep_their_signed_weights(tmp_path):
+    source = write_lhe(tmp_path / "dy.lhe", WEIGHTS)
+    made = make(tmp_path / "dy.root", "external", n=100, block_size=3, lhe=source)
+    arrays = read_arrays(made.path)
+    assert made.events == made.tried == len(WEIGHTS)
+    assert sorted(arrays["genWeight"]) == sorted(WEIGHTS)
+    # Blocks are mixed inside, not across: each holds its own range of the file.
+    assert sorted(arrays["genWeight"][:3]) == sorted(WEIGHTS[:3])
+    with uproot.open(made.path) as file:
+        runs = file["Runs"].arrays(library="np")
+    assert runs["genEventSumw"][0] == pytest.approx(sum(WEIGHTS))
+    assert runs["genEventSumw2"][0] == pytest.approx(sum(w * w for w in WEIGHTS))
+    hard = np.abs(np.asarray(arrays["GenPart_pdgId"][0]))
+    assert hard.tolist() == [2, 2, 13, 13]
+
+
+def test_filter_and_file_do_not_mix(tmp_path):
+    source = write_lhe(tmp_path / "dy.lhe", WEIGHTS)
+    with pytest.raises(ConfigError, match="cannot be used with --lhe"):
+        make(tmp_path / "x.root", "external", lhe=source, filter="lepton")
+
+
+def test_events_are_counted_in_plain_and_gzipped_files(tmp_path):
+    source = write_lhe(tmp_path / "dy.lhe", WEIGHTS)
+    packed = tmp_path / "dy.lhe.gz"
+    packed.write_bytes(gzip.compress(source.read_bytes()))
+    assert count_events(source) == count_events(packed) == len(WEIGHTS)
+
+
+def test_damaged_files_are_named(tmp_path):
+    source = write_lhe(tmp_path / "dy.lhe", WEIGHTS)
+    text = source.read_text()
+    (tmp_path / "cut.lhe").write_text(text[: text.rindex("</event>")])
+    (tmp_path / "other.lhe").write_text("hello\n")
+    for name, message in (
+        ("cut.lhe", "cut.lhe is empty or truncated"),
+        ("other.lhe", "other.lhe is not an LHE file"),
+        ("none.lhe", "none.lhe does not exist"),
+    ):
+        with pytest.raises(DataError, match=message):
+            count_events(tmp_path / name)

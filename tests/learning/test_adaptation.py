@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from transferline.data.loader import Loader
+from transferline.errors import ConfigError, DataError
+from transferline.learning import modes
+from transferline.learning.adaptation import embedding_table, run_digest, transfer
+from transferline.learning.baselines import Trees
+from transferline.learning.modes import MODES, BrokenTransferError
+from transferline.learning.network_run import Adaptation
+from transferline.learning.pretraining import PretrainConfig, pretrain
+from transferline.learning.tasks.event_classification import EventClassification
+from transferline.models.checkpoint import Checkpoint
+from transferline.models.model import weight_hash
+
+from .event_shards import write_shards
+
+BACKBONE = {"kind": "transformer", "width": 16, "depth": 1, "heads": 2}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("adaptation")
+
+
+@pytest.fixture(scope="module")
+def task(folder):
+    return EventClassification(
+        name="hard vs soft",
+        signal=[str(write_shards(folder, 900, seed=1, hardness=1.6))],
+        background=[str(write_shards(folder, 900, seed=2))],
+    )
+
+
+@pytest.fixture(scope="module")
+def checkpoint(folder):
+    config = PretrainConfig.model_validate(
+        {
+            "data": {"kind": "shards", "files": [str(write_shards(folder, 400, seed=3))]},
+            "backbone": BACKBONE,
+            "objective": {"kind": "masked_type"},
+            "optim": {"steps": 20, "batch_size": 64},
+        }
+    )
+    return Checkpoint.load(pretrain(config, folder / "pre", label=None))
+
+
+def settings(mode, **changes):
+    if mode == "trees":
+        return Trees(leaves=(4, 8), rounds=30)
+    optim = {"steps": 30, "batch_size": 64, **changes.pop("optim", {})}
+    return Adaptation.model_validate({"optim": optim, "lr": [1e-3, 1e-2], **changes})
+
+
+def run(checkpoint, task, mode, out, **changes):
+    given = {"n_train": 200, "seed": 0, "how": settings(mode), **changes}
+    return transfer(checkpoint, task, mode, out=out, **given)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_beats_guessing_and_leaves_its_files(mode, checkpoint, task, tmp_path):
+    record = run(checkpoint, task, mode, tmp_path)
+    auc = record.metrics["auc"]
+    assert auc.value > 0.5 + 5 * auc.error
+    assert (record.n_train, record.seed, record.mode) == (200, 0, mode)
+    assert (record.extra["n_fit"], record.extra["n_select"]) == (160, 40)
+    with np.load(tmp_path / "scores.npz") as scores:
+        data = task.load()
+        assert np.array_equal(scores["test_target"], data.target[data.test])
+        assert len(scores["test_score"]) == len(data.test)
+        assert 0 <= scores["train_score"].min() <= scores["train_score"].max() <= 1
+        assert len(scores["train_target"]) == 160
+    assert json.loads((tmp_path / "record.json").read_text())["mode"] == mode
+    left = {path.name for path in tmp_path.iterdir()} - {"scores.npz", "record.json"}
+    assert left == (set() if mode == "trees" else {"metrics.jsonl", "metrics.csv"})
+
+
+def test_hashes_are_those_of_the_modes(checkpoint, task, tmp_path):
+    stored = checkpoint.backbone_hash()
+    frozen, tuned, scratch = (
+        run(checkpoint, task, mode, tmp_path / mode).hashes
+        for mode in ("frozen", "finetuned", "scratch")
+    )
+    assert frozen.loaded == frozen.start == frozen.end == stored
+    assert tuned.loaded == tuned.start == stored != tuned.end
+    assert scratch.loaded == stored != scratch.start != scratch.end
+
+
+def test_a_scratch_run_that_starts_from_loaded_weights_raises(
+    checkpoint, task, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Checkpoint, "redrawn", lambda self, seed: self.backbone())
+    with pytest.raises(BrokenTransferError, match="must be redrawn"):
+        run(checkpoint, task, "scratch", tmp_path)
+    assert not (tmp_path / "record.json").exists()
+
+
+@pytest.mark.parametrize("mode", ["frozen", "finetuned"])
+def test_a_transfer_that_in_truth_starts_anew_raises(mode, checkpoint, task, tmp_path, monkeypatch):
+    genuine = Checkpoint.redrawn
+
+    def swapped(checkpoint, mode, head, n_outputs, seed):
+        model = genuine(checkpoint, seed)
+        model.head = head.build(model.backbone.width, n_outputs)
+        return model
+
+    monkeypatch.setattr("transferline.learning.network_run.starting_model", swapped)
+    with pytest.raises(BrokenTransferError, match="does not start from the weights"):
+        run(checkpoint, task, mode, tmp_path)
+
+
+def test_a_frozen_backbone_that_moves_raises(checkpoint, task, tmp_path, monkeypatch):
+    from transferline.learning import network_run
+
+    genuine = network_run.fit
+
+    def leaking(objective, *rest, **named):
+        result = genuine(objective, *rest, **named)
+        with torch.no_grad():
+            objective.model.features.scale += 1e-6  # a buffer: no gradient ever touches it
+        return result
+
+    monkeypatch.setattr(network_run, "fit", leaking)
+    with pytest.raises(BrokenTransferError, match="backbone moved"):
+        run(checkpoint, task, "frozen", tmp_path)
+
+
+def test_a_training_that_does_nothing_raises(checkpoint, task, tmp_path):
+    idle = settings("finetuned", optim={"backbone_lr": 0.0, "weight_decay": 0.0})
+    with pytest.raises(BrokenTransferError, match="did not move"):
+        run(checkpoint, task, "finetuned", tmp_path, how=idle)
+
+
+def test_other_feature_constants_raise(checkpoint, task):
+    model = modes.starting_model(checkpoint, "scratch", task.head, 2, seed=0)
+    model.features.mean += 1
+    with pytest.raises(BrokenTransferError, match="constants of Features"):
+        modes.check_start("scratch", checkpoint, model)
+
+
+def test_the_head_is_new_and_a_backbone_is_redrawn_from_the_seed(checkpoint, task):
+    models = {
+        (mode, seed): modes.starting_model(checkpoint, mode, task.head, 2, seed)
+        for mode in ("scratch", "frozen")
+        for seed in (0, 1)
+    }
+    heads = {key: weight_hash(model.head) for key, model in models.items()}
+    assert heads["scratch", 0] == heads["frozen", 0] != heads["frozen", 1]
+    backbones = {key: weight_hash(model.backbone) for key, model in models.items()}
+    assert backbones["frozen", 0] == backbones["frozen", 1]
+    assert backbones["scratch", 0] != backbones["scratch", 1]
+
+
+def test_cached_embeddings_equal_those_computed_in_training(checkpoint, task, tmp_path):
+    data = task.load()
+    how = settings("frozen", optim={"precision": "fp32"})
+    rows = np.random.default_rng(0).permutation(data.pool)[:100]
+    model = checkpoint.backbone().eval()
+    with torch.no_grad():
+        direct = torch.cat(
+            [model.latent(b).pooled for b in Loader(data.shards, rows, 7, shuffle=False).batches(0)]
+        )
+    for tables in (None, tmp_path, tmp_path):  # in memory, written, read
+        table = embedding_table(checkpoint, data, how, tables)
+        torch.testing.assert_close(table(rows), direct, rtol=1e-4, atol=1e-5)
+        assert torch.equal(table(rows[:5]), table(rows)[:5])
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_frozen_with_cached_embeddings_equals_frozen_without(
+    checkpoint, task, tmp_path, monkeypatch
+):
+    from transferline.learning import adaptation
+
+    how = settings("frozen", optim={"precision": "fp32"})
+    cached = run(checkpoint, task, "frozen", tmp_path / "cached", how=how)
+    monkeypatch.setattr(adaptation, "embedding_table", lambda *_: None)
+    plain = run(checkpoint, task, "frozen", tmp_path / "plain", how=how)
+    assert plain.hashes.end == cached.hashes.end
+    assert plain.extra["lr"] == cached.extra["lr"]
+    assert plain.extra["best_loss"] == pytest.approx(cached.extra["best_loss"], rel=1e-4)
+    with np.load(tmp_path / "plain/scores.npz") as a, np.load(tmp_path / "cached/scores.npz") as b:
+        np.testing.assert_allclose(a["test_score"], b["test_score"], atol=1e-3)
+
+
+def test_a_run_repeats_exactly_and_seeds_differ(checkpoint, task, tmp_path):
+    first, again, other = (
+        run(checkpoint, task, "finetuned", tmp_path / str(i), seed=seed)
+        for i, seed in enumerate((0, 0, 1))
+    )
+    assert first.metrics == again.metrics != other.metrics
+    assert first.hashes == again.hashes != other.hashes
+    assert first.key() == again.key() != other.key()
+
+
+def test_all_modes_see_the_same_events(checkpoint, task, tmp_path, monkeypatch):
+    seen = {}
+    genuine = EventClassification.labelled
+
+    def spy(self, data, n_train, seed):
+        rows = genuine(self, data, n_train, seed)
+        seen.setdefault("all", []).append(np.concatenate((rows.fit, rows.select)))
+        return rows
+
+    monkeypatch.setattr(EventClassification, "labelled", spy)
+    for mode in MODES:
+        run(checkpoint, task, mode, tmp_path / mode, n_train=100)
+    assert all(np.array_equal(rows, seen["all"][0]) for rows in seen["all"])
+
+
+def test_the_learning_rate_is_chosen_on_held_out_events(checkpoint, task, tmp_path):
+    how = settings("scratch", lr=[1e-7, 1e-2], trial_share=0.5)
+    record = run(checkpoint, task, "scratch", tmp_path, how=how)
+    grid = {point["lr"]: point for point in record.extra["grid"]}
+    assert record.extra["lr"] == 1e-2
+    assert grid[1e-2]["loss"] < grid[1e-7]["loss"]
+    assert grid[1e-2]["steps"] == 15 and record.extra["steps"] == 30
+    assert record.cost.steps == 15 + 15 + 30
+    assert record.cost.examples_seen <= how.examples(160)
+
+
+def test_a_diverging_rate_loses_and_does_not_end_the_run(checkpoint, task, tmp_path):
+    how = settings("scratch", lr=[1e30, 1e-2], optim={"clip": None})
+    record = run(checkpoint, task, "scratch", tmp_path, how=how)
+    assert record.extra["lr"] == 1e-2
+
+
+def test_the_kept_checkpoint_gives_the_recorded_scores(checkpoint, task, tmp_path):
+    how = settings("finetuned", optim={"precision": "fp32"})
+    record = run(checkpoint, task, "finetuned", tmp_path, how=how, keep_checkpoint=True)
+    kept = Checkpoint.load(tmp_path / "checkpoint")
+    data = task.load()
+    with torch.no_grad():
+        probability = kept.model().eval()(data.shards.gather(data.test)).softmax(-1)[:, 1]
+    with np.load(tmp_path / "scores.npz") as scores:
+        np.testing.assert_allclose(scores["test_score"], probability, atol=1e-4)
+    assert kept.selection == checkpoint.selection
+    assert kept.provenance["task"]["name"] == task.name
+    assert kept.backbone_hash() == record.hashes.end
+
+
+def test_the_digest_follows_what_matters_only(checkpoint, task):
+    data = task.load()
+    how = settings("finetuned")
+    base = run_digest(checkpoint, task, data, "finetuned", how)
+    assert base == run_digest(checkpoint, task, data, "finetuned", how)
+    assert base != run_digest(checkpoint, task, data, "finetuned", settings("finetuned", lr=[1.0]))
+    assert base != run_digest(
+        checkpoint, task.model_copy(update={"select_share": 0.3}), data, "finetuned", how
+    )
+    tensors = {**checkpoint.tensors}
+    name = next(n for n in tensors if n.startswith("backbone"))
+    tensors[name] = tensors[name] + 1
+    moved = Checkpoint(checkpoint.recipe, tensors)
+    assert base != run_digest(moved, task, data, "finetuned", how)
+    assert run_digest(moved, task, data, "scratch", how) == run_digest(
+        checkpoint, task, data, "scratch", how
+    )
+
+
+def test_wrong_arguments_are_explained(checkpoint, task, tmp_path):
+    with pytest.raises(ConfigError, match="kind Trees"):
+        run(checkpoint, task, "trees", tmp_path, how=settings("scratch"))
+    with pytest.raises(ConfigError, match="needs a checkpoint"):
+        run(None, task, "scratch", tmp_path)
+    with pytest.raises(ConfigError, match="select_share above 0"):
+        run(checkpoint, task.model_copy(update={"select_share": 0.0}), "scratch", tmp_path)
+    with pytest.raises(DataError, match="there are"):
+        run(checkpoint, task, "trees", tmp_path, n_train=10_000)
+    with pytest.raises(ConfigError, match="not one of"):
+        run(checkpoint, task, "tuned", tmp_path, how=settings("scratch"))

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import json
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from transferline.config import load_config
+from transferline.errors import ConfigError, DataError
+from transferline.evaluation import records
+from transferline.learning import study_runs
+from transferline.learning.executors import InlineExecutor, executor
+from transferline.learning.study import StudyIncompleteError, study
+from transferline.learning.study_config import StudyConfig
+from transferline.learning.training import StopRequestedError
+from transferline.models.checkpoint import Checkpoint
+
+from .event_shards import write_shards
+
+STUDIES = Path(__file__).parents[2] / "studies"
+
+YAML = """\
+name: tiny
+title: A tiny study
+scale: smoke
+samples:
+  signal: {{shards: {signal}, label: hard}}
+  background: {{shards: {background}}}
+  free: {{shards: {free}}}
+pretrain:
+  one: &variant
+    samples: [free]
+    backbone: {{kind: transformer, width: 16, depth: 1, heads: 2}}
+    objective: {{kind: masked_type}}
+    optim: {{steps: 10, batch_size: 64}}
+  two:
+    <<: *variant
+    objective: {{kind: replaced_object}}
+task: {{kind: event_classification, name: toy, signal: [signal], background: [background]}}
+grid: {{modes: [scratch, frozen, finetuned, trees], n_train: [80, 120], seeds: 1}}
+scratch: &network {{lr: [1e-2], optim: {{steps: 10, batch_size: 64}}}}
+frozen: *network
+finetuned: *network
+trees: {{leaves: [4], rounds: 10}}
+"""
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    return {
+        "signal": write_shards(folder, 500, seed=1, hardness=1.6),
+        "background": write_shards(folder, 500, seed=2),
+        "free": write_shards(folder, 300, seed=3),
+    }
+
+
+@pytest.fixture(scope="module")
+def config(places, tmp_path_factory):
+    return parse(places, tmp_path_factory.mktemp("yaml"))
+
+
+def parse(places, folder, old="", new="", assignments=()) -> StudyConfig:
+    file = folder / "tiny.yaml"
+    text = YAML.format(**places)
+    assert old in text
+    file.write_text(text.replace(old, new))
+    return load_config(file, StudyConfig, assignments)
+
+
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory):
+    return study(config, tmp_path_factory.mktemp("finished") / "out")
+
+
+def lines(out: Path) -> list[str]:
+    return (out / "records.jsonl").read_text().splitlines()
+
+
+def cells(out: Path) -> list[tuple[str, str, int]]:
+    return [(r.mode, r.pretraining, r.n_train) for r in records.read(out / "records.jsonl")]
+
+
+def with_pretrainings(out: Path, finished: Path) -> Path:
+    """A new study directory that has the pre-trainings of a finished one."""
+    (out / "pretrain").mkdir(parents=True)
+    for name in ("one", "two"):
+        (out / "pretrain" / name).symlink_to(finished / "pretrain" / name)
+    return out
+
+
+def test_a_study_runs_every_cell_once_and_leaves_what_the_report_reads(finished):
+    variants = [("scratch", "none"), ("trees", "none")]
+    variants += [(m, v) for m in ("frozen", "finetuned") for v in ("one", "two")]
+    assert sorted(cells(finished)) == sorted((*v, n) for v in variants for n in (80, 120))
+    for record in records.read(finished / "records.jsonl"):
+        assert (finished / "runs" / record.key() / "scores.npz").exists()
+        objective = {"none": "none", "one": "masked_type", "two": "replaced_object"}
+        assert record.objective == objective[record.pretraining]
+    assert json.loads((finished / "study.json").read_text())["name"] == "tiny"
+    samples = json.loads((finished / "samples.json").read_text())
+    assert [s["name"] for s in samples] == ["signal", "background", "free"]
+    assert samples[0]["label"] == "hard" and samples[0]["card"]["cutflow"]
+    for name in ("one", "two"):
+        assert (finished / "pretrain" / name / "metrics.jsonl").exists()
+        assert Checkpoint.load(finished / "pretrain" / name).provenance["n_train"] > 0
+
+
+def test_all_runs_were_measured_on_the_same_test_set(finished):
+    found = {r.replicas.test_set for r in records.read(finished / "records.jsonl")}
+    assert len(found) == 1
+
+
+def test_a_finished_study_is_left_alone_and_a_lost_record_is_made_again(finished, config, capsys):
+    before = lines(finished)
+    study(config, finished)
+    assert lines(finished) == before
+    lost = before.pop(3)
+    (finished / "records.jsonl").write_text("\n".join(before) + "\n")
+    study(config, finished)
+    assert "in all 1 runs" in capsys.readouterr().err
+    after = lines(finished)
+    assert after[:-1] == before
+    old, new = json.loads(lost), json.loads(after[-1])
+    for name in ("metrics", "hashes", "mode", "n_train", "extra"):
+        assert old[name] == new[name]
+
+
+def test_keys_do_not_depend_on_where_things_stand(config, finished, places, tmp_path):
+    moved = {}
+    for name, place in places.items():
+        moved[name] = tmp_path / "elsewhere" / name
+        moved[name].parent.mkdir(exist_ok=True)
+        moved[name].symlink_to(place)
+    other = with_pretrainings(tmp_path / "out", finished)
+    (other / "records.jsonl").write_text("\n".join(lines(finished)) + "\n")
+    study(parse(moved, tmp_path), other)
+    assert len(lines(other)) == len(lines(finished))
+
+
+def test_changed_settings_are_other_runs(finished, config, places, tmp_path):
+    out = with_pretrainings(tmp_path / "out", finished)
+    (out / "records.jsonl").write_text("\n".join(lines(finished)) + "\n")
+    changed = parse(places, tmp_path, "trees: {leaves: [4]", "trees: {leaves: [5]")
+    study(changed, out)
+    assert cells(out)[12:] == [("trees", "none", 80), ("trees", "none", 120)]
+
+
+def test_a_failing_run_is_reported_and_the_others_go_on(config, places, tmp_path, finished):
+    out = with_pretrainings(tmp_path / "out", finished)
+    greedy = parse(
+        places, tmp_path, assignments=["grid.n_train=[80, 100000]", "grid.modes=[trees]"]
+    )
+    with pytest.raises(
+        StudyIncompleteError, match=r"1 of 2 runs failed(.|\n)*trees.none.100000"
+    ) as e:
+        study(greedy, out)
+    assert e.value.exit_code != 0
+    assert cells(out) == [("trees", "none", 80)]
+
+
+def test_an_interrupt_keeps_finished_records(config, places, tmp_path, finished, monkeypatch):
+    out = with_pretrainings(tmp_path / "out", finished)
+    trees = parse(places, tmp_path, assignments=["grid.modes=[trees]", "grid.seeds=2"])
+    genuine, calls = study_runs.transfer, []
+
+    def interrupted(*rest, **named):
+        calls.append(named["n_train"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return genuine(*rest, **named)
+
+    monkeypatch.setattr(study_runs, "transfer", interrupted)
+    with pytest.raises(StopRequestedError, match="2 finished runs are recorded"):
+        study(trees, out)
+    assert len(lines(out)) == 2
+    study(trees, out)
+    assert calls == [80, 80, 120, 120, 120]
+    assert len(lines(out)) == 4
+
+
+def test_processes_give_the_numbers_of_one_process(config, places, tmp_path, finished):
+    out = with_pretrainings(tmp_path / "out", finished)
+    few = parse(places, tmp_path, assignments=["grid.n_train=[80]", "grid.modes=[scratch, trees]"])
+    study(few, out, jobs=2)
+    known = {r.key(): r for r in records.read(finished / "records.jsonl")}
+    for record in records.read(out / "records.jsonl"):
+        assert record.metrics["auc"].value == pytest.approx(
+            known[record.key()].metrics["auc"].value, abs=1e-6
+        )
+
+
+def test_an_existing_checkpoint_is_a_variant(config, places, tmp_path, finished):
+    text = f"""  old: {{checkpoint: {finished / "pretrain" / "one"}}}\n"""
+    given = parse(places, tmp_path, "task: {", text + "task: {", ["grid.modes=[frozen]"])
+    only = given.model_copy(update={"pretrain": {"old": given.pretrain["old"]}})
+    out = study(
+        only.model_copy(update={"grid": only.grid.model_copy(update={"n_train": (80,)})}),
+        tmp_path / "out",
+    )
+    (record,) = records.read(out / "records.jsonl")
+    assert (record.pretraining, record.objective) == ("old", "masked_type")
+    assert record.hashes.loaded == Checkpoint.load(finished / "pretrain" / "one").backbone_hash()
+
+
+def test_a_pretraining_of_other_settings_is_not_taken_for_this_one(places, tmp_path, finished):
+    out = tmp_path / "out"
+    other = parse(places, tmp_path, assignments=["pretrain.one.seed=7", "grid.modes=[trees]"])
+    (out / "pretrain" / "one").mkdir(parents=True)
+    (out / "pretrain" / "digests.json").write_text(
+        (finished / "pretrain" / "digests.json").read_text()
+    )
+    with pytest.raises(DataError, match="other settings or data"):
+        study(other, out)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("samples: [free]", "samples: [signal]", "'signal' .*pre-training.* same events"),
+        ("samples: [free]", "samples: [fre]", "no sample 'fre'.*Did you mean 'free'"),
+        ("frozen: *network", "", "grid.modes names frozen"),
+        ("signal: [signal]", "signal: [sinal]", "no sample 'sinal'"),
+        ("n_train: [80, 120]", "n_trian: [80]", "n_trian.*Did you mean 'n_train'"),
+        ("{kind: replaced_object}", "{kind: replaced_object}\n    checkpoint: x", "stands beside"),
+        ("name: tiny", "name: ti/ny", "pattern"),
+        ("trees: {leaves: [4]", "trees: {leaves: []", "at least 1"),
+        ("lr: [1e-2]", "lr: [1e-2, 0.01]", "twice"),
+    ],
+)
+def test_bad_studies_are_explained(places, tmp_path, old, new, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        parse(places, tmp_path, old, new)
+    assert "tiny.yaml:" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["smoke", "cpu", "paper"])
+def test_the_scales_of_the_spine_parse(name):
+    config = load_config(STUDIES / "spine" / f"{name}.yaml", StudyConfig)
+    assert config.scale == name
+    assert {"scratch", "finetuned", "trees"} <= set(config.grid.modes)
+
+
+def test_fewer_seeds_hold_from_their_size_on(config):
+    grid = config.grid.model_copy(update={"seeds": 5, "fewer_seeds": {1000: 3, 10_000: 1}})
+    assert [len(grid.seeds_at(n)) for n in (300, 1000, 5000, 10_000, 99_999)] == [5, 3, 3, 1, 1]
+
+
+def test_the_inline_executor_keeps_exceptions_for_the_future():
+    future: Future[int] = InlineExecutor().submit(lambda: 1 // 0)
+    assert isinstance(future.exception(), ZeroDivisionError)
+    with executor(1) as here:
+        assert here.submit(np.add, 1, 2).result() == 3
+        assert torch.get_num_threads() >= 1

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import pytest
+
+from transferline.errors import DataError
+from transferline.evaluation.learning_curve import learning_curve
+from transferline.evaluation.records import append
+from transferline.reporting.checks import warnings_about
+from transferline.reporting.claims import FAILS, HOLDS, OPEN
+from transferline.reporting.results_page import write_results_page
+from transferline.reporting.table import Table
+
+from ..evaluation.synthetic import curve, log_line, record
+
+SIZES = (300, 1000, 3000)
+
+
+def records():
+    made = []
+    for mode, worth in (("scratch", 1), ("finetuned", 3), ("trees", 0.5)):
+        made += curve(mode, SIZES, range(5), lambda n, worth=worth: log_line(n, worth))
+    return made
+
+
+@pytest.fixture
+def committed(tmp_path):
+    folder = tmp_path / "records"
+    for number, made in enumerate(records()):
+        append(folder / ("one.jsonl" if number % 2 else "two.jsonl"), made)
+    return folder
+
+
+def test_the_page_is_built_from_the_records_and_the_same_every_time(committed, tmp_path):
+    pages = [
+        write_results_page(committed, tmp_path / name / "toy.md", "Toy study") for name in ("a", "b")
+    ]
+    text = pages[0].read_text()
+    assert text.replace("a/toy.md", "") == pages[1].read_text().replace("b/toy.md", "")
+    pictures = [page.with_name("toy-toy-ttH-learning-curve.png") for page in pages]
+    assert pictures[0].read_bytes() == pictures[1].read_bytes()
+    assert f"]({pictures[0].name})" in text
+    assert "Records (45, in" in text
+    for line in learning_curve(records()):
+        for point in line.points:
+            assert f"{point.measurement} (5)" in text
+    for words in ("Data-efficiency factor", "Difference to scratch", "Cost", "upper bound"):
+        assert words in text
+
+
+def test_the_page_names_its_command_but_no_machine(committed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = write_results_page(committed, tmp_path / "docs" / "toy.md", "Toy").read_text()
+    assert "transferline report records --markdown docs/toy.md --title Toy" in text
+    assert "`records/one.jsonl`, `records/two.jsonl`" in text
+    assert str(tmp_path) not in text
+
+
+def test_claims_are_judged_by_the_records(committed, tmp_path):
+    (tmp_path / "claims.yaml").write_text(
+        """
+claims:
+  - {kind: beats_scratch, text: tuned wins, task: ttH, line: {mode: finetuned}, n_train: 300}
+  - {kind: beats_scratch, text: trees win, task: ttH, line: {mode: trees}, n_train: 300}
+  - {kind: beats_scratch, text: tuned at 77, task: ttH, line: {mode: finetuned}, n_train: 77}
+  - {kind: beats_scratch, text: unknown mode, task: ttH, line: {mode: frozen}, n_train: 300}
+  - kind: better_than
+    text: tuned beats trees
+    task: ttH
+    line: {mode: finetuned}
+    other: {mode: trees}
+    n_train: 300
+  - &gap
+    {kind: closes_gap, text: closes 40 %, task: ttH, line: {mode: finetuned}, n_low: 300,
+     n_high: 3000, share: 0.4}
+  - {<<: *gap, text: closes 60 %, share: 0.6}
+"""
+    )
+    text = write_results_page(
+        committed, tmp_path / "toy.md", "Toy", tmp_path / "claims.yaml"
+    ).read_text()
+    rows = {line.split(" | ")[0][2:]: line for line in text.splitlines() if line.startswith("| ")}
+    assert f"| {HOLDS} |" in rows["tuned wins"]
+    assert f"| {FAILS} |" in rows["trees win"]
+    assert f"| {OPEN} |" in rows["tuned at 77"]
+    assert f"| {HOLDS} |" in rows["tuned beats trees"]
+    assert "0 lines are in mode 'frozen'" in rows["unknown mode"]
+    assert f"| {HOLDS} |" in rows["closes 40 %"]
+    assert "0.477 ±" in rows["closes 40 %"]  # log10(3) of one decade
+    assert f"| {FAILS} |" in rows["closes 60 %"]
+
+
+def test_several_tasks_have_their_own_parts(tmp_path):
+    for task in ("ttH", "H+tb"):
+        append(tmp_path / "r.jsonl", record("scratch", task=task))
+    text = write_results_page(tmp_path / "r.jsonl", tmp_path / "toy.md", "Toy").read_text()
+    assert "## ttH (toy)" in text
+    assert "## H+tb (toy)" in text
+    assert len(list(tmp_path.glob("*.png"))) == 2
+
+
+def test_of_a_study_directory_only_the_records_are_read(tmp_path):
+    append(tmp_path / "study" / "records.jsonl", record())
+    (tmp_path / "study" / "runs").mkdir()
+    (tmp_path / "study" / "runs" / "metrics.jsonl").write_text('{"step": 1}\n')
+    page = write_results_page([tmp_path / "study"], tmp_path / "toy.md", "Toy")
+    assert "Records (1, in" in page.read_text()
+
+
+def test_no_records_are_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "none.jsonl").touch()
+    for source in ("empty", "absent.jsonl", "none.jsonl"):
+        with pytest.raises(DataError, match=source):
+            write_results_page(tmp_path / source, tmp_path / "toy.md", "Toy")
+
+
+def test_warnings_name_what_a_reader_must_know():
+    found = [
+        record("finetuned", seed=0, commit="abc", hashes=_hashes("finetuned", "d1")),
+        record("finetuned", seed=1, commit="def+", hashes=_hashes("finetuned", "d2")),
+        record("frozen", seed=0, commit="abc", hashes=_hashes("frozen", "d1")),
+    ]
+    text = " ".join(warnings_about(found, learning_curve(found)))
+    for words in (
+        "1 seed instead of at least 5: frozen (masked_type) at 300. The spread is unknown.",
+        "2 seeds instead",
+        "No training from scratch",
+        "No boosted trees",
+        "2 commits: abc, def+",
+        "uncommitted",
+        "different data: d1, d2",
+    ):
+        assert words in text, words
+    assert warnings_about(records(), learning_curve(records())) == []
+
+
+def _hashes(mode, data):
+    return record(mode).hashes.model_copy(update={"data": data})
+
+
+def test_table_cells_are_escaped():
+    table = Table("a < b", ("x", "y|z"), (("<i>", "1|2"),), "note & more")
+    assert "<i>" not in table.html()
+    assert "&lt;i&gt;" in table.html()
+    assert r"| <i> | 1\|2 |" in table.markdown()

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import matplotlib
+import pytest
+
+from transferline.evaluation.learning_curve import learning_curve
+from transferline.reporting import plots
+from transferline.reporting.style import Label, look, new_figure, save, styled
+
+from ..evaluation.synthetic import curve, log_line
+
+MODES = ("scratch", "frozen", "finetuned", "trees")
+
+
+def one_curve():
+    records = curve("scratch", (100, 1000), range(2), log_line)
+    records += curve("finetuned", (100, 1000), range(2), lambda n: log_line(n, 3))
+    return learning_curve(records)
+
+
+def test_every_mode_has_its_own_colour_and_marker():
+    found = [look(mode) for mode in MODES]
+    assert len({style.colour for style in found}) == len({style.marker for style in found}) == 4
+    assert look("probe").colour not in {style.colour for style in found}
+
+
+def test_variants_share_the_colour_family_but_not_the_line():
+    first, second = (look("frozen", name, ("none", "a", "b")) for name in ("a", "b"))
+    assert first.colour == look("frozen").colour != second.colour
+    assert first.dashes != second.dashes
+    assert (first.title, second.title) == ("frozen backbone, a", "frozen backbone, b")
+
+
+def test_pictures_are_whole_and_the_same_every_time(tmp_path):
+    first = save(plots.learning_curve(one_curve()), tmp_path / "a" / "curve.v1")
+    second = save(plots.learning_curve(one_curve()), tmp_path / "b" / "curve.v1")
+    assert [path.name for path in first] == ["curve.v1.png", "curve.v1.pdf"]
+    assert first[0].read_bytes()[:4] == b"\x89PNG"
+    assert first[1].read_bytes()[:5] == b"%PDF-"
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+    assert len(list((tmp_path / "a").iterdir())) == 2  # no temporary file is left
+
+
+def test_plots_in_threads_leave_the_users_settings_alone(tmp_path):
+    before = dict(matplotlib.rcParams)
+
+    def draw(number):
+        return save(plots.learning_curve(one_curve()), tmp_path / str(number), ("png",))[0]
+
+    with ThreadPoolExecutor(4) as pool:
+        pictures = list(pool.map(draw, range(4)))
+    assert len({path.read_bytes() for path in pictures}) == 1
+    assert dict(matplotlib.rcParams) == before
+    assert sys.modules["matplotlib.pyplot"].get_fignums() == []
+
+
+@pytest.mark.parametrize("sample", ["ttH", "charged_Higgs_to_tb_and_everything_else " * 2])
+def test_the_labels_above_a_plot_do_not_meet(sample):
+    with styled():
+        figure, [axes] = new_figure(Label(sample))
+        axes.plot([0, 1], [0, 1])
+        figure.draw_without_rendering()
+        name, kind, right = (text.get_window_extent() for text in axes.texts)
+    assert name.x1 < kind.x0
+    assert kind.x1 < right.x0
+    assert right.x1 <= figure.bbox.x1
+    assert "13 TeV" in axes.texts[2].get_text()
