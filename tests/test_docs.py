@@ -21,6 +21,7 @@ from transferline.data.selections import selection, shipped
 from transferline.learning.pretraining import PretrainConfig
 from transferline.learning.study_config import StudyConfig
 from transferline.learning.transfer_config import TransferConfig
+from transferline.reporting.claims import Claims
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -70,13 +71,13 @@ def _install(folder: Path) -> None:
 
 def commands() -> list[tuple[str, str]]:
     """Every `transferline ...` line of every shell block, continuation lines joined."""
-    found = []
-    for page in PAGES:
-        for _, text in blocks(page, "bash"):
-            for line in text.replace("\\\n", " ").splitlines():
-                if line.strip().startswith("transferline "):
-                    found.append((page.relative_to(ROOT).as_posix(), line.strip()))
-    return found
+    return [
+        (page.relative_to(ROOT).as_posix(), line.strip())
+        for page in PAGES
+        for _, text in blocks(page, "bash")
+        for line in text.replace("\\\n", " ").splitlines()
+        if line.strip().startswith("transferline ")
+    ]
 
 
 @pytest.mark.parametrize(("page", "line"), commands())
@@ -124,8 +125,8 @@ def shipped_configurations() -> list[Path]:
 
 @pytest.mark.parametrize("path", shipped_configurations(), ids=lambda path: path.name)
 def test_every_shipped_configuration_parses(path):
-    is_pretraining = path.stem.startswith("pretrain")
-    load_config(path, PretrainConfig if is_pretraining else StudyConfig)
+    recipes = {"pretrain": PretrainConfig, "claims": Claims}
+    load_config(path, recipes.get(path.stem.partition("_")[0], StudyConfig))
 
 
 @pytest.mark.parametrize("path", shipped_configurations(), ids=lambda path: path.name)

@@ -41,13 +41,33 @@ TYPES = {
     "met": {"pt": F, "phi": F},
 }
 GOOD = {  # an object that the shipped selections accept, but for its direction
-    "electron": dict(pt=40, mass=0.0005, charge=-1, cut_based=4, mva_iso_wp90=True, rel_iso=0.02),
-    "muon": dict(
-        pt=40, mass=0.106, charge=1, tight_id=True, medium_id=True, loose_id=True, rel_iso=0.02
-    ),
-    "tau": dict(pt=30, mass=1.2, charge=1, decay_mode=1, vs_jet_level=6),
-    "jet": dict(pt=50, mass=8, btagDeepFlavB=0.01, jet_id=6, pu_id=7, hadron_flavour=0),
-    "met": dict(pt=45, phi=0.5),
+    "electron": {
+        "pt": 40,
+        "mass": 0.0005,
+        "charge": -1,
+        "cut_based": 4,
+        "mva_iso_wp90": True,
+        "rel_iso": 0.02,
+    },
+    "muon": {
+        "pt": 40,
+        "mass": 0.106,
+        "charge": 1,
+        "tight_id": True,
+        "medium_id": True,
+        "loose_id": True,
+        "rel_iso": 0.02,
+    },
+    "tau": {"pt": 30, "mass": 1.2, "charge": 1, "decay_mode": 1, "vs_jet_level": 6},
+    "jet": {
+        "pt": 50,
+        "mass": 8,
+        "btagDeepFlavB": 0.01,
+        "jet_id": 6,
+        "pu_id": 7,
+        "hadron_flavour": 0,
+    },
+    "met": {"pt": 45, "phi": 0.5},
 }
 OBJECTS = selection("pretraining")
 FLAGS = (*OBJECTS.triggers, *OBJECTS.filters)

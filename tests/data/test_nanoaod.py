@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 
 import awkward as ak
 import numpy as np
@@ -80,7 +79,7 @@ def test_chunks_do_not_change_the_result(tmp_path, events):
     reader = NanoAOD(files=[str(first), str(second)])
     whole = files.join(reader.chunks())
     assert len(whole) == 401
-    for size in (1, 37, 100, 401):
+    for size in (23, 100, 401):
         assert files.equal(whole, files.join(reader.chunks(chunk_size=size)))
 
 
@@ -235,8 +234,8 @@ def test_provenance_that_is_no_json_is_an_error(tmp_path, events):
 
 
 def test_jet_id_follows_the_recommendation():
-    base = dict(eta=0.0, chHEF=0.5, neHEF=0.2, chEmEF=0.1, neEmEF=0.1, muEF=0.0)
-    base |= dict(chMultiplicity=10, neMultiplicity=10)
+    base = {"eta": 0.0, "chHEF": 0.5, "neHEF": 0.2, "chEmEF": 0.1, "neEmEF": 0.1, "muEF": 0.0}
+    base |= {"chMultiplicity": 10, "neMultiplicity": 10}
     cases = [
         ({}, 6),
         ({"muEF": 0.9}, 2),
@@ -271,29 +270,23 @@ REAL = {
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_real_files(real_data, name):
+def test_real_files(real_data, tmp_path, name):
     version, n, is_simulation, known = REAL[name]
-    path = str(real_data / name)
-    reader = NanoAOD(files=[path])
-    source = reader.source(path)
+    path = shutil.copy(real_data / name, tmp_path)
+    reader = NanoAOD(files=[str(path)])
+    columns = reader.columns()
+    columns["context"] = columns["context"][:5]  # of hundreds of triggers
+    source = reader.source(str(path), columns)
     assert source.format == f"NanoAOD{version}"
     assert source.entries == n
     assert source.is_simulation is is_simulation
     assert (source.sum_weight is not None) is known
-    assert sum(len(chunk) for chunk in reader.chunks(chunk_size=17)) == n
-
-
-@pytest.mark.parametrize("name", [name for name in REAL if "empty" not in name])
-def test_real_files_conform(real_data, tmp_path, name):
-    shutil.copy(real_data / name, tmp_path)
-    columns = NanoAOD(files=[str(tmp_path / name)]).columns()
-    columns["context"] = columns["context"][:5]  # hundreds of triggers would be slow
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        reader = NanoAOD(files=[str(tmp_path / name)])
-        whole = files.join(reader.chunks(columns))
-        assert files.equal(whole, files.join(reader.chunks(columns, chunk_size=9)))
-    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:90_000])
+    chunks = list(reader.chunks(columns, chunk_size=n // 2 + 1))
+    assert sum(len(chunk) for chunk in chunks) == n
+    if n:
+        assert files.equal(files.join(reader.chunks(columns)), files.join(chunks))
+    with path.open("r+b") as handle:
+        handle.truncate(60_000)
     with pytest.raises(DataError, match=name):
         list(reader.chunks())
 

@@ -172,6 +172,15 @@ def test_cached_embeddings_equal_those_computed_in_training(checkpoint, task, tm
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_tables_of_other_rows_are_other_files(checkpoint, task, tmp_path):
+    how = settings("frozen")
+    for chosen in (task, task.model_copy(update={"test_max": 20})):
+        data = chosen.load()
+        table = embedding_table(checkpoint, data, how, tmp_path)
+        assert len(table(data.test)) == len(data.test)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_frozen_with_cached_embeddings_equals_frozen_without(
     checkpoint, task, tmp_path, monkeypatch
 ):

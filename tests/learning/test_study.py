@@ -244,6 +244,25 @@ def test_the_scales_of_the_spine_parse(name):
     assert {"scratch", "finetuned", "trees"} <= set(config.grid.modes)
 
 
+def test_the_published_scale_survives_its_first_steps_on_a_stand_in(places, tmp_path):
+    paper = load_config(STUDIES / "spine" / "paper.yaml", StudyConfig).to_dict()
+    stand_in = {"tth": "signal", "ttbar": "background", "collisions": "free"}
+    paper["samples"] = {name: {"shards": str(places[to])} for name, to in stand_in.items()}
+    paper["task"] |= {"background": ["ttbar"], "cross_sections": {}}
+    paper["pretrain"] = {"replaced_object": paper["pretrain"]["replaced_object"]}
+    paper["pretrain"]["replaced_object"]["n_train"] = 100
+    few = {"steps": 2, "batch_size": 16}
+    paper["pretrain"]["replaced_object"]["optim"] |= few
+    for mode in ("scratch", "frozen", "finetuned"):
+        paper[mode] |= {"lr": [1e-2], "min_steps": 1, "optim": {**paper[mode]["optim"], **few}}
+    paper["trees"] |= {"leaves": [4], "rounds": 5}
+    paper["grid"] |= {"n_train": [40], "seeds": 1}
+    out = study(StudyConfig.model_validate(paper), tmp_path / "out")
+    assert len(cells(out)) == 4
+    recipe = Checkpoint.load(out / "pretrain" / "replaced_object").recipe
+    assert sum(p.numel() for p in recipe.build().parameters()) == pytest.approx(10.5e6, rel=0.01)
+
+
 def test_fewer_seeds_hold_from_their_size_on(config):
     grid = config.grid.model_copy(update={"seeds": 5, "fewer_seeds": {1000: 3, 10_000: 1}})
     assert [len(grid.seeds_at(n)) for n in (300, 1000, 5000, 10_000, 99_999)] == [5, 3, 3, 1, 1]

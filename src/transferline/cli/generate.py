@@ -41,6 +41,7 @@ def events(
     detector: Annotated[
         str, typer.Option(metavar="CARD", help="Name or YAML file of a detector card.")
     ] = "cms",
+    tune: Annotated[str, typer.Option(metavar="NAME", help="monash, cp5 or a14.")] = "monash",
     filter_name: Annotated[
         str | None,
         typer.Option(
@@ -71,6 +72,7 @@ def events(
         mpi=mpi,
         detector=detector,
         filter=filter_name,
+        tune=tune,
         lhe=lhe,
     )
     if json:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -71,12 +70,24 @@ class BlockCount:
     cross_section_error: float
 
 
-_stop = threading.Event()
+class Flag(Protocol):
+    """Such as a `threading.Event` or a `multiprocessing.Event`."""
+
+    def is_set(self) -> bool:
+        """Tell whether to stop."""
 
 
-def request_stop(*_: object) -> None:
-    """Make the block that runs in this process end at its next batch (a signal handler)."""
-    _stop.set()
+_stop_flags: list[Flag] = []
+
+
+def stop_when(flag: Flag) -> None:
+    """Make blocks of this process end at their next batch once `flag` is set."""
+    _stop_flags.append(flag)
+
+
+def _check_stop() -> None:
+    if any(flag.is_set() for flag in _stop_flags):
+        raise StopRequestedError("Stopped by the user.")
 
 
 def _shares(n: int, parts: int, block: int) -> list[int]:
@@ -97,8 +108,7 @@ def _run(configuration: Configuration, block: int, part: int, skip: int) -> Pyth
 def _simulate_run(run: PythiaRun, n: int, card: Card, rng: np.random.Generator) -> list[EventTable]:
     tables = []
     for truth in run.batches(n):
-        if _stop.is_set():
-            raise StopRequestedError("Stopped by the user.")
+        _check_stop()
         tables.append(reconstruct(truth, simulate(truth, card, rng), card, rng))
     return tables
 
@@ -123,6 +133,7 @@ def generate_block(configuration: Configuration, block: int, n: int, path: str) 
 
     The result depends on nothing but the arguments, so blocks may run anywhere in any order.
     """
+    _check_stop()
     card = load_card(configuration.detector)
     rng = np.random.default_rng(configuration.random(block, "detector"))
     skip = block * configuration.block_size if configuration.lhe else 0

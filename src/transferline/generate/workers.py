@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import ParamSpec, TypeVar
 
-from transferline.generate.blocks import request_stop
+from transferline.generate.blocks import Flag, stop_when
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -34,9 +34,10 @@ def _leave_with_parent(sentinel: int) -> None:
     os._exit(1)
 
 
-def _start_worker() -> None:
-    """End blocks on Ctrl-C without a traceback, and leave when the parent is gone."""
-    signal.signal(signal.SIGINT, request_stop)
+def _start_worker(stop: Flag) -> None:
+    """Leave Ctrl-C to the parent, which sets `stop`, and leave when the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stop_when(stop)
     parent = multiprocessing.parent_process()
     if parent is not None:
         watch = threading.Thread(target=_leave_with_parent, args=(parent.sentinel,), daemon=True)
@@ -62,7 +63,8 @@ def _main_hidden() -> Iterator[None]:
 def workers(jobs: int, executor: Executor | None) -> Iterator[Executor]:
     """Yield the user's `executor`, or one with `jobs` processes; waits for its calls at the end.
 
-    Calls that have not begun are cancelled if the block ends early.
+    If the block ends early, calls that have not begun are cancelled and blocks of events stop at
+    their next batch.
     """
     if executor is not None:
         yield executor
@@ -72,9 +74,15 @@ def workers(jobs: int, executor: Executor | None) -> Iterator[Executor]:
         return
     # Forked copies of a process with threads may deadlock: start clean ones.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker)
+    stop = context.Event()
+    pool = ProcessPoolExecutor(
+        jobs, mp_context=context, initializer=_start_worker, initargs=(stop,)
+    )
     with _main_hidden():
         try:
             yield pool
+        except BaseException:
+            stop.set()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

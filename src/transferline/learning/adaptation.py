@@ -91,7 +91,7 @@ def transfer(
         DataError: there are fewer labelled events than `n_train`.
         NumericalError: the training diverged with every learning rate.
     """
-    cpu, wall = time.process_time(), time.monotonic()
+    clock = _Clock()
     _check_arguments(checkpoint, task, mode, how)
     data = task.load() if data is None else data
     rows = task.labelled(data, n_train, seed)
@@ -102,28 +102,37 @@ def transfer(
         assert checkpoint is not None  # _check_arguments
         run = NetworkRun(checkpoint, mode, task, data, rows, how, seed, out, label=label)
         outcome = _run_network(run, tables)
-    measured = _measure(task, data, rows, outcome, out)
     record = Record(
         **_identity(checkpoint, task, mode, study=study, pretraining=pretraining),
+        **_measure(task, data, rows, outcome, out),
         n_train=n_train,
         seed=seed,
-        **measured,
         hashes=Hashes(
             **outcome.hashes,
             config=run_digest(checkpoint, task, data, mode, how),
             data=data.digest,
         ),
-        cost=Cost(
-            examples_seen=outcome.examples_seen,
-            steps=outcome.steps,
-            cpu_seconds=time.process_time() - cpu,
-            wall_seconds=time.monotonic() - wall,
-        ),
+        cost=clock.cost(outcome),
     )
     if keep_checkpoint and outcome.trial is not None and checkpoint is not None:
         _save_model(outcome.trial, checkpoint, task, record, out / "checkpoint")
     write_text(out / "record.json", record.model_dump_json(indent=2, exclude_none=True) + "\n")
     return record
+
+
+class _Clock:
+    """Starts when it is made; `transfer` counts everything, measurement included."""
+
+    def __init__(self) -> None:
+        self._cpu, self._wall = time.process_time(), time.monotonic()
+
+    def cost(self, outcome: _Outcome) -> Cost:
+        return Cost(
+            examples_seen=outcome.examples_seen,
+            steps=outcome.steps,
+            cpu_seconds=time.process_time() - self._cpu,
+            wall_seconds=time.monotonic() - self._wall,
+        )
 
 
 def _check_arguments(

@@ -8,9 +8,12 @@ from itertools import groupby
 
 import torch
 
+from transferline.data.batch import Batch
 from transferline.data.loader import Loader
 from transferline.learning.modes import starting_model
 from transferline.learning.network_run import Adaptation
+from transferline.learning.objectives.base import Objective
+from transferline.learning.optim import Optim
 from transferline.learning.study_runs import Run
 from transferline.learning.tasks.base import TaskData
 from transferline.models.checkpoint import Checkpoint
@@ -24,32 +27,26 @@ _FORWARD_SHARE = 1 / 3  # of the cost of a training pass: forward, without the t
 def training_seconds(checkpoint: Checkpoint, run: Run, data: TaskData) -> float:
     """Measure the CPU seconds per event pass of training, in about a second."""
     assert isinstance(run.how, Adaptation)  # only networks are measured
-    optim = run.how.optim
-    task = run.task
-    model = starting_model(checkpoint, "scratch", task.head, task.n_outputs, seed=0)
-    objective = run.how.objective.build(model)
-    optimizer = optim.optimizer(objective)
-    device = optim.torch_device()
+    optim, task = run.how.optim, run.task
     size = min(optim.batch_size, len(data.pool))
+    rows = data.pool[: 4 * size]
     loader = Loader(
-        data.shards,
-        data.pool[: 4 * size],
-        size,
-        seed=0,
-        shuffle=True,
-        target=data.target,
-        weight=data.training_weight,
+        data.shards, rows, size, target=data.target, weight=data.training_weight, drop_last=True
     )
-    seconds = []
-    for batch in loader.batches(0, 0):
-        start = time.process_time()
-        with torch.autocast(device.type, torch.bfloat16, enabled=optim.bfloat16(device)):
-            loss = objective(batch).total
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        seconds.append((time.process_time() - start) / len(batch))
-    return min(seconds)
+    with torch.random.fork_rng(devices=[]):
+        model = starting_model(checkpoint, "scratch", task.head, task.n_outputs, seed=0)
+        objective = run.how.objective.build(model)
+        seconds = [_step_seconds(objective, batch, optim) for batch in loader.batches(0)]
+    return min(seconds) / size
+
+
+def _step_seconds(objective: Objective, batch: Batch, optim: Optim) -> float:
+    start = time.process_time()
+    with torch.autocast("cpu", torch.bfloat16, enabled=optim.bfloat16(torch.device("cpu"))):
+        loss = objective(batch).total
+    loss.backward()
+    objective.zero_grad()
+    return time.process_time() - start
 
 
 def run_seconds(run: Run, data: TaskData, per_pass: float) -> float:

@@ -42,8 +42,9 @@ def check_reader(reader: Reader) -> None:
         _check_columns(reader, whole)
         _check_units(whole)
         _check_same(whole, _join(list(reader.chunks())), "two readings give the same events")
-        small = list(reader.chunks(chunk_size=7))
-        expect(all(len(chunk) <= 7 for chunk in small), "no chunk is longer than chunk_size")
+        size = len(whole) // 3 + 1
+        small = list(reader.chunks(chunk_size=size))
+        expect(all(len(chunk) <= size for chunk in small), "no chunk is longer than chunk_size")
         _check_same(whole, _join(small), "the result does not depend on chunk_size")
     _check_bad_file(reader, _truncate)
     _check_bad_file(reader, _remove)

@@ -15,9 +15,9 @@ _CHANCE = {"auc": 0.5}
 def check_task(task: Task, n_train: int = 20) -> None:
     """Check one task on its (small) samples.
 
-    Training pool, validation (if any) and test are disjoint and hold several classes; labelled subsets are
-    nested, come from the pool, and depend on the seed only; perfect and random scores give the
-    metric values that are known for them.
+    Training pool, validation (if any) and test are disjoint and hold several classes; labelled
+    subsets are nested, come from the pool, and depend on the seed only; perfect and random
+    scores give the metric values that are known for them.
 
     Args:
         task: names of its samples replaced by directories (`Task.located`).

@@ -27,7 +27,7 @@ from transferline.data.readers.nanoaod_branches import (
     recomputes_jet_id,
 )
 from transferline.data.readers.rootfile import (
-    missing_branch,
+    missing_branches,
     open_root,
     open_tree,
     read_provenance,
@@ -123,21 +123,16 @@ class _Plan:
 
     @classmethod
     def make(cls, path: str, tree: Any, branches: set[str], columns: Columns) -> _Plan:
-        is_simulation = layout.GEN_WEIGHT in branches
-        if not is_simulation and any(b in branches for b in layout.SIMULATION_ONLY):
-            what = "simulated events need their signed weight"
-            raise DataError(missing_branch(path, [layout.GEN_WEIGHT], what, branches))
-        for name in layout.EVENT_ID:
-            if name not in branches:
-                raise DataError(missing_branch(path, [name], "the event's identity", branches))
         compute = "jet_id" in columns.get("jet", ()) and recomputes_jet_id(branches)
         wanted = {**columns, "jet": _with_inputs(columns["jet"])} if compute else columns
         particles = {
-            collection: {c: _require(path, collection, c, branches) for c in names}
+            collection: {c: _branch(collection, c, branches) for c in names}
             for collection, names in wanted.items()
             if collection != "context" and names
         }
-        context = {c: _context_branch(path, c, branches) for c in columns.get("context", ())}
+        context = {c: c if c in branches else None for c in columns.get("context", ())}
+        is_simulation = layout.GEN_WEIGHT in branches
+        _check_complete(path, branches, particles, context)
         level = particles.get("tau", {}).get("vs_jet_level")
         bitmask = level is not None and _is_bitmask(tree, level, branches)
         return cls(path, is_simulation, particles, context, bitmask, compute)
@@ -182,7 +177,8 @@ def _with_inputs(columns: Any) -> list[str]:
     return list(dict.fromkeys([*kept, "eta", *layout.JET_ID_INPUTS]))
 
 
-def _require(path: str, collection: str, column: str, branches: set[str]) -> str:
+def _branch(collection: str, column: str, branches: set[str]) -> str:
+    """Return the branch of a column; the preferred one if the file has none of them."""
     if collection not in layout.COLLECTIONS:
         hint = did_you_mean(collection, layout.COLLECTIONS)
         raise DataError(f"NanoAOD has no collection '{collection}'.{hint}")
@@ -192,18 +188,29 @@ def _require(path: str, collection: str, column: str, branches: set[str]) -> str
     if not names:
         hint = did_you_mean(column, layout.COLLECTIONS[collection].columns)
         raise DataError(f"NanoAOD's '{collection}' has no column '{column}'.{hint}")
-    branch = find_branch(collection, column, branches)
-    if branch is None:
-        raise DataError(missing_branch(path, names, f"column {collection}.{column}", branches))
-    return branch
+    return find_branch(collection, column, branches) or names[0]
 
 
-def _context_branch(path: str, column: str, branches: set[str]) -> str | None:
-    if column in branches:
-        return column
-    if column.startswith((layout.TRIGGER_PREFIX, layout.FILTER_PREFIX)):
-        return None
-    raise DataError(missing_branch(path, [column], f"column context.{column}", branches))
+def _check_complete(
+    path: str,
+    branches: set[str],
+    particles: Mapping[str, Mapping[str, str]],
+    context: Mapping[str, str | None],
+) -> None:
+    """Raise one DataError that names all branches that are needed and not there."""
+    problems = [([name], "the event's identity") for name in layout.EVENT_ID]
+    if any(name in branches for name in layout.SIMULATION_ONLY):
+        problems.append(([layout.GEN_WEIGHT], "simulated events need their signed weight"))
+    problems += [
+        (branch_names(collection, column) or [branch], f"column {collection}.{column}")
+        for collection, columns in particles.items()
+        for column, branch in columns.items()
+    ]
+    flags = (layout.TRIGGER_PREFIX, layout.FILTER_PREFIX)
+    problems += [([c], f"column context.{c}") for c in context if not c.startswith(flags)]
+    lacking = [(names, what) for names, what in problems if not branches.intersection(names)]
+    if lacking:
+        raise DataError(missing_branches(path, lacking, branches))
 
 
 def _context(name: str, branch: str | None, arrays: Mapping[str, Any], n: int) -> NDArray[Any]:

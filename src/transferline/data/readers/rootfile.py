@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,13 +76,23 @@ def describe_keys(classes: dict[str, str]) -> str:
     return ", ".join(rows[:8]) + (" ..." if len(rows) > 8 else "") if rows else "nothing"
 
 
-def missing_branch(path: str, wanted: Iterable[str], what: str, branches: Iterable[str]) -> str:
-    """Return the text of the error about a required branch that is not there."""
+def missing_branches(
+    path: str, lacking: Sequence[tuple[Sequence[str], str]], branches: Iterable[str]
+) -> str:
+    """Return the text of the error about required branches that are not there.
+
+    Args:
+        path: the file.
+        lacking: names that one branch can have, and what it is needed for.
+        branches: those that the file has; the nearest are suggested.
+    """
     known = list(branches)
-    names = list(wanted)
-    near = [match for name in names for match in difflib.get_close_matches(name, known, 3, 0.5)]
-    hint = f" Nearest: {', '.join(dict.fromkeys(near))}." if near else ""
-    return f"{path}: tree 'Events' has no branch {' or '.join(names)} ({what}).{hint}"
+    rows = []
+    for names, what in lacking:
+        near = [match for name in names for match in difflib.get_close_matches(name, known, 3, 0.5)]
+        hint = f" Nearest: {', '.join(dict.fromkeys(near))}." if near else ""
+        rows.append(f"no branch {' or '.join(names)} ({what}).{hint}")
+    return f"{path}: tree 'Events' has " + "\n  ".join(rows)
 
 
 def read_provenance(file: Any, path: str) -> dict[str, Any] | None:

@@ -1,0 +1,354 @@
+from __future__ import annotations
+
+import concurrent.futures as cf
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from transferline.data import parts
+from transferline.data.card import data_card_markdown, load_card
+from transferline.data.cutflow import Cutflow
+from transferline.data.events import identity_hash
+from transferline.data.prepare import prepare
+from transferline.data.readers.base import (
+    MissingBranchWarning,
+    SkippedFileWarning,
+    UncertifiedDataWarning,
+)
+from transferline.data.readers.nanoaod import NanoAOD
+from transferline.data.readers.shards import Shards, ShardSet
+from transferline.data.selections import apply, selection
+from transferline.errors import ConfigError, DataError, NumericalError
+
+from . import nanoaod_files as files
+
+PRE = selection("pretraining")
+UNIT = 150  # entries per unit in these tests
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """Two files of random events, 700 in all."""
+    folder = tmp_path_factory.mktemp("inputs")
+    events = [files.random_events(400, 1), files.random_events(300, 2, first=400)]
+    for i, part in enumerate(events):
+        provenance = {"kind": "test", "process": "p", "cross_section": {"pb": 3.5}}
+        files.write(folder / f"{i}.root", part, provenance=provenance)
+    return folder, files.join(events)
+
+
+def reader(folder, **options):
+    return NanoAOD(files=[str(folder / "*.root")], **options)
+
+
+def content(path):
+    """Everything in a shard directory that must not depend on how it was made."""
+    return {p.name: p.read_bytes() for p in path.iterdir()}
+
+
+def test_shards_hold_exactly_the_selected_events(inputs, tmp_path):
+    folder, events = inputs
+    card = prepare(reader(folder), PRE, tmp_path / "s", labels={"signal": 1}, unit_size=UNIT)
+    expected = apply(PRE, events, is_simulation=True)
+    (read,) = Shards(files=[str(tmp_path / "s")]).chunks()
+    assert np.array_equal(read.id, expected.events.id)
+    assert np.array_equal(read.weight, expected.events.weight)
+    found, wanted = read.particles["object"], expected.events.particles["object"]
+    assert found.tolist() == wanted.tolist()
+    assert (read.labels["signal"] == 1).all()
+    shards = ShardSet(tmp_path / "s")
+    assert np.array_equal(shards.hash, identity_hash(read.id))
+    assert card.n_events == len(read) > 100
+    assert [part["rows"] for part in card.parts] == np.diff(
+        np.searchsorted(read.id["event"], [0, 150, 300, 400, 550, 700])
+    ).tolist()
+
+
+def test_card_accounts_for_everything(inputs, tmp_path):
+    folder, events = inputs
+    card = prepare(reader(folder), PRE, tmp_path / "s", sample="top", unit_size=UNIT)
+    expected = apply(PRE, events, is_simulation=True)
+    weight = expected.events.weight
+    assert card.sum_weight == pytest.approx(events.weight.sum())
+    assert card.count == 700
+    assert Cutflow.from_list(card.cutflow) == expected.cutflow
+    assert card.n_eff == pytest.approx(weight.sum() ** 2 / (weight**2).sum())
+    assert card.negative_fraction == pytest.approx((weight < 0).mean())
+    assert [row["passed"] for row in card.files] == [
+        (expected.events.id["event"] < 400).sum(),
+        (expected.events.id["event"] >= 400).sum(),
+    ]
+    assert card.cross_section_pb == 3.5
+    assert card.normalisation() == pytest.approx(3.5 / events.weight.sum())
+    assert [p["process"] for p in card.provenance] == ["p", "p"]
+    assert card.selection == PRE.to_dict()
+    assert load_card(tmp_path / "s") == card
+    text = data_card_markdown(card)
+    assert "top" in text
+    assert "b-jets >= 1" in text
+    assert (tmp_path / "s" / "card.md").read_text() == text
+
+
+def test_the_users_cross_section_wins(inputs, tmp_path):
+    card = prepare(reader(inputs[0]), PRE, tmp_path / "s", cross_section_pb=2.0)
+    assert card.cross_section_pb == 2.0
+
+
+class Backwards(cf.Executor):
+    """Runs what is submitted last first: the result may not depend on it."""
+
+    def __init__(self):
+        self.waiting = []
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = cf.Future()
+        self.waiting.append((future, fn, args, kwargs))
+        if len(self.waiting) == self.batch:
+            for future_, function, a, k in reversed(self.waiting):
+                future_.set_result(function(*a, **k))
+            self.waiting = []
+        return future
+
+    batch = 2  # two files to look at, then four units
+
+
+def test_result_depends_neither_on_jobs_nor_on_executors(inputs, tmp_path):
+    ways = {
+        "one": {},
+        "jobs": {"jobs": 2},
+        "backwards": {"executor": Backwards()},
+    }
+    with cf.ThreadPoolExecutor(3) as threads:
+        ways["threads"] = {"executor": threads}
+        for name, options in ways.items():
+            prepare(reader(inputs[0]), PRE, tmp_path / name, unit_size=200, **options)
+    assert len(list((tmp_path / "one").glob("*.arrow"))) == 4
+    for name in ways:
+        assert content(tmp_path / name) == content(tmp_path / "one")
+
+
+def test_finished_units_are_not_done_again(inputs, tmp_path, monkeypatch):
+    folder, out = inputs[0], tmp_path / "s"
+    whole = prepare(reader(folder), PRE, out, unit_size=UNIT)
+    expected = content(out)
+
+    # As if it had been interrupted: no card, one unit whole, one without its ledger.
+    done = []
+    real = parts.make_part
+
+    def stop_after_three(unit, **rest):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(unit.index)
+        return real(unit, **rest)
+
+    monkeypatch.setattr("transferline.data.prepare.make_part", stop_after_three)
+    again = tmp_path / "again"
+    with pytest.raises(KeyboardInterrupt):
+        prepare(reader(folder), PRE, again, unit_size=UNIT)
+    with pytest.raises(DataError, match="unfinished"):
+        ShardSet(again)
+    (again / "part-00001.json").unlink()
+    (again / ".part-00004.77.partial.arrow").write_bytes(b"half")
+    done.clear()
+    monkeypatch.setattr("transferline.data.prepare.make_part", lambda unit, **rest: (
+        done.append(unit.index), real(unit, **rest))[1])  # fmt: skip
+    card = prepare(reader(folder), PRE, again, unit_size=UNIT)
+    assert done == [1, 3, 4]
+    assert card == whole
+    assert content(again) == expected
+
+
+def test_a_changed_selection_or_file_is_not_mistaken_for_the_old_one(inputs, tmp_path):
+    folder, out = inputs[0], tmp_path / "s"
+    first = prepare(reader(folder), PRE, out)
+    assert prepare(reader(folder), PRE, out) == first  # nothing to do
+    with pytest.raises(ConfigError, match="holds another data set"):
+        prepare(reader(folder), selection("l1_j4_b1"), out)
+    other = prepare(reader(folder), selection("l1_j4_b1"), out, overwrite=True)
+    assert other.n_events < first.n_events
+    assert ShardSet(out).cards[0] == other
+
+
+def test_foreign_files_are_never_deleted(inputs, tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(ConfigError, match=r"holds other files \(thesis\.tex\)"):
+        prepare(reader(inputs[0]), PRE, tmp_path, overwrite=True)
+    with pytest.raises(ConfigError, match="is a file"):
+        prepare(reader(inputs[0]), PRE, tmp_path / "thesis.tex")
+
+
+def test_kill_leaves_no_card_and_a_rerun_completes(inputs, tmp_path):
+    folder, out = inputs[0], tmp_path / "s"
+    script = tmp_path / "run.py"
+    script.write_text(
+        textwrap.dedent(f"""
+            import time
+            from pathlib import Path
+            from transferline.data import prepare as module, parts
+            from transferline.data.readers.nanoaod import NanoAOD
+            from transferline.data.selections import selection
+
+            def slow(unit, **rest):
+                time.sleep(0.3)
+                return parts.make_part(unit, **rest)
+
+            module.make_part = slow
+            module.prepare(NanoAOD(files=[{str(folder / "*.root")!r}]), selection("pretraining"),
+                           Path({str(out)!r}), unit_size=20)
+        """)
+    )
+    process = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.DEVNULL)
+    while not list(out.glob("part-*.json")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "card.json").exists()
+    with pytest.raises(DataError, match="Rerun prepare"):
+        load_card(out)
+    prepare(reader(folder), PRE, out, unit_size=20)
+    prepare(reader(folder), PRE, tmp_path / "straight", unit_size=20)
+    assert content(out) == content(tmp_path / "straight")
+
+
+def test_missing_triggers_warn_once_and_stand_in_the_ledger(tmp_path):
+    events = files.random_events(100, 4)
+    files.write(tmp_path / "a.root", events)
+    files.write(tmp_path / "b.root", events, drop=["HLT_IsoTkMu24"])
+    with pytest.warns(MissingBranchWarning, match=r"HLT_IsoTkMu24 \(1 of 2 files\)") as caught:
+        card = prepare(reader(tmp_path), PRE, tmp_path / "s", unit_size=30)
+    assert len(caught) == 1
+    assert [row["missing"] for row in card.files] == [[], ["HLT_IsoTkMu24"]]
+
+
+def overwritten(path):
+    """Spoil the baskets: the file opens and tells its sums, but cannot be read through."""
+    bytes_ = bytearray(path.read_bytes())
+    third = len(bytes_) // 3
+    bytes_[third : 2 * third] = b"\xab" * third
+    path.write_bytes(bytes_)
+
+
+@pytest.mark.parametrize("how", ["truncated", "overwritten"])
+def test_bad_files_are_left_out_as_a_whole(tmp_path, how):
+    good, bad = files.random_events(200, 5), files.random_events(500, 6, first=200)
+    files.write(tmp_path / "a.root", bad, basket=40)
+    files.write(tmp_path / "b.root", good)
+    if how == "overwritten":
+        overwritten(tmp_path / "a.root")
+    else:
+        whole = (tmp_path / "a.root").read_bytes()
+        (tmp_path / "a.root").write_bytes(whole[:-100])
+    with pytest.raises(DataError, match=r"a\.root"):
+        prepare(reader(tmp_path), PRE, tmp_path / "s", unit_size=50)
+    with pytest.warns(SkippedFileWarning, match=r"a\.root"):
+        card = prepare(reader(tmp_path, skip_bad=True), PRE, tmp_path / "s", unit_size=50)
+    assert card.sum_weight == pytest.approx(good.weight.sum())
+    assert [row["path"][-6:] for row in card.files] == ["b.root"]
+    assert list(card.skipped) == [str(tmp_path / "a.root")]
+    expected = apply(PRE, good, is_simulation=True).events
+    assert np.array_equal(ShardSet(tmp_path / "s").id, expected.id)
+    assert {p.name for p in (tmp_path / "s").glob("*.arrow")} == {p["file"] for p in card.parts}
+
+
+def test_nothing_usable_is_an_error(tmp_path):
+    (tmp_path / "a.root").write_text("no")
+    with pytest.raises(DataError, match="no usable file"):
+        prepare(reader(tmp_path, skip_bad=True), PRE, tmp_path / "s")
+
+
+def test_unknown_sums_matter_only_when_a_normalisation_is_asked_for(tmp_path):
+    files.write(tmp_path / "a.root", files.random_events(100, 4), runs=False)
+    card = prepare(reader(tmp_path), PRE, tmp_path / "s", cross_section_pb=1.0)
+    assert card.sum_weight is None
+    with pytest.raises(DataError, match="sum of weights before cuts is not known"):
+        card.normalisation()
+
+
+def test_no_cross_section_no_normalisation(tmp_path):
+    files.write(tmp_path / "a.root", files.random_events(100, 4))
+    card = prepare(reader(tmp_path), PRE, tmp_path / "s")
+    with pytest.raises(DataError, match="has no cross section"):
+        card.normalisation()
+    assert card.normalisation(2.0) == 2.0 / card.sum_weight
+
+
+def test_data_without_golden_json_are_pointed_out(tmp_path):
+    events = files.random_events(100, 4)
+    files.write(tmp_path / "a.root", events, simulation=False, runs=False)
+    with pytest.warns(UncertifiedDataWarning):
+        card = prepare(reader(tmp_path), PRE, tmp_path / "s")
+    assert not card.is_simulation
+    assert card.sum_weight == 100
+    golden = tmp_path / "golden.json"
+    golden.write_text('{"1": [[1, 1]]}')
+    certified = PRE.model_copy(update={"golden_json": str(golden)})
+    kept = prepare(reader(tmp_path), certified, tmp_path / "c")
+    assert 0 < kept.n_events <= card.n_events
+    golden.write_text('{"1": []}')
+    with pytest.raises(ConfigError, match="another data set"):  # the file's content counts
+        prepare(reader(tmp_path), certified, tmp_path / "c")
+
+
+def test_data_and_simulation_are_two_samples(tmp_path):
+    events = files.random_events(50, 4)
+    files.write(tmp_path / "a.root", events, simulation=False, runs=False)
+    files.write(tmp_path / "b.root", events)
+    with pytest.raises(DataError, match=r"b\.root is simulation and .*a\.root collision data"):
+        prepare(reader(tmp_path), PRE, tmp_path / "s")
+
+
+def test_selected_values_must_be_finite(tmp_path):
+    row = files.event(
+        muon=[{}],
+        jet=[{"eta": 1.5, "phi": 2, "btagDeepFlavB": 0.9}, {"eta": -1, "phi": 2, "mass": np.nan}],
+    )
+    files.write(tmp_path / "a.root", files.as_events([row]))
+    with pytest.raises(NumericalError, match=r"a\.root: .*'mass' that is not finite"):
+        prepare(reader(tmp_path), PRE, tmp_path / "s")
+
+
+def test_an_empty_file_contributes_nothing(inputs, tmp_path):
+    files.write(tmp_path / "a.root", files.random_events(5, 1)[:0])
+    files.write(tmp_path / "b.root", files.random_events(100, 4))
+    card = prepare(reader(tmp_path), PRE, tmp_path / "s")
+    assert [row["entries"] for row in card.files] == [0, 100]
+    assert len(ShardSet(tmp_path / "s")) == card.n_events
+
+
+def test_ledgers_are_gone_and_the_card_is_json(inputs, tmp_path):
+    prepare(reader(inputs[0]), PRE, tmp_path / "s", unit_size=UNIT)
+    names = sorted(p.name for p in (tmp_path / "s").iterdir())
+    assert names == ["card.json", "card.md", *(f"part-{i:05d}.arrow" for i in range(5))]
+    assert json.loads((tmp_path / "s" / "card.json").read_text())["sample"] == ""
+
+
+def test_real_simulation(real_data, tmp_path):
+    with pytest.warns(MissingBranchWarning):
+        card = prepare(
+            NanoAOD(files=[str(real_data / "nano_dy.root")]),
+            PRE.model_copy(update={"era": "2018"}),
+            tmp_path / "s",
+        )
+    assert card.count == 850_098
+    assert card.cutflow[0]["events"] == 40
+    with pytest.raises(DataError, match=r"(?s)no branch Jet_puId.*no branch Tau_pt"):
+        prepare(NanoAOD(files=[str(real_data / "nano_tt_v12.root")]), PRE, tmp_path / "t")
+
+
+def test_real_run3_simulation(real_data, tmp_path):
+    """NanoAODv15: PUPPI jets, recomputed jet identification, PFMET, other triggers."""
+    value = PRE.to_dict() | {"era": "2022postEE", "triggers": ["HLT_IsoMu24"], "filters": []}
+    value["jets"]["pu_id"] = None
+    chosen = type(PRE).model_validate(value)
+    card = prepare(NanoAOD(files=[str(real_data / "nano_tt_v15.root")]), chosen, tmp_path / "s")
+    assert card.cutflow[0]["events"] == 200
+    assert card.n_events > 10
