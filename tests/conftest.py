@@ -19,6 +19,14 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Tests never read or fill the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFERLINE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The directory of small real NanoAOD files that `make real-data` fills."""

@@ -17,6 +17,13 @@ def _temporary(target: Path) -> Path:
     return target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
 
 
+def _open_to_all(path: Path) -> None:
+    """Give a file the permissions that `open` gives; some writers make private files."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -36,6 +43,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     temporary = _temporary(target)
     try:
         yield temporary
+        _open_to_all(temporary)
         _sync(temporary)
         temporary.replace(target)
         _sync(target.parent)

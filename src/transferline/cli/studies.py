@@ -91,10 +91,6 @@ def report(
     title: Annotated[str, typer.Option(metavar="TEXT", help="Of the results page.")] = "Results",
     claims: Annotated[
         Path | None,
-        typer.Option(metavar="YAML", help="Claims that the results page judges by the records."),
-    ] = None,
-    claims: Annotated[
-        Path | None,
         typer.Option(metavar="YAML", help="Claims that the results page gives verdicts on."),
     ] = None,
 ) -> None:
