@@ -48,7 +48,7 @@ examples: .venv/.installed  ## run every script in examples/ on tiny data
 	$(BIN)/python -m pytest -n 2 tests/test_examples.py
 
 docs: .venv/.installed-docs  ## build the pages in docs/ into build/site
-	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 	@echo "wrote build/site/index.html"
 
 bench: .venv/.installed  ## speed and memory of generation, loading and training

@@ -50,7 +50,7 @@ def demo_config(from_scratch: bool = False) -> StudyConfig:
 
 
 def _shipped_events(name: str, label: str) -> dict[str, str]:
-    place = _SHIPPED / "events" / name
+    place = _SHIPPED / "samples" / name
     if not place.is_dir():
         raise ConfigError(
             f"the sample '{name}' has to be generated: pip install 'transferline[generate]' "

@@ -13,22 +13,22 @@ from transferline.data.events import ID_DTYPE, Events
 from transferline.data.jagged import flat_columns, offsets_of, records
 from transferline.data.selections import selection
 
-F, I, B, U = np.float32, np.int32, np.bool_, np.uint8
+F, INT, B, U = np.float32, np.int32, np.bool_, np.uint8
 P4 = {"pt": F, "eta": F, "phi": F, "mass": F}
 TYPES = {
     "electron": {
         **P4,
-        "charge": I,
+        "charge": INT,
         "delta_eta_sc": F,
         "dxy": F,
         "dz": F,
-        "cut_based": I,
+        "cut_based": INT,
         "mva_iso_wp90": B,
         "rel_iso": F,
     },
     "muon": {
         **P4,
-        "charge": I,
+        "charge": INT,
         "dxy": F,
         "dz": F,
         "tight_id": B,
@@ -36,8 +36,8 @@ TYPES = {
         "loose_id": B,
         "rel_iso": F,
     },
-    "tau": {**P4, "charge": I, "dz": F, "decay_mode": I, "vs_jet_level": U},
-    "jet": {**P4, "btagDeepFlavB": F, "jet_id": I, "pu_id": I, "hadron_flavour": I},
+    "tau": {**P4, "charge": INT, "dz": F, "decay_mode": INT, "vs_jet_level": U},
+    "jet": {**P4, "btagDeepFlavB": F, "jet_id": INT, "pu_id": INT, "hadron_flavour": INT},
     "met": {"pt": F, "phi": F},
 }
 GOOD = {  # an object that the shipped selections accept, but for its direction

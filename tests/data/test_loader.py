@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
@@ -34,21 +36,21 @@ def flat(batches):
 
 
 @given(
-    size=st.integers(1, 90),
-    pool=st.integers(1, 6),
+    options=st.fixed_dictionaries(
+        {"batch_size": st.integers(1, 90), "pool": st.integers(1, 6), "shuffle": st.booleans()}
+    ),
     epoch=st.integers(0, 3),
-    shuffle=st.booleans(),
     kept=st.integers(0, 200),
 )
-def test_every_row_exactly_once_per_epoch(shards, size, pool, epoch, shuffle, kept):
+def test_every_row_exactly_once_per_epoch(shards, options, epoch, kept):
     rows = np.arange(len(shards))[::-1][:kept].copy()
-    loader = Loader(shards, rows, size, pool=pool, shuffle=shuffle)
+    loader = Loader(shards, rows, **options)
     batches = numbers(loader.batches(epoch))
     assert len(batches) == len(loader)
     events = shards.id["event"][rows].tolist()
-    assert sorted(sum(batches, [])) == sorted(events)
-    if not shuffle:
-        assert sum(batches, []) == events
+    assert sorted(chain.from_iterable(batches)) == sorted(events)
+    if not options["shuffle"]:
+        assert list(chain.from_iterable(batches)) == events
 
 
 @given(size=st.integers(5, 60), pool=st.integers(1, 5), start=st.integers(0, 40))
@@ -93,7 +95,7 @@ def test_padding_is_zero(shards):
 def test_target_and_weight_follow_their_rows(shards):
     target = (shards.id["event"] % 3).astype(np.int64)
     weight = shards.id["event"] * 0.5
-    loader = Loader(shards, np.arange(5, 300), 40, target=target, weight=weight)
+    loader = Loader(shards, np.arange(5, 180), 40, target=target, weight=weight)
     for batch in loader.batches(0):
         assert torch.equal(batch.target, batch.id[:, 2] % 3)
         assert torch.equal(batch.weight, batch.id[:, 2].float() * 0.5)
@@ -137,6 +139,12 @@ def test_large_sets_are_shuffled_by_blocks(shards, monkeypatch):
 def test_sizes_must_be_positive(shards, options):
     with pytest.raises(ValueError, match="at least 1"):
         Loader(shards, None, **options)
+
+
+@pytest.mark.parametrize("row", [-1, 10**6])
+def test_rows_must_exist(shards, row):
+    with pytest.raises(ValueError, match="rows must lie in 0"):
+        Loader(shards, np.array([0, row]), 8)
 
 
 def test_no_rows(shards):

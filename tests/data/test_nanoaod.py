@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import awkward as ak
 import numpy as np
@@ -13,7 +14,6 @@ from transferline.data.readers.nanoaod import NanoAOD
 from transferline.data.readers.nanoaod_branches import detect_version
 from transferline.data.selections import needed_columns, selection
 from transferline.errors import DataError
-from transferline.testing.reader import check_reader
 
 from . import nanoaod_files as files
 
@@ -40,10 +40,6 @@ def test_every_version_gives_the_same_columns(tmp_path, events, version, rntuple
     tight = (read.particles["jet"].jet_id >> 1) & 1
     assert ak.all((tight == (events.particles["jet"].jet_id > 0))[central])
     assert ("pu_id" in read.particles["jet"].fields) == (version == 9)
-
-
-def test_conformance(tmp_path, events):
-    check_reader(NanoAOD(files=[str(files.write(tmp_path / "a.root", events))]))
 
 
 @pytest.mark.parametrize(
@@ -150,57 +146,45 @@ def test_columns_that_do_not_exist(tmp_path, events, columns, message):
         list(NanoAOD(files=[str(path)]).chunks(columns))
 
 
-def damage(path, how, events):
-    """Write a file of the corpus of bad files; return what the error must say."""
-    if how == "missing":
-        return "cannot be opened"
-    if how == "directory":
-        path.mkdir()
-        return "is a directory"
-    if how == "empty":
-        path.touch()
-        return "is empty"
-    if how == "text":
-        path.write_text("<html>502 Bad Gateway</html>")
-        return "not a ROOT file"
-    if how == "header only":
-        path.write_bytes(b"root\x00\x00")
-        return "truncated"
-    if how == "wrong tree":
-        files.write(path, events, tree="events")
-        return "no tree 'Events'.*'events'"
+def _truncated(path, events):
+    files.write(path, events)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _overwritten(path, events):
+    """Spoil the middle, where the baskets are: length and directory stay right."""
     files.write(path, events, basket=60)
     content = bytearray(path.read_bytes())
-    if how == "truncated":
-        path.write_bytes(content[: len(content) // 2])
-        return "is truncated"
-    if how == "no identity":
-        files.write(path, events, drop=["luminosityBlock"])
-        return "no branch luminosityBlock"
-    # Overwrite the middle, where the baskets are: length and directory stay right.
     third = len(content) // 3
     content[third : 2 * third] = b"\xab" * third
     path.write_bytes(content)
-    return "cannot be read"
 
 
-CORPUS = [
-    "missing",
-    "directory",
-    "empty",
-    "text",
-    "header only",
-    "wrong tree",
-    "truncated",
-    "no identity",
-    "overwritten",
-]
+CORPUS = {
+    # name: how to make it, what the error must say
+    "missing": (lambda path, events: None, "cannot be opened"),
+    "directory": (lambda path, events: path.mkdir(), "is a directory"),
+    "empty": (lambda path, events: path.touch(), "is empty"),
+    "text": (lambda path, events: path.write_text("<html>502</html>"), "not a ROOT file"),
+    "header only": (lambda path, events: path.write_bytes(b"root\0\0"), "truncated"),
+    "wrong tree": (
+        lambda path, events: files.write(path, events, tree="events"),
+        "no tree 'Events'.*'events'",
+    ),
+    "truncated": (_truncated, "is truncated"),
+    "no identity": (
+        lambda path, events: files.write(path, events, drop=["luminosityBlock"]),
+        "no branch luminosityBlock",
+    ),
+    "overwritten": (_overwritten, "cannot be read"),
+}
 
 
 @pytest.mark.parametrize("how", CORPUS)
 def test_bad_files_get_one_clear_error(tmp_path, events, how):
     path = tmp_path / "bad.root"
-    message = damage(path, how, events)
+    make, message = CORPUS[how]
+    make(path, events)
     with pytest.raises(DataError, match=message) as caught:
         list(NanoAOD(files=[str(path)]).chunks())
     assert "bad.root" in str(caught.value)
@@ -209,7 +193,7 @@ def test_bad_files_get_one_clear_error(tmp_path, events, how):
 @pytest.mark.parametrize("how", [how for how in CORPUS if how != "overwritten"])
 def test_bad_files_are_skipped_on_request(tmp_path, events, how):
     good = files.write(tmp_path / "good.root", events)
-    damage(tmp_path / "bad.root", how, events)
+    CORPUS[how][0](tmp_path / "bad.root", events)
     reader = NanoAOD(files=[str(tmp_path / "bad.root"), str(good)], skip_bad=True)
     with pytest.warns(SkippedFileWarning, match=r"1 damaged files left out.*\n.*bad\.root"):
         assert len(files.join(reader.chunks())) == 300
@@ -272,7 +256,7 @@ REAL = {
 @pytest.mark.parametrize("name", REAL)
 def test_real_files(real_data, tmp_path, name):
     version, n, is_simulation, known = REAL[name]
-    path = shutil.copy(real_data / name, tmp_path)
+    path = Path(shutil.copy(real_data / name, tmp_path))
     reader = NanoAOD(files=[str(path)])
     columns = reader.columns()
     columns["context"] = columns["context"][:5]  # of hundreds of triggers

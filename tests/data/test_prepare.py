@@ -18,6 +18,7 @@ from transferline.data.cutflow import Cutflow
 from transferline.data.events import identity_hash
 from transferline.data.prepare import prepare
 from transferline.data.readers.base import (
+    DuplicateEventsWarning,
     MissingBranchWarning,
     SkippedFileWarning,
     UncertifiedDataWarning,
@@ -65,7 +66,7 @@ def test_shards_hold_exactly_the_selected_events(inputs, tmp_path):
     assert (read.labels["signal"] == 1).all()
     shards = ShardSet(tmp_path / "s")
     assert np.array_equal(shards.hash, identity_hash(read.id))
-    assert card.n_events == len(read) > 100
+    assert card.n_events == len(read) > 50
     assert [part["rows"] for part in card.parts] == np.diff(
         np.searchsorted(read.id["event"], [0, 150, 300, 400, 550, 700])
     ).tolist()
@@ -221,8 +222,8 @@ def test_kill_leaves_no_card_and_a_rerun_completes(inputs, tmp_path):
 
 def test_missing_triggers_warn_once_and_stand_in_the_ledger(tmp_path):
     events = files.random_events(100, 4)
-    files.write(tmp_path / "a.root", events)
-    files.write(tmp_path / "b.root", events, drop=["HLT_IsoTkMu24"])
+    files.write(tmp_path / "a.root", events[:50])
+    files.write(tmp_path / "b.root", events[50:], drop=["HLT_IsoTkMu24"])
     with pytest.warns(MissingBranchWarning, match=r"HLT_IsoTkMu24 \(1 of 2 files\)") as caught:
         card = prepare(reader(tmp_path), PRE, tmp_path / "s", unit_size=30)
     assert len(caught) == 1
@@ -298,6 +299,15 @@ def test_data_without_golden_json_are_pointed_out(tmp_path):
         prepare(reader(tmp_path), certified, tmp_path / "c")
 
 
+def test_events_that_are_there_twice_are_pointed_out(tmp_path):
+    events = files.random_events(100, 4)
+    files.write(tmp_path / "a.root", events)
+    files.write(tmp_path / "b.root", events[20:])
+    with pytest.warns(DuplicateEventsWarning, match="is a file given twice"):
+        card = prepare(reader(tmp_path), PRE, tmp_path / "s")
+    assert card.duplicates == apply(PRE, events[20:], is_simulation=True).passed.sum() > 0
+
+
 def test_data_and_simulation_are_two_samples(tmp_path):
     events = files.random_events(50, 4)
     files.write(tmp_path / "a.root", events, simulation=False, runs=False)
@@ -344,11 +354,19 @@ def test_real_simulation(real_data, tmp_path):
         prepare(NanoAOD(files=[str(real_data / "nano_tt_v12.root")]), PRE, tmp_path / "t")
 
 
-def test_real_run3_simulation(real_data, tmp_path):
-    """NanoAODv15: PUPPI jets, recomputed jet identification, PFMET, other triggers."""
-    value = PRE.to_dict() | {"era": "2022postEE", "triggers": ["HLT_IsoMu24"], "filters": []}
+@pytest.mark.parametrize(
+    ("name", "cuts", "n"),
+    [
+        ("nano_tt_v12.root", {"leptons_min": 1, "jets_min": 2, "bjets_min": 1}, 51),
+        # Fully hadronic top pairs: PUPPI jets, recomputed jet identification, PFMET.
+        ("nano_tt_v15.root", {"jets_min": 4, "bjets_min": 2}, 66),
+    ],
+)
+def test_real_run3_simulation(real_data, tmp_path, name, cuts, n):
+    value = PRE.to_dict() | {"era": "2022postEE", "triggers": [], "filters": []}
+    value |= {"taus": None, "cuts": cuts}
     value["jets"]["pu_id"] = None
     chosen = type(PRE).model_validate(value)
-    card = prepare(NanoAOD(files=[str(real_data / "nano_tt_v15.root")]), chosen, tmp_path / "s")
+    card = prepare(NanoAOD(files=[str(real_data / name)]), chosen, tmp_path / "s")
     assert card.cutflow[0]["events"] == 200
-    assert card.n_events > 10
+    assert card.n_events == n

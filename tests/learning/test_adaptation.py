@@ -184,17 +184,36 @@ def test_tables_of_other_rows_are_other_files(checkpoint, task, tmp_path):
 def test_frozen_with_cached_embeddings_equals_frozen_without(
     checkpoint, task, tmp_path, monkeypatch
 ):
-    from transferline.learning import adaptation
+    from transferline.learning import network_run
 
     how = settings("frozen", optim={"precision": "fp32"})
     cached = run(checkpoint, task, "frozen", tmp_path / "cached", how=how)
-    monkeypatch.setattr(adaptation, "embedding_table", lambda *_: None)
+    genuine = network_run.NetworkRun._loader
+    monkeypatch.setattr(network_run, "ProbedModel", network_run.Model)
+    monkeypatch.setattr(
+        network_run.NetworkRun,
+        "_loader",
+        lambda self, _events, *rest, **named: genuine(self, self.data.shards, *rest, **named),
+    )
     plain = run(checkpoint, task, "frozen", tmp_path / "plain", how=how)
     assert plain.hashes.end == cached.hashes.end
     assert plain.extra["lr"] == cached.extra["lr"]
     assert plain.extra["best_loss"] == pytest.approx(cached.extra["best_loss"], rel=1e-4)
     with np.load(tmp_path / "plain/scores.npz") as a, np.load(tmp_path / "cached/scores.npz") as b:
         np.testing.assert_allclose(a["test_score"], b["test_score"], atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["scratch", "finetuned"])
+def test_a_head_that_is_trained_first_starts_lower(mode, checkpoint, task, tmp_path):
+    def first_loss(name, **changes):
+        how = settings(mode, lr=[1e-6], optim={"steps": 2, "validate_every": 1}, **changes)
+        run(checkpoint, task, mode, tmp_path / name, how=how)
+        rows = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        return json.loads(rows[0])["val_loss"]
+
+    first = {"steps": 100, "batch_size": 64, "lr": 1e-2}
+    assert first_loss("first", head_first=first) < first_loss("at once") - 0.02
+    assert not list((tmp_path / "first").glob("head-*"))
 
 
 def test_a_run_repeats_exactly_and_seeds_differ(checkpoint, task, tmp_path):

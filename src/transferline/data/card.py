@@ -34,6 +34,7 @@ class DataCard:
         n_eff: (sum w)^2 / sum w^2 of the events that passed.
         negative_fraction: share of events with a negative weight among those that passed.
         capped: events that lost their softest jets to `max_objects`.
+        duplicates: events whose (run, lumi, event) is there already.
         cross_section_pb: if given by the user or by the file's provenance.
         parts: shard files with their rows and SHA-256, in order.
         content_hash: SHA-256 over those of the parts.
@@ -59,6 +60,7 @@ class DataCard:
     n_eff: float
     negative_fraction: float
     capped: int
+    duplicates: int
     parts: list[dict[str, Any]]
     content_hash: str
     config_hash: str
@@ -140,6 +142,7 @@ def data_card_markdown(card: DataCard) -> str:
         f"| effective events after cuts, (sum w)^2 / sum w^2 | {card.n_eff:,.1f} |",
         f"| share of negative weights | {card.negative_fraction:.2%} |",
         f"| events that lost soft jets to the cap | {card.capped:,} |",
+        f"| events that are there twice | {card.duplicates:,} |",
         f"| particle columns | {', '.join(card.columns)} |",
         f"| labels | {card.labels or 'none'} |",
         f"| transferline | {card.version} |",

@@ -65,6 +65,8 @@ class Loader:
                 raise ValueError(f"{name} has {len(values)} entries for {len(shards)} events")
         if batch_size < 1 or pool < 1:
             raise ValueError("batch_size and pool must be at least 1")
+        if rows is not None and len(rows) and not 0 <= np.min(rows) <= np.max(rows) < len(shards):
+            raise ValueError(f"rows must lie in 0 .. {len(shards) - 1}")
         self.shards = shards
         self.rows = np.arange(len(shards)) if rows is None else np.asarray(rows, np.int64)
         self.batch_size, self.pool = batch_size, pool

@@ -153,6 +153,14 @@ def _record_batch(
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
+def part_hashes(path: Path) -> NDArray[np.uint64]:
+    """Return the event hashes of one shard file."""
+    with pa.memory_map(str(path), "r") as source, pa.ipc.open_file(source) as file:
+        # A copy: the map is closed on return.
+        hashes: NDArray[np.uint64] = np.array(file.read_all().column("hash").to_numpy())
+    return hashes
+
+
 def _check_finite(values: NDArray[np.float32], path: str) -> None:
     if not np.isfinite(values).all():
         column = OBJECT_COLUMNS[int(np.flatnonzero(~np.isfinite(values).all(axis=0))[0])]

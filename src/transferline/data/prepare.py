@@ -13,13 +13,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from transferline import __version__
 from transferline.data.card import DataCard, data_card_markdown, load_card
 from transferline.data.cutflow import Cutflow, Step
 from transferline.data.layouts.shards import CARD
 from transferline.data.lumimask import LumiMask
-from transferline.data.parts import Failure, Ledger, Unit, ledger_path, make_part, read_ledger
+from transferline.data.parts import (
+    Failure,
+    Ledger,
+    Unit,
+    ledger_path,
+    make_part,
+    part_hashes,
+    read_ledger,
+)
 from transferline.data.readers.base import (
+    DuplicateEventsWarning,
     Reader,
     Source,
     UncertifiedDataWarning,
@@ -66,7 +77,8 @@ def prepare(
         selection: objects and cuts.
         out: directory of the shards; on a cluster it must be on a file system that all see.
         jobs: processes on this machine, if no `executor` is given.
-        executor: any `concurrent.futures.Executor`, for example Dask's.
+        executor: any `concurrent.futures.Executor`, for example Dask's; its workers must see
+            the input files and `out` under the same (best absolute) paths.
         labels: event columns with one value for the whole sample, such as `{"signal": 1}`.
         sample: the user's name of the sample.
         cross_section_pb: of the sample; taken from the files' provenance if not given.
@@ -94,14 +106,9 @@ def prepare(
         raise DataError("no usable file is left:\n  " + "\n  ".join(skipped.values()))
     warn_skipped(skipped)
     warn_missing(Counter(name for source in used for name in source.missing), len(used))
-    if not used[0].is_simulation and selection.golden_json is None:
-        warnings.warn(
-            "collision data without a golden JSON: blocks that CMS did not certify are kept.",
-            UncertifiedDataWarning,
-            stacklevel=2,
-        )
     whole = [ledger for ledger in ledgers if ledger.unit["path"] not in failed]
-    card = job.card(used, skipped, whole, config_hash)
+    card = job.card(used, skipped, whole, config_hash, _duplicates(out, whole))
+    _warn(card, selection)
     _finish(out, units, card)
     return card
 
@@ -139,6 +146,7 @@ class _Job:
         skipped: dict[str, str],
         ledgers: Sequence[Ledger],
         config_hash: str,
+        duplicates: int,
     ) -> DataCard:
         passed = sum((Step(**x.passed) for x in ledgers), Step("passed", 0, 0.0, 0.0))
         cutflow = sum((Cutflow.from_list(x.cutflow) for x in ledgers), Cutflow())
@@ -171,11 +179,36 @@ class _Job:
             n_eff=passed.sum_weight**2 / square if square else 0.0,
             negative_fraction=sum(x.negative for x in ledgers) / max(passed.events, 1),
             capped=sum(x.capped for x in ledgers),
+            duplicates=duplicates,
             parts=parts,
             content_hash=json_hash([part["sha256"] for part in parts]),
             config_hash=config_hash,
             cross_section_pb=_cross_section(self.cross_section_pb, provenance),
             provenance=provenance,
+        )
+
+
+def _duplicates(out: Path, ledgers: Sequence[Ledger]) -> int:
+    """Count the events whose identity is in the shards already."""
+    hashes = [part_hashes(out / Unit(**ledger.unit).name) for ledger in ledgers]
+    joined = np.concatenate([np.empty(0, np.uint64), *hashes])
+    return len(joined) - len(np.unique(joined))
+
+
+def _warn(card: DataCard, selection: Selection) -> None:
+    """Point out what makes a sample wrong, though it can be made."""
+    if not card.is_simulation and selection.golden_json is None:
+        warnings.warn(
+            "collision data without a golden JSON: blocks that CMS did not certify are kept.",
+            UncertifiedDataWarning,
+            stacklevel=3,
+        )
+    if card.duplicates:
+        warnings.warn(
+            f"{card.duplicates} events have the run, luminosity block and event number of another "
+            "one: is a file given twice, or do two primary data sets overlap (`veto_triggers`)?",
+            DuplicateEventsWarning,
+            stacklevel=3,
         )
 
 

@@ -100,8 +100,9 @@ def transfer(
         outcome = _run_trees(data, rows, how, seed, tables)
     else:
         assert checkpoint is not None  # _check_arguments
-        run = NetworkRun(checkpoint, mode, task, data, rows, how, seed, out, label=label)
-        outcome = _run_network(run, tables)
+        table = _starting_embeddings(checkpoint, mode, data, how, seed=seed, tables=tables)
+        run = NetworkRun(checkpoint, mode, task, data, rows, how, seed, out, table, label)
+        outcome = _run_network(run)
     record = Record(
         **_identity(checkpoint, task, mode, study=study, pretraining=pretraining),
         **_measure(task, data, rows, outcome, out),
@@ -174,9 +175,22 @@ def run_digest(
     return json_hash({"protocol": PROTOCOL, "data": data.digest, **settings})
 
 
-def _run_network(run: NetworkRun, tables: Path | None) -> _Outcome:
-    if run.mode == "frozen":
-        run.embeddings = embedding_table(run.checkpoint, run.data, run.how, tables)
+def _starting_embeddings(
+    checkpoint: Checkpoint,
+    mode: Mode,
+    data: TaskData,
+    how: Adaptation,
+    *,
+    seed: int,
+    tables: Path | None,
+) -> EventTable:
+    """Embeddings of the backbone that a run starts with; those of scratch belong to its seed."""
+    if mode == "scratch":
+        return EventTable(data.shards, embedder(checkpoint.redrawn(seed), how.optim))
+    return embedding_table(checkpoint, data, how, tables)
+
+
+def _run_network(run: NetworkRun) -> _Outcome:
     trial = run.train()
     extra = {
         "lr": trial.lr,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from transferline.config import Recipe
 from transferline.data.loader import Loader
@@ -43,8 +43,11 @@ class Adaptation(Recipe):
         epochs: passes over the fitted events, which bounds the steps; no bound if None.
         min_steps: so many steps at least, however few events there are.
         trial_share: share of the steps that each rate is tried with; below 1 the best rate is
-            then trained in full.
-        objective: label smoothing and augmentation.
+            then trained in full, and the better of both by validation loss counts.
+        head_first: train the head alone, on cached embeddings, before all weights move (linear
+            probing, then fine-tuning: arXiv:2202.10054); at once if None. The frozen mode needs
+            none.
+        objective: label smoothing and augmentation; the latter cannot act on cached embeddings.
     """
 
     optim: Optim
@@ -52,6 +55,7 @@ class Adaptation(Recipe):
     epochs: float | None = Field(None, gt=0)
     min_steps: int = Field(100, gt=0)
     trial_share: float = Field(1.0, gt=0, le=1)
+    head_first: Optim | None = None
     objective: Supervised = Supervised()
 
     @model_validator(mode="after")
@@ -65,14 +69,17 @@ class Adaptation(Recipe):
 
         Few events make small batches: eight steps per pass, down to batches of 32.
         """
-        batch = min(self.optim.batch_size, max(_SMALLEST_BATCH, n_fit // 8), n_fit)
+        batch = _batch_size(self.optim, n_fit)
         steps = self.optim.steps
         if self.epochs is not None:
             steps = min(steps, max(self.min_steps, math.ceil(self.epochs * n_fit / batch)))
         return self.optim.model_copy(update={"batch_size": batch, "steps": steps})
 
     def examples(self, n_fit: int) -> int:
-        """Events that one run trains on at most: repetitions and the grid included."""
+        """Events that one run trains on at most: repetitions and the grid included.
+
+        Those of `head_first` pass through the head alone and are left out.
+        """
         optim = self.sized(n_fit)
         trials = [optim.steps] if len(self.lr) == 1 else [self.trial_steps(optim)] * len(self.lr)
         again = optim.steps if self._tries_first else 0
@@ -85,6 +92,10 @@ class Adaptation(Recipe):
     @property
     def _tries_first(self) -> bool:
         return len(self.lr) > 1 and self.trial_share < 1
+
+
+def _batch_size(optim: Optim, n_fit: int) -> int:
+    return min(optim.batch_size, max(_SMALLEST_BATCH, n_fit // 8), n_fit)
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,7 @@ class NetworkRun:
     how: Adaptation
     seed: int
     out: Path
-    embeddings: EventTable | None = None
+    embeddings: EventTable
     label: str | None = None
 
     def train(self) -> Trial:
@@ -138,7 +149,8 @@ class NetworkRun:
                 raise NumericalError(f"every learning rate of {self.how.lr} diverged; lower them.")
             best = min(trials, key=lambda trial: trial.loss)
             if tried.steps < optim.steps:
-                best = self._fit(best.lr, optim, Path(folder) / "full")
+                full = self._fit(best.lr, optim, Path(folder) / "full")
+                best = min(full, best, key=lambda trial: trial.loss)
             for name in ("metrics.jsonl", "metrics.csv"):
                 (best.logs / name).replace(self.out / name)
         return best
@@ -162,55 +174,86 @@ class NetworkRun:
 
     def _fit(self, lr: float, optim: Optim, logs: Path) -> Trial:
         optim = optim.model_copy(update={"lr": lr})
-        head, n_outputs = self.task.head, self.task.n_outputs
-        model = starting_model(self.checkpoint, self.mode, head, n_outputs, self.seed)
+        model = self._start()
+        if self._first_head is not None:
+            _head(model).load_state_dict(self._first_head)
         before = check_start(self.mode, self.checkpoint, model)
-        if self.embeddings is not None:
+        frozen = self.mode == "frozen"
+        model, result = self._train(model, optim, logs, on_embeddings=frozen)
+        return Trial(lr, optim, model, check_end(self.mode, before, model), result, logs)
+
+    def _start(self) -> Model:
+        task = self.task
+        return starting_model(self.checkpoint, self.mode, task.head, task.n_outputs, self.seed)
+
+    @cached_property
+    def _first_head(self) -> dict[str, Tensor] | None:
+        """Weights of a head that was trained on the backbone as it starts."""
+        first = self.how.head_first
+        if first is None or self.mode == "frozen":
+            return None
+        optim = first.model_copy(
+            update={"batch_size": _batch_size(first, len(self.rows.fit)), "patience": None}
+        )
+        with TemporaryDirectory(prefix="head-", dir=self.out) as logs:
+            model, _ = self._train(self._start(), optim, Path(logs), on_embeddings=True)
+        return _head(model).state_dict()
+
+    def _train(
+        self, model: Model, optim: Optim, logs: Path, on_embeddings: bool
+    ) -> tuple[Model, FitResult]:
+        events: ShardSet = self.data.shards
+        if on_embeddings:
             model = ProbedModel(model.features, model.backbone, model.head)
+            events = self._embedded
+        select = self.rows.select
         result = fit(
             self.how.objective.build(model),
-            self._loader(self.rows.fit, optim.batch_size),
-            self._loader(self.rows.select) if len(self.rows.select) else None,
+            self._loader(events, self.rows.fit, optim.batch_size),
+            self._loader(events, select, _SCORING_BATCH, shuffle=False) if len(select) else None,
             optim,
             logs,
             seed=self.seed,
-            label=f"{self.label}, lr {lr:g}" if self.label else None,
-            frozen_backbone=self.mode == "frozen",
+            label=f"{self.label}, lr {optim.lr:g}" if self.label else None,
+            frozen_backbone=on_embeddings,
         )
         self.examples_seen += result.examples_seen
         self.steps += result.steps
         model.cpu().eval()
-        return Trial(lr, optim, model, check_end(self.mode, before, model), result, logs)
+        return model, result
 
-    def _loader(self, rows: Rows, batch_size: int | None = None) -> Loader:
-        """Batches to train on, or, without a size, to validate on."""
+    def _loader(
+        self, events: ShardSet, rows: Rows, batch_size: int, shuffle: bool = True
+    ) -> Loader:
         return Loader(
-            self._events,
+            events,
             rows,
-            batch_size or _SCORING_BATCH,
+            batch_size,
             seed=self.seed,
-            shuffle=batch_size is not None,
+            shuffle=shuffle,
             target=self.data.target,
             weight=self.data.training_weight,
         )
 
     @cached_property
-    def _events(self) -> ShardSet:
-        """The task's events, or, with a table of embeddings, those in their place."""
-        if self.embeddings is None:
-            return self.data.shards
+    def _embedded(self) -> ShardSet:
+        """The task's events as embeddings of the backbone as it starts."""
         self.embeddings(np.concatenate((self.rows.fit, self.rows.select)))  # in large batches
         return EmbeddedShards(self.data.shards, self.embeddings)
 
     def scores(self, trial: Trial, rows: Rows) -> NDArray[np.float64]:
         """Probability of class 1 of every row, `[len(rows)]`."""
-        if self.embeddings is not None:
-            assert trial.model.head is not None  # starting_model gives every model one
+        if self.mode == "frozen":
             with torch.no_grad():
-                return _signal(trial.model.head(self.embeddings(rows)))
+                return _signal(_head(trial.model)(self.embeddings(rows)))
         score = scorer(trial.model, trial.optim)
         parts = np.array_split(rows, max(1, len(rows) // _SCORING_BATCH))
         return _signal(torch.cat([score(self.data.shards, part) for part in parts]))
+
+
+def _head(model: Model) -> nn.Module:
+    assert model.head is not None  # starting_model gives every model one
+    return model.head
 
 
 def _signal(logits: Tensor) -> NDArray[np.float64]:

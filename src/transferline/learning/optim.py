@@ -66,7 +66,7 @@ class Optim(Recipe):
         if self.precision != "auto":
             return self.precision == "bf16"
         if device.type == "cuda":
-            return torch.cuda.is_bf16_supported()
+            return bool(torch.cuda.is_bf16_supported())
         # Without native products bfloat16 is emulated, several times slower than float32.
         # The one test torch offers is private; without it, stay with float32.
         return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())

@@ -14,7 +14,7 @@ from transferline.data.events import unit_interval
 from transferline.data.loader import Loader
 from transferline.data.readers.shards import Shards, ShardSet
 from transferline.errors import DataError
-from transferline.files import write_json, write_text
+from transferline.files import write_json
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.optim import Optim
 from transferline.learning.training import FitResult, fit
@@ -95,12 +95,10 @@ def pretrain(
         label=label,
         save_seconds=save_seconds,
     )
-    logs = {name: (out / "training" / name).read_text("utf-8") for name in _LOGS}
-    done = _checkpoint(config, shards, model, n_train=len(train_rows), result=result)
-    done.save(out)  # replaces the directory as a whole
-    write_json(out / "resolved.json", config.to_dict())
-    for name, text in logs.items():
-        write_text(out / name, text)
+    for name in _LOGS:
+        (out / "training" / name).replace(out / name)
+    (out / "training").rmdir()
+    _checkpoint(config, shards, model, n_train=len(train_rows), result=result).save(out)
     return out
 
 
@@ -147,7 +145,8 @@ def _checkpoint(
 
 def _card(provenance: dict[str, Any]) -> str:
     config, result = provenance["config"], provenance["result"]
-    data = "\n".join(f"- {item['sample']}: {item['n_events']} events" for item in provenance["data"])
+    lines = [f"- {item['sample']}: {item['n_events']} events" for item in provenance["data"]]
+    data = "\n".join(lines)
     return f"""# A pre-trained backbone
 
 - objective: `{config["objective"]["kind"]}`, backbone: `{config["backbone"]["kind"]}`

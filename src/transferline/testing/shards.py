@@ -79,6 +79,7 @@ def _card(n: int, parts: list[dict[str, object]]) -> DataCard:
         n_eff=float(n),
         negative_fraction=0.0,
         capped=0,
+        duplicates=0,
         parts=parts,
         content_hash=str(parts[0]["sha256"]),
         config_hash="toy",

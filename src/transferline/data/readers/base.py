@@ -31,6 +31,10 @@ class SkippedFileWarning(UserWarning):
     """Damaged files were left out because `skip_bad` allows it."""
 
 
+class DuplicateEventsWarning(UserWarning):
+    """Some events are in a sample more than once."""
+
+
 class UncertifiedDataWarning(UserWarning):
     """Collision data were selected without a golden JSON."""
 

@@ -73,6 +73,13 @@ def _open_part(directory: Path, part: dict[str, Any]) -> tuple[pa.Schema, list[p
     return file.schema, batches
 
 
+def _check_schema(path: Path, schema: pa.Schema, columns: list[str]) -> None:
+    """The order of columns stands in the card and in every file; both must agree."""
+    stated = json.loads((schema.metadata or {}).get(b"columns", b"null"))
+    if stated != columns:
+        raise DataError(f"{path}: holds the particle columns {stated}, its card says {columns}.")
+
+
 class ShardSet:
     """One or several shard directories as one table of events, memory-mapped.
 
@@ -104,6 +111,7 @@ class ShardSet:
             before = len(self)
             for part in card.parts:
                 schema, batches = _open_part(path, part)
+                _check_schema(path / part["file"], schema, card.columns)
                 names.append(set(schema.names))
                 self._pieces += [_Piece.of(b) for b in batches if b.num_rows]
                 self.__dict__.pop("_starts", None)
