@@ -24,12 +24,12 @@ help:  ## show this list
 	@touch $@
 
 .venv/.installed-docs: .venv/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt '.[docs]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -e '.[generate,dev,docs]'
 	@touch $@
 
 demo: .venv/.installed  ## generate, prepare, transfer and report: under five minutes, no download
-	OMP_NUM_THREADS= $(BIN)/transferline demo --out demo
+	env -u OMP_NUM_THREADS $(BIN)/transferline demo --out demo
 
 test: .venv/.installed  ## all tests and doctests, two processes with one thread each
 	$(BIN)/python -m pytest -n 2

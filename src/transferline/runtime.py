@@ -6,8 +6,11 @@ Import this module before numpy and torch: it imports neither.
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import sys
+import threading
+from multiprocessing.connection import wait
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # <malloc.h> of glibc
 
@@ -33,3 +36,16 @@ def keep_freed_memory() -> bool:
         return False
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 << 20))
     return all(libc.mallopt(name, value) == 1 for name, value in settings)
+
+
+def leave_with_parent() -> None:
+    """End this worker process when the process that started it has ended, however it ended."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

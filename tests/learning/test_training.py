@@ -117,6 +117,40 @@ def test_state_of_another_configuration_is_refused(shards, tmp_path):
         pretrain(config(shards, steps=7), tmp_path / "out", resume=True, label=None)
 
 
+def test_state_of_another_objective_or_data_is_refused(shards, tmp_path):
+    """What the optimiser does not know of counts too."""
+    file = tmp_path / "config.json"
+    file.write_text(config(shards, steps=2000).model_dump_json())
+    _run_and_signal(file, tmp_path / "out", signal.SIGKILL)
+    other = config(shards, steps=2000).model_copy(update={"objective": MaskedType(probability=0.1)})
+    with pytest.raises(DataError, match="another configuration"):
+        pretrain(other, tmp_path / "out", resume=True, label=None)
+
+
+def test_leftovers_of_a_kill_do_not_cost_the_training(shards, tmp_path):
+    """A kill within the writing of a state leaves a partial directory beside it."""
+    partial = tmp_path / "out" / "training" / ".state.1.partial"
+    partial.mkdir(parents=True)
+    (partial / "state.safetensors").write_bytes(b"half")
+    pretrain(config(shards), tmp_path / "out", resume=True, label=None)
+    assert Checkpoint.load(tmp_path / "out").backbone_hash()
+    assert not (tmp_path / "out" / "training").exists()
+
+
+def test_a_kill_before_the_checkpoint_is_saved_costs_nothing(shards, tmp_path, monkeypatch):
+    whole = Checkpoint.load(pretrain(config(shards), tmp_path / "whole", label=None))
+
+    def killed(*_args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoint, "save", killed)
+        pretrain(config(shards), tmp_path / "out", label=None)
+    again = Checkpoint.load(pretrain(config(shards), tmp_path / "out", resume=True, label=None))
+    assert again.provenance["result"]["cpu_seconds"] > 0
+    assert all(torch.equal(again.tensors[n], whole.tensors[n]) for n in whole.tensors)
+
+
 def test_nan_stops_with_the_batch_saved(shards, tmp_path):
     whole = ShardSet([shards])
     module = objective()

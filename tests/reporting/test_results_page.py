@@ -32,7 +32,8 @@ def committed(tmp_path):
 
 def test_the_page_is_built_from_the_records_and_the_same_every_time(committed, tmp_path):
     pages = [
-        write_results_page(committed, tmp_path / name / "toy.md", "Toy study") for name in ("a", "b")
+        write_results_page(committed, tmp_path / name / "toy.md", "Toy study")
+        for name in ("a", "b")
     ]
     text = pages[0].read_text()
     assert text.replace("a/toy.md", "") == pages[1].read_text().replace("b/toy.md", "")

@@ -30,7 +30,9 @@ def events(
     n: Annotated[
         int, typer.Option("--n", "-n", metavar="N", min=1, help="Events to write.")
     ] = 10_000,
-    seed: Annotated[int, typer.Option(metavar="N", help="Equal seeds give equal files.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Equal seeds give equal files.")
+    ] = 0,
     jobs: options.Jobs = 1,
     mpi: Annotated[
         bool,

@@ -66,7 +66,7 @@ def transfer(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Directory of this run.")],
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Of subset, head, order and redrawn weights.")
+        int, typer.Option(metavar="N", min=0, help="Of subset, head, order and redrawn weights.")
     ] = 0,
     assignments: options.Assignments = None,
     json: options.Json = False,
@@ -93,6 +93,7 @@ def transfer(
         seed=seed,
         how=settings.how(chosen),
         out=out,
+        pretraining="none" if chosen in ("scratch", "trees") else "checkpoint",
         keep_checkpoint=True,
         label=f"{mode} {n_train}",
     )

@@ -60,12 +60,12 @@ class DataCard:
     n_eff: float
     negative_fraction: float
     capped: int
-    duplicates: int
     parts: list[dict[str, Any]]
     content_hash: str
     config_hash: str
     cross_section_pb: float | None = None
     provenance: list[dict[str, Any]] = field(default_factory=list)
+    duplicates: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""

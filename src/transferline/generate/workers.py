@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing.connection import wait
 from typing import ParamSpec, TypeVar
 
 from transferline.generate.blocks import Flag, stop_when
+from transferline.runtime import leave_with_parent
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -29,19 +27,11 @@ class InProcess(Executor):
         return future
 
 
-def _leave_with_parent(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
-
-
 def _start_worker(stop: Flag) -> None:
     """Leave Ctrl-C to the parent, which sets `stop`, and leave when the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stop_when(stop)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        watch = threading.Thread(target=_leave_with_parent, args=(parent.sentinel,), daemon=True)
-        watch.start()
+    leave_with_parent()
 
 
 @contextmanager

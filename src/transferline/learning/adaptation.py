@@ -30,7 +30,7 @@ from transferline.models.checkpoint import Checkpoint
 from transferline.models.model import weight_hash
 from transferline.provenance import run_facts
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Part of every run's digest; raised when the same settings would give other numbers."""
 
 _TRAIN_SCORES = 20_000  # a comparison of train and test scores needs no more
@@ -61,7 +61,7 @@ def transfer(
     tables: Path | None = None,
     keep_checkpoint: bool = False,
     study: str = "transfer",
-    pretraining: str = "checkpoint",
+    pretraining: str = "none",
     label: str | None = None,
 ) -> Record:
     """Train on `n_train` labelled events in one mode, measure on the test set.
@@ -82,7 +82,8 @@ def transfer(
         tables: directory of embeddings and engineered features that runs share.
         keep_checkpoint: also save the model with its head.
         study: name in the Record.
-        pretraining: name of the checkpoint in the Record.
+        pretraining: name of the checkpoint in the Record; `none` for scratch, unless a study
+            has several architectures.
         label: of the progress bars, or None for none.
 
     Raises:
@@ -281,6 +282,7 @@ def _measure(
             test_weight=data.weight[data.test].astype(np.float32),
             train_score=outcome.score(train).astype(np.float32),
             train_target=data.target[train].astype(np.int8),
+            train_weight=data.weight[train].astype(np.float32),
         )
     return {"metrics": metrics, "replicas": replicas, "extra": extra}
 
@@ -303,7 +305,7 @@ def _identity(
         "study": study,
         "task": task.name,
         "mode": mode,
-        "pretraining": pretraining if transferred else "none",
+        "pretraining": pretraining if transferred or mode == "scratch" else "none",
         "objective": objective,
         "backbone": _backbone(checkpoint, mode),
         "commit": facts["commit"],

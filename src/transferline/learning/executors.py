@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from transferline.errors import ConfigError
-from transferline.runtime import keep_freed_memory
+from transferline.runtime import keep_freed_memory, leave_with_parent
 
 _THREADS = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
@@ -56,9 +56,14 @@ def executor(jobs: int, dask: str | None = None) -> Iterator[Executor]:
 
 
 def start_worker() -> None:
-    """One thread per process: several processes use several cores better."""
+    """One thread per process, since several processes use several cores better.
+
+    The process ends with the one that started it: an orphan would train on, beside the workers
+    of the study that resumes.
+    """
     torch.set_num_threads(1)
     keep_freed_memory()
+    leave_with_parent()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transferline.config import Recipe
 from transferline.data.loader import Loader
 from transferline.data.readers.shards import ShardSet
-from transferline.errors import NumericalError
+from transferline.errors import DataError, NumericalError
 from transferline.learning.modes import BackboneHashes, Mode, check_end, check_start, starting_model
 from transferline.learning.objectives.supervised import Supervised
 from transferline.learning.optim import Optim
@@ -26,7 +26,7 @@ from transferline.learning.per_event import EventTable
 from transferline.learning.probe import EmbeddedShards, ProbedModel, scorer
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows, Rows
-from transferline.learning.training import FitResult, fit
+from transferline.learning.training import FitResult, StopRequestedError, fit
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.model import Model
 
@@ -133,16 +133,33 @@ class NetworkRun:
     def train(self) -> Trial:
         """Try every learning rate and return the training with the best validation loss.
 
+        A run is short: one that is stopped starts anew, and leaves nothing behind.
+
         Raises:
+            StopRequestedError: SIGTERM or Ctrl-C.
             BrokenTransferError: see `check_start` and `check_end`.
             NumericalError: every learning rate diverged.
         """
         self.grid: list[dict[str, Any]] = []
         self.examples_seen = self.steps = 0
+        if len(self.how.lr) > 1 and not len(self.rows.select):
+            raise DataError(
+                f"{len(self.rows.fit)} labelled events leave none to choose among "
+                f"{len(self.how.lr)} learning rates; raise n_train or select_share, or give one."
+            )
         optim = self.how.sized(len(self.rows.fit))
         tried = optim
         if len(self.how.lr) > 1:
             tried = optim.model_copy(update={"steps": self.how.trial_steps(optim)})
+        try:
+            return self._best(optim, tried)
+        except StopRequestedError as error:
+            raise StopRequestedError(
+                f"stopped; {self.out} holds nothing of this run yet. Repeat the command."
+            ) from error
+
+    def _best(self, optim: Optim, tried: Optim) -> Trial:
+        """Try the learning rates with the settings `tried`, train the best with `optim`."""
         with TemporaryDirectory(prefix="trials-", dir=self.out) as folder:
             trials = [t for lr in self.how.lr if (t := self._try(lr, tried, Path(folder)))]
             if not trials:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from transferline.config import Recipe
@@ -33,18 +34,18 @@ class Optim(Recipe):
     """
 
     kind: Literal["adamw", "sgd"] = "adamw"
-    steps: int
-    batch_size: int = 256
-    lr: float = 1e-3
-    warmup: float = 0.05
-    final_lr: float = 0.01
-    weight_decay: float = 0.01
-    momentum: float = 0.9
-    clip: float | None = 1.0
-    backbone_lr: float = 1.0
+    steps: int = Field(gt=0)
+    batch_size: int = Field(256, gt=0)
+    lr: float = Field(1e-3, gt=0)
+    warmup: float = Field(0.05, ge=0, le=1)
+    final_lr: float = Field(0.01, ge=0, le=1)
+    weight_decay: float = Field(0.01, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    clip: float | None = Field(1.0, gt=0)
+    backbone_lr: float = Field(1.0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    validate_every: int | None = None
-    patience: int | None = None
+    validate_every: int | None = Field(None, gt=0)
+    patience: int | None = Field(None, gt=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def factor(self, step: int) -> float:

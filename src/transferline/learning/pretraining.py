@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
 from transferline.config import Recipe, one_of
 from transferline.data.events import unit_interval
 from transferline.data.loader import Loader
 from transferline.data.readers.shards import Shards, ShardSet
 from transferline.errors import DataError
-from transferline.files import write_json
+from transferline.files import json_hash, write_json
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.optim import Optim
 from transferline.learning.training import FitResult, fit
@@ -47,9 +49,9 @@ class PretrainConfig(Recipe):
     backbone: one_of(BACKBONES)  # type: ignore[valid-type]  # a registry-driven field type
     objective: one_of(OBJECTIVES)  # type: ignore[valid-type]  # a registry-driven field type
     optim: Optim
-    seed: int = 0
-    n_train: int | None = None
-    valid_share: float = 0.05
+    seed: int = Field(0, ge=0)
+    n_train: int | None = Field(None, gt=0)
+    valid_share: float = Field(0.05, ge=0, lt=1)
 
     def recipe(self) -> ModelRecipe:
         """The model without any task's head."""
@@ -94,11 +96,13 @@ def pretrain(
         resume=resume,
         label=label,
         save_seconds=save_seconds,
+        digest=json_hash([config.digest(), shards.content_hash]),
     )
     for name in _LOGS:
-        (out / "training" / name).replace(out / name)
-    (out / "training").rmdir()
+        shutil.copyfile(out / "training" / name, out / name)
     _checkpoint(config, shards, model, n_train=len(train_rows), result=result).save(out)
+    # Only now: a kill at any earlier moment leaves a state to resume from.
+    shutil.rmtree(out / "training")
     return out
 
 

@@ -69,8 +69,8 @@ def plan(
 ) -> list[Run]:
     """Return all runs, small ones first.
 
-    Trees and scratch runs have nothing of the pre-trained weights. They are run once: scratch
-    with the first variant of every architecture.
+    Trees and scratch runs have nothing of the pre-trained weights. They are run once, as long as
+    all variants share architecture and Features; else every variant has a scratch of its own.
     """
     cells = list(_cells(config, task, data, checkpoints))
     return [
@@ -88,29 +88,35 @@ def _cells(
     for mode in config.grid.modes:
         how = config.how(mode)
         assert how is not None  # StudyConfig checks it
+        families = _scratch_families(task, data, checkpoints, how) if mode == "scratch" else set()
         seen: set[str] = set()
         for variant, path in checkpoints.items() if mode != "trees" else [("none", None)]:
             checkpoint = None if path is None else Checkpoint.load(path)
-            same = _architecture(checkpoint) if mode == "scratch" else variant
-            if same in seen:
+            digest = run_digest(checkpoint, task, data, mode, how)
+            if digest in seen and len(families) <= 1:
                 continue
-            seen.add(same)
+            seen.add(digest)
+            named = mode in ("frozen", "finetuned") or len(families) > 1
             yield Run(
                 study=config.name,
                 task=task,
                 mode=mode,
-                pretraining=variant if mode in ("frozen", "finetuned") else "none",
+                pretraining=variant if named else "none",
                 checkpoint=path,
                 n_train=0,
                 seed=0,
                 how=how,
-                config=run_digest(checkpoint, task, data, mode, how),
+                config=digest,
                 keep_checkpoint=config.keep_checkpoints,
             )
 
 
-def _architecture(checkpoint: Checkpoint | None) -> str:
-    return "" if checkpoint is None else checkpoint.recipe.backbone.digest()
+def _scratch_families(
+    task: Task, data: TaskData, checkpoints: Mapping[str, Path], how: Adaptation | Trees
+) -> set[str]:
+    """Digests of the scratch runs: one where all variants share architecture and Features."""
+    loaded = (Checkpoint.load(path) for path in checkpoints.values())
+    return {run_digest(checkpoint, task, data, "scratch", how) for checkpoint in loaded}
 
 
 def execute(run: Run, out: Path, tables: Path, threads: int | None, label: str | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import shutil
 import signal
 import threading
 import time
@@ -69,6 +68,7 @@ def fit(
     label: str | None = "train",
     frozen_backbone: bool = False,
     save_seconds: float = 60.0,
+    digest: str = "",
 ) -> FitResult:
     """Minimise `objective` and leave it with its best weights by validation loss.
 
@@ -80,19 +80,22 @@ def fit(
         train: training batches.
         valid: validation batches; without it the last weights count as best.
         optim: optimiser, schedule and budget.
-        out: where `metrics.jsonl`, `metrics.csv` and, while it runs, `state/` stand.
+        out: where `metrics.jsonl`, `metrics.csv` and `state/` stand; the state is there to
+            resume from until the caller, its result safe, removes it.
         seed: of everything random.
         resume: continue from `out/state` if it is there.
         label: of the progress bar, or None for no bar.
         frozen_backbone: keep Features and backbone fixed, in evaluation mode.
         save_seconds: time between two saved states; a killed training loses at most this much.
+        digest: hash of all else that decides the result (objective, model, data); a state is
+            resumed only under the same one.
 
     Raises:
         NumericalError: the loss or a gradient is not finite; the batch is saved.
         StopRequestedError: SIGTERM or Ctrl-C came; the state is saved.
         DataError: the state to resume from is damaged or of another configuration.
     """
-    loop = _Fit(objective, optim, out, seed=seed, frozen=frozen_backbone)
+    loop = _Fit(objective, optim, out, seed=seed, frozen=frozen_backbone, digest=digest)
     loop.train, loop.valid, loop.save_seconds = train, valid, save_seconds
     return loop.run(resume, label)
 
@@ -103,7 +106,14 @@ class _Fit:
     save_seconds: float
 
     def __init__(
-        self, objective: Objective, optim: Optim, out: Path, *, seed: int, frozen: bool
+        self,
+        objective: Objective,
+        optim: Optim,
+        out: Path,
+        *,
+        seed: int,
+        frozen: bool,
+        digest: str,
     ) -> None:
         self.objective, self.optim, self.out = objective, optim, out
         self.seed, self.frozen = seed, frozen
@@ -117,7 +127,7 @@ class _Fit:
         self.every = optim.validate_every or max(1, optim.steps // 20)
         self.at = Progress()
         self.best: dict[str, Tensor] | None = None
-        self.digest = json_hash({"optim": optim.to_dict(), "seed": seed, "frozen": self.frozen})
+        self.digest = json_hash([optim.to_dict(), seed, frozen, digest])
 
     def run(self, resume: bool, label: str | None) -> FitResult:
         state = self.out / "state"
@@ -128,11 +138,12 @@ class _Fit:
         with torch.random.fork_rng(devices=[]), _stop_signals() as stop, bar as ticker:
             ticker.advance(self.at.step)
             stopped = self._loop(log, ticker, stop, state)
+        # Whoever called may still be stopped before the weights are in a checkpoint.
+        self._save(state)
         log.close()
         if self.best is not None:
             self.objective.load_state_dict(self.best)
         self.objective.eval()
-        shutil.rmtree(state, ignore_errors=True)
         at = self.at
         best_step, best_loss = (at.best_step, at.best_loss) if self.valid else (at.step, math.nan)
         return FitResult(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,7 +33,7 @@ class MaskedType(ObjectiveRecipe):
     """
 
     kind: Literal["masked_type"] = "masked_type"
-    probability: float = 0.65
+    probability: float = Field(0.65, ge=0, le=1)
     only_hidden: bool = False
     hide_mass: bool = True
     augment: Augment = Augment()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -46,10 +47,10 @@ class ReplacedObject(ObjectiveRecipe):
     """
 
     kind: Literal["replaced_object"] = "replaced_object"
-    probability: float = 0.8
+    probability: float = Field(0.8, ge=0, le=1)
     draw: Literal["type", "object"] = "type"
     dummy: Literal["token", "removed"] = "token"
-    head: int = 0
+    head: int = Field(0, ge=0)
     augment: Augment = Augment()
 
     def build(self, model: Model) -> ReplacedObjectObjective:

@@ -14,9 +14,10 @@ from transferline.models.model import Model
 
 
 class Supervised(ObjectiveRecipe):
-    r"""Weighted cross-entropy $-\sum_i w_i \log p_{y_i}(x_i) / \sum_i w_i$.
+    r"""Weighted cross-entropy $-\frac{1}{n} \sum_i w_i \log p_{y_i}(x_i)$.
 
-    The weights are those of the batch, the training weights of the Task (classes balanced).
+    The weights are the training weights of the Task, whose mean is one over all its events. Over
+    the signed weights of one batch it may come near zero, so it is never divided by.
     """
 
     kind: Literal["supervised"] = "supervised"
@@ -49,5 +50,5 @@ class SupervisedObjective(Objective):
             label_smoothing=self.recipe.label_smoothing if self.training else 0.0,
         )
         weight = batch.weight.to(losses)
-        accuracy = (weight * (logits.argmax(-1) == batch.target)).sum() / weight.sum()
-        return Loss((weight * losses).sum() / weight.sum(), {"accuracy": accuracy.detach()})
+        right = (logits.argmax(-1) == batch.target).float().mean()
+        return Loss((weight * losses).mean(), {"accuracy": right})

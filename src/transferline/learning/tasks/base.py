@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,8 +53,9 @@ class TaskData:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the content of all shards, wherever they stand."""
-        return json_hash(self.shards.content_hash)
+        """SHA-256 of the content of all shards, wherever they stand, and of their weights."""
+        weights = hashlib.sha256(np.ascontiguousarray(self.weight).tobytes()).hexdigest()
+        return json_hash([self.shards.content_hash, weights])
 
 
 class Task(Recipe, ABC):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from transferline.data.card import DataCard
 from transferline.data.events import unit_interval
 from transferline.data.readers.shards import ShardSet
 from transferline.errors import ConfigError, DataError, did_you_mean
@@ -63,6 +64,10 @@ class EventClassification(Task):
         both = sorted(set(self.signal) & set(self.background))
         if both:
             raise ValueError(f"{', '.join(both)}: is signal and background at once.")
+        for names in (self.signal, self.background):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{', '.join(twice)}: stands twice in one class.")
         for name in self.cross_sections:
             if name not in self.samples():
                 hint = did_you_mean(name, self.samples())
@@ -76,7 +81,7 @@ class EventClassification(Task):
 
     def samples(self) -> list[str]:
         """Signal first, then background."""
-        return [*dict.fromkeys([*self.signal, *self.background])]
+        return [*self.signal, *self.background]
 
     def located(self, places: Mapping[str, Path]) -> Self:
         """See `Task.located`."""
@@ -119,11 +124,22 @@ class EventClassification(Task):
         return data
 
     def _scales(self, shards: ShardSet) -> NDArray[np.float64]:
-        """Factor on the weights of every sample: pb per unit of weight, 1 where it stands alone."""
+        """Factor on the weights of every sample: pb per unit of weight, 1 where it stands alone.
+
+        Samples of one process are one sample in parts: they share its cross section in
+        proportion to their sums of weights.
+        """
         scales = []
         for i, (name, card) in enumerate(zip(self.samples(), shards.cards, strict=True)):
-            alone = len(self.signal if i < len(self.signal) else self.background) == 1
-            scales.append(1.0 if alone else card.normalisation(self.cross_sections.get(name)))
+            first = i < len(self.signal)
+            alone = len(self.signal if first else self.background) == 1
+            if alone:
+                scales.append(1.0)
+                continue
+            of_class = slice(len(self.signal)) if first else slice(len(self.signal), None)
+            parts = [c for c in shards.cards[of_class] if _same_process(c, card)]
+            share = (card.sum_weight or 0.0) / sum(c.sum_weight or 0.0 for c in parts)
+            scales.append(share * card.normalisation(self.cross_sections.get(name)))
         return np.array(scales)
 
     def _training_weight(
@@ -156,6 +172,14 @@ class EventClassification(Task):
         """AUC, accuracy and background rejections; `scores` are probabilities of signal."""
         # One seed for all runs: replicas of two Records then compare in pairs.
         return measure(scores, data.target[rows], data.weight[rows], seed=0)
+
+
+def _same_process(one: DataCard, other: DataCard) -> bool:
+    """Whether two cards are of the same sample or of one generated process."""
+    if one is other:
+        return True
+    names = [{p.get("process") for p in card.provenance} - {None} for card in (one, other)]
+    return bool(names[0]) and names[0] == names[1]
 
 
 def _capped(

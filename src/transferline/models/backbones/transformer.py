@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,11 +32,11 @@ class Transformer(BackboneRecipe):
     """
 
     kind: Literal["transformer"] = "transformer"
-    width: int = 128
-    depth: int = 6
-    heads: int = 8
-    hidden: int | None = None
-    dropout: float = 0.0
+    width: int = Field(128, gt=0)
+    depth: int = Field(6, gt=0)
+    heads: int = Field(8, gt=0)
+    hidden: int | None = Field(None, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
     norm: Literal["pre", "post"] = "pre"
     activation: Literal["gelu", "relu"] = "gelu"
 
