@@ -12,6 +12,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from transferline.evaluation import records
 from transferline.evaluation.comparison import paired_difference
@@ -45,7 +46,7 @@ def card(study: Path, variant: str, made: Checkpoint) -> str:
     recipe = {name: config[name] for name in ("features", "backbone", "objective", "optim", "seed")}
     return f"""# An event-level backbone, pre-trained on unlabelled events
 
-Made by `{COMMAND}` (variant `{variant}`), {facts["n_train"]:,} events, {result["examples_seen"]:,}
+Made by `{COMMAND}`, variant `{variant}`: {facts["n_train"]:,} events, {result["examples_seen"]:,}
 event passes, {result["cpu_seconds"]:.0f} CPU seconds, seed {config["seed"]}; best validation loss
 {result["best_loss"]:.4f} at step {result["best_step"]}.
 
@@ -74,11 +75,24 @@ ttH(bb) against ttbar; n counts both classes together. Errors combine seeds and 
 """
 
 
+def public(provenance: dict[str, Any], study: Path, variant: str) -> dict[str, Any]:
+    """Return the provenance without places of one machine, and with the study that it is of.
+
+    A study takes a finished pre-training as its own only if settings and data have the hash that
+    it would give itself; that hash is kept.
+    """
+    kept = {name: value for name, value in provenance.items() if name not in ("command", "commit")}
+    config = {name: value for name, value in provenance["config"].items() if name != "data"}
+    digest = json.loads((study / "pretrain" / "digests.json").read_text())[variant]
+    made_by = {"command": COMMAND, "variant": variant, "settings_and_data_sha256": digest}
+    return {**kept, "config": config, "study": made_by}
+
+
 def main(study: Path, variant: str, target: Path) -> None:
     """Write the checkpoint directory `target`."""
     made = Checkpoint.load(study / "pretrain" / variant)
-    provenance = {**made.provenance, "command": COMMAND, "card_of": variant}
-    replace(made, provenance=provenance, card=card(study, variant, made)).save(target)
+    text = card(study, variant, made)
+    replace(made, provenance=public(made.provenance, study, variant), card=text).save(target)
     sys.stdout.write(f"wrote {target}\n")
 
 

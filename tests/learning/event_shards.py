@@ -72,7 +72,7 @@ def write_nanoaod(path: Path, n: int, seed: int, hardness: float = 1.0) -> Path:
         "MET_pt": (hardness * rng.exponential(50.0, n)).astype(np.float32),
         "MET_phi": rng.uniform(-np.pi, np.pi, n).astype(np.float32),
     }
-    flags = [
+    flags = (
         "HLT_IsoMu24",
         "HLT_IsoTkMu24",
         "HLT_Ele27_WPTight_Gsf",
@@ -84,7 +84,7 @@ def write_nanoaod(path: Path, n: int, seed: int, hardness: float = 1.0) -> Path:
         "Flag_BadPFMuonFilter",
         "Flag_BadPFMuonDzFilter",
         "Flag_eeBadScFilter",
-    ]
+    )
     scalars |= {name: np.ones(n, bool) for name in flags}
     records = {
         "Muon": ak.zip(muon),
