@@ -97,6 +97,7 @@ SMALL = [
     *(f"{mode}.optim.steps=8" for mode in ("scratch", "frozen", "finetuned")),
     *(f"{mode}.lr=[1e-3]" for mode in ("scratch", "frozen", "finetuned")),
     *(f"{mode}.min_steps=4" for mode in ("scratch", "frozen", "finetuned")),
+    "finetuned.head_first.steps=4",
     "trees={leaves: [3], rounds: 10}",
 ]
 
