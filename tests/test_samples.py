@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from transferline import samples
 from transferline.data.readers.shards import ShardSet
+from transferline.data.selections import selection
 from transferline.errors import ConfigError, DataError
-from transferline.samples import Sample, cache_directory, materialise
+from transferline.samples import Sample, cache_directory, chosen_selection, materialise
 
 from .generated_events import BACKGROUND, SIGNAL, cache, shards
 from .learning.event_shards import write_nanoaod, write_shards
@@ -116,3 +117,19 @@ def test_one_environment_variable_says_where_the_cache_is(monkeypatch, tmp_path)
     assert cache_directory() == tmp_path
     monkeypatch.delenv("TRANSFERLINE_CACHE")
     assert cache_directory().parts[-2:] == (".cache", "transferline")
+
+
+def test_a_sample_replaces_triggers_and_certified_blocks_of_its_selection():
+    sample = Sample(
+        process="ttbar_1l",
+        n=10,
+        selection="pretraining",
+        veto_triggers=["HLT_IsoMu24"],
+        golden_json="certified.json",
+    )
+    chosen = chosen_selection(sample)
+    plain = selection("pretraining")
+    assert chosen.veto_triggers == ("HLT_IsoMu24",)
+    assert chosen.golden_json == "certified.json"
+    assert chosen.triggers == plain.triggers
+    assert plain.veto_triggers == ()

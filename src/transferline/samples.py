@@ -16,7 +16,7 @@ from transferline.data.layouts.shards import CARD
 from transferline.data.prepare import prepare
 from transferline.data.readers import READERS, Reader
 from transferline.data.readers.nanoaod import NanoAOD
-from transferline.data.selections import selection
+from transferline.data.selections import Selection, selection
 from transferline.errors import DataError
 from transferline.files import file_hash, json_hash
 from transferline.provenance import package_versions
@@ -24,6 +24,7 @@ from transferline.provenance import package_versions
 GENERATION = 1
 """Raised when the same recipe would be generated or prepared differently."""
 
+_OVERRIDES = ("triggers", "veto_triggers", "golden_json")
 _MADE_BY = ("pythia8mc", "fastjet", "numpy", "transferline")
 
 
@@ -37,6 +38,9 @@ class Sample(Recipe):
         reader: files in one format, instead of a process.
         shards: directory of prepared shards, instead of either.
         selection: name of a selection in the package, or path of a YAML file.
+        triggers, veto_triggers: in place of the selection's; a primary data set takes the events
+            of its own triggers that no earlier data set took already.
+        golden_json: certified luminosity blocks of collision data, in place of the selection's.
         label: for plots.
     """
 
@@ -51,6 +55,9 @@ class Sample(Recipe):
     reader: one_of(READERS) | None = None  # type: ignore[valid-type]  # registry-driven
     shards: str | None = None
     selection: str | None = None
+    triggers: tuple[str, ...] | None = None
+    veto_triggers: tuple[str, ...] | None = None
+    golden_json: str | None = None
     label: str = ""
 
     @model_validator(mode="after")
@@ -101,13 +108,15 @@ def materialise(sample: Sample, cache: Path | None = None, *, jobs: int = 1) -> 
             raise DataError(f"{place}: is no directory of prepared shards ({CARD} is missing).")
         return place
     cache = cache or cache_directory()
-    chosen = selection(sample.selection or "")
+    chosen = chosen_selection(sample)
     made_of = {
         "protocol": GENERATION,
         "selection": chosen.to_dict(),
         "source": _generation(sample) if sample.reader is None else _files(sample.reader),
         "transferline": package_versions(("transferline",)),
     }
+    if chosen.golden_json is not None:
+        made_of["certified"] = _content(Path(chosen.golden_json))
     name = sample.process or sample.label or "files"
     place = cache / "prepared" / _name(name, chosen.name, json_hash(made_of))
     if not (place / CARD).is_file():
@@ -123,6 +132,20 @@ def materialise(sample: Sample, cache: Path | None = None, *, jobs: int = 1) -> 
             cross_section_pb=_cross_section(sample),
         )
     return place
+
+
+def chosen_selection(sample: Sample) -> Selection:
+    """Return the sample's selection, with what the sample puts in place of its parts."""
+    chosen = selection(sample.selection or "")
+    given = {name: getattr(sample, name) for name in _OVERRIDES}
+    update = {name: value for name, value in given.items() if value is not None}
+    return chosen.model_copy(update=update)
+
+
+def _content(file: Path) -> str:
+    if not file.is_file():
+        raise DataError(f"{file}: no such file of certified luminosity blocks.")
+    return file_hash(file)
 
 
 def _generate(sample: Sample, cache: Path, jobs: int) -> Path:
@@ -154,7 +177,7 @@ def _generation(sample: Sample) -> dict[str, Any]:
 
     assert sample.process is not None  # Sample._check
     recipe = sample.to_dict()
-    for name in ("reader", "shards", "selection", "label"):
+    for name in ("reader", "shards", "selection", "label", *_OVERRIDES):
         del recipe[name]
     return {
         **recipe,

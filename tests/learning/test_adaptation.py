@@ -213,7 +213,17 @@ def test_a_head_that_is_trained_first_starts_lower(mode, checkpoint, task, tmp_p
 
     first = {"steps": 100, "batch_size": 64, "lr": 1e-2}
     assert first_loss("first", head_first=first) < first_loss("at once") - 0.02
-    assert not list((tmp_path / "first").glob("head-*"))
+    assert not (tmp_path / "first" / "head").exists()
+
+
+def test_what_a_killed_run_left_is_not_taken_for_a_result(checkpoint, task, tmp_path):
+    for name in ("trials/0.001/state", "trials/full", "head"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "trials" / "0.001" / "metrics.jsonl").write_text("not JSON")
+    first = {"steps": 5, "batch_size": 64}
+    how = settings("finetuned", head_first=first, trial_share=0.5)
+    run(checkpoint, task, "finetuned", tmp_path, how=how)
+    assert not (tmp_path / "trials").exists() and not (tmp_path / "head").exists()
 
 
 def test_a_run_repeats_exactly_and_seeds_differ(checkpoint, task, tmp_path):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import numpy as np
@@ -160,13 +162,13 @@ class NetworkRun:
 
     def _best(self, optim: Optim, tried: Optim) -> Trial:
         """Try the learning rates with the settings `tried`, train the best with `optim`."""
-        with TemporaryDirectory(prefix="trials-", dir=self.out) as folder:
-            trials = [t for lr in self.how.lr if (t := self._try(lr, tried, Path(folder)))]
+        with _workspace(self.out / "trials") as folder:
+            trials = [t for lr in self.how.lr if (t := self._try(lr, tried, folder))]
             if not trials:
                 raise NumericalError(f"every learning rate of {self.how.lr} diverged; lower them.")
             best = min(trials, key=lambda trial: trial.loss)
             if tried.steps < optim.steps:
-                full = self._fit(best.lr, optim, Path(folder) / "full")
+                full = self._fit(best.lr, optim, folder / "full")
                 best = min(full, best, key=lambda trial: trial.loss)
             for name in ("metrics.jsonl", "metrics.csv"):
                 (best.logs / name).replace(self.out / name)
@@ -212,8 +214,8 @@ class NetworkRun:
         optim = first.model_copy(
             update={"batch_size": _batch_size(first, len(self.rows.fit)), "patience": None}
         )
-        with TemporaryDirectory(prefix="head-", dir=self.out) as logs:
-            model, _ = self._train(self._start(), optim, Path(logs), on_embeddings=True)
+        with _workspace(self.out / "head") as logs:
+            model, _ = self._train(self._start(), optim, logs, on_embeddings=True)
         return _head(model).state_dict()
 
     def _train(
@@ -266,6 +268,17 @@ class NetworkRun:
         score = scorer(trial.model, trial.optim)
         parts = np.array_split(rows, max(1, len(rows) // _SCORING_BATCH))
         return _signal(torch.cat([score(self.data.shards, part) for part in parts]))
+
+
+@contextmanager
+def _workspace(folder: Path) -> Iterator[Path]:
+    """An empty directory that is gone afterwards; what a killed run left in it goes first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _head(model: Model) -> nn.Module:
