@@ -301,8 +301,16 @@ def test_a_closed_pipe_is_no_traceback():
 def test_ctrl_c_says_how_to_go_on(tmp_path):
     out = tmp_path / "x.root"
     words = ["generate", "events", "ttbar_1l", "-n", "100000", "--no-mpi", "--out", str(out)]
+    # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
+    listen = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
     process = subprocess.Popen(
-        [*PROGRAM, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", listen, *PROGRAM, *words],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         parts = Path(f"{out}.parts")
