@@ -246,11 +246,11 @@ def test_the_scales_of_the_spine_parse(name):
 
 def test_the_published_scale_survives_its_first_steps_on_a_stand_in(places, tmp_path):
     paper = load_config(STUDIES / "spine" / "paper.yaml", StudyConfig).to_dict()
-    stand_in = {"tth": "signal", "ttbar": "background", "collisions": "free"}
+    stand_in = {"tth": "signal", "ttbar": "background", "muons": "free"}
     paper["samples"] = {name: {"shards": str(places[to])} for name, to in stand_in.items()}
     paper["task"] |= {"background": ["ttbar"], "cross_sections": {}}
     paper["pretrain"] = {"replaced_object": paper["pretrain"]["replaced_object"]}
-    paper["pretrain"]["replaced_object"]["n_train"] = 100
+    paper["pretrain"]["replaced_object"] |= {"n_train": 100, "samples": ["muons"]}
     few = {"steps": 2, "batch_size": 16}
     paper["pretrain"]["replaced_object"]["optim"] |= few
     for mode in ("scratch", "frozen", "finetuned"):
