@@ -62,6 +62,7 @@ COLLECTIONS = {
         "muonIdx1": INT,
         "nConstituents": INT,
     },
+    "GenJet": dict(KINEMATICS),
     "GenPart": {**KINEMATICS, "pdgId": INT, "status": INT, "genPartIdxMother": INT},
 }
 SCALARS = {

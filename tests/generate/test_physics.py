@@ -100,7 +100,7 @@ def test_every_top_gives_a_jet_with_b_flavour(ttbar):
 
 def test_resonances_have_their_masses(ttbar, tth):
     top, higgs = hard(ttbar, 6), hard(tth, 25)
-    assert median(top.mass) == pytest.approx(171.0, abs=2.5)
+    assert median(top.mass) == pytest.approx(172.5, abs=0.3)
     assert ak.all(abs(higgs.mass - 125.0) < 1.0)
     assert (ak.to_numpy(ak.sum(top.status == 22, axis=1)) == 2).all()
 

@@ -7,11 +7,12 @@ import json
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from transferline.errors import DataError, TransferlineError
+from transferline.errors import DataError
+from transferline.executors import one_at_a_time
 from transferline.files import atomic_path
 from transferline.generate.card import Card, load_card
 from transferline.generate.detector import simulate
@@ -20,13 +21,10 @@ from transferline.generate.nanoaod import to_nanoaod
 from transferline.generate.objects import reconstruct
 from transferline.generate.pythia import PythiaRun
 from transferline.generate.tables import Collection, EventTable, concatenate
+from transferline.stopping import check_stop
 
-REVISION = 1
+REVISION = 2
 """Raised with every change that makes equal configurations give other events."""
-
-
-class StopRequestedError(TransferlineError):
-    """A block was given up half way because the user asked to stop."""
 
 
 @dataclass(frozen=True)
@@ -70,26 +68,6 @@ class BlockCount:
     cross_section_error: float
 
 
-class Flag(Protocol):
-    """Such as a `threading.Event` or a `multiprocessing.Event`."""
-
-    def is_set(self) -> bool:
-        """Tell whether to stop."""
-
-
-_stop_flags: list[Flag] = []
-
-
-def stop_when(flag: Flag) -> None:
-    """Make blocks of this process end at their next batch once `flag` is set."""
-    _stop_flags.append(flag)
-
-
-def _check_stop() -> None:
-    if any(flag.is_set() for flag in _stop_flags):
-        raise StopRequestedError("Stopped by the user.")
-
-
 def _shares(n: int, parts: int, block: int) -> list[int]:
     """Divide `n` events among the alternatives; odd ones go round with the block."""
     return [n // parts + ((part - block) % parts < n % parts) for part in range(parts)]
@@ -108,7 +86,7 @@ def _run(configuration: Configuration, block: int, part: int, skip: int) -> Pyth
 def _simulate_run(run: PythiaRun, n: int, card: Card, rng: np.random.Generator) -> list[EventTable]:
     tables = []
     for truth in run.batches(n):
-        _check_stop()
+        check_stop()
         tables.append(reconstruct(truth, simulate(truth, card, rng), card, rng))
     return tables
 
@@ -128,12 +106,13 @@ def _count(runs: list[PythiaRun], asked: int, events: int) -> BlockCount:
     )
 
 
+@one_at_a_time
 def generate_block(configuration: Configuration, block: int, n: int, path: str) -> BlockCount:
     """Generate block number `block` with `n` events into the file `path`.
 
     The result depends on nothing but the arguments, so blocks may run anywhere in any order.
     """
-    _check_stop()
+    check_stop()
     card = load_card(configuration.detector)
     rng = np.random.default_rng(configuration.random(block, "detector"))
     skip = block * configuration.block_size if configuration.lhe else 0

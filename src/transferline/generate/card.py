@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import model_validator
 
+from transferline.config import Recipe, load_config
 from transferline.errors import ConfigError, did_you_mean
 
 Row = tuple[float, ...]
 Table = tuple[Row, ...]
 
 
-class _Block(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+def _check_rows(tables: dict[str, Table], rows: int, columns: int) -> None:
+    """Compiled loops look into tables without asking how large they are."""
+    for name, table in tables.items():
+        if len(table) != rows or any(len(row) != columns for row in table):
+            raise ValueError(f"{name} needs {rows} rows of {columns} numbers.")
 
 
-class BySpecies(_Block):
+def _check_lengths(lists: dict[str, Row], length: int) -> None:
+    _check_rows({name: (row,) for name, row in lists.items()}, 1, length)
+
+
+def _check_rising(**edges: Row) -> None:
+    for name, row in edges.items():
+        if not row or any(low >= high for low, high in itertools.pairwise(row)):
+            raise ValueError(f"{name} needs numbers that rise.")
+
+
+class BySpecies(Recipe):
     """One table per kind of charged particle."""
 
     hadron: Table
@@ -27,8 +42,11 @@ class BySpecies(_Block):
     muon: Table
 
 
-class Tracker(_Block):
-    """Field (T), calorimeter cylinder (m), track efficiency and resolutions."""
+class Tracker(Recipe):
+    """Field (T), calorimeter cylinder (m), track efficiency and resolutions.
+
+    `bremsstrahlung` is a relative energy resolution of electrons by |eta|, added in quadrature.
+    """
 
     source: str
     field: float
@@ -41,9 +59,25 @@ class Tracker(_Block):
     impact_eta_edges: Row
     impact_d0: Table
     impact_dz: Table
+    bremsstrahlung: Row
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        eta, pt, impact = self.eta_edges, self.pt_edges, self.impact_eta_edges
+        _check_rising(eta_edges=eta, pt_edges=pt, impact_eta_edges=impact)
+        for name, tables, columns in (
+            ("efficiency", self.efficiency, len(pt)),
+            ("resolution", self.resolution, 2),
+        ):
+            named = {f"{name}.{kind}": table for kind, table in tables}
+            _check_rows(named, len(eta), columns)
+        impacts = {"impact_d0": self.impact_d0, "impact_dz": self.impact_dz}
+        _check_rows(impacts, len(impact), 2)
+        _check_lengths({"bremsstrahlung": self.bremsstrahlung}, len(eta))
+        return self
 
 
-class Calorimeter(_Block):
+class Calorimeter(Recipe):
     """Cells, energy resolution and noise thresholds of one layer."""
 
     source: str
@@ -52,16 +86,32 @@ class Calorimeter(_Block):
     bands: Table
     regions: Table
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_rows({"bands": self.bands}, max(len(self.bands), 1), 3)
+        _check_rows({"regions": self.regions}, max(len(self.regions), 1), 7)
+        for name, table in (("bands", self.bands), ("regions", self.regions)):
+            _check_rising(**{f"the first column of {name}": tuple(row[0] for row in table)})
+        if any(width <= 0 or cells < 1 for _, width, cells in self.bands):
+            raise ValueError("bands need a cell width above 0 and at least one cell in phi.")
+        return self
 
-class Turn(_Block):
+
+class Turn(Recipe):
     """A probability by pT (above each edge), in barrel (|eta| < 1.479) and endcap."""
 
     pt_edges: Row
     barrel: Row
     endcap: Row
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_rising(pt_edges=self.pt_edges)
+        _check_lengths({"barrel": self.barrel, "endcap": self.endcap}, len(self.pt_edges))
+        return self
 
-class WorkingPoints(_Block):
+
+class WorkingPoints(Recipe):
     """Probabilities of nested identification levels, above each pT edge."""
 
     pt_edges: Row
@@ -70,8 +120,14 @@ class WorkingPoints(_Block):
     medium: Row
     tight: Row
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_rising(pt_edges=self.pt_edges)
+        _check_lengths({n: row for n, row in self if n != "pt_edges"}, len(self.pt_edges))
+        return self
 
-class Misidentified(_Block):
+
+class Misidentified(Recipe):
     """Charged hadrons taken for leptons: rate per hadron, then share passing each level."""
 
     rate: float
@@ -82,7 +138,7 @@ class Misidentified(_Block):
     tight: float
 
 
-class Leptons(_Block):
+class Leptons(Recipe):
     """Reconstruction and identification of electrons or muons."""
 
     source: str
@@ -96,8 +152,14 @@ class Leptons(_Block):
     misidentified: Misidentified
     isolation_cuts: dict[str, Table]
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        named = {f"isolation_cuts.{name}": table for name, table in self.isolation_cuts.items()}
+        _check_rows(named, 2, 2)
+        return self
 
-class Taus(_Block):
+
+class Taus(Recipe):
     """Hadronic tau candidates: efficiencies and misidentification rates by working point."""
 
     source: str
@@ -117,9 +179,23 @@ class Taus(_Block):
     vs_muon_true: Row
     migration: Table
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_rising(fake_pt=self.fake_pt)
+        _check_rows({"fake_rate": self.fake_rate}, len(self.fake_pt), 8)
+        _check_rows({"migration": self.migration}, 4, 4)
+        eight = ("true_efficiency", "vs_electron_fake", "vs_electron_true")
+        _check_lengths({name: getattr(self, name) for name in eight}, 8)
+        four = ("vs_muon_fake", "vs_muon_true")
+        _check_lengths({name: getattr(self, name) for name in four}, 4)
+        return self
 
-class Jets(_Block):
-    """Jet clustering, acceptance and energy correction by |eta| region and pT."""
+
+class Jets(Recipe):
+    """Jet clustering, acceptance, energy correction and extra resolution by |eta| region and pT.
+
+    `extra_resolution` is added in quadrature to what calorimeter and tracks give (relative).
+    """
 
     source: str
     radius: float
@@ -128,9 +204,18 @@ class Jets(_Block):
     correction_eta: Row
     correction_pt: Row
     correction: Table
+    extra_resolution: Table
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        eta, pt = self.correction_eta, self.correction_pt
+        _check_rising(correction_eta=eta, correction_pt=pt)
+        by_region = {"correction": self.correction, "extra_resolution": self.extra_resolution}
+        _check_rows(by_region, len(eta), len(pt))
+        return self
 
 
-class BTag(_Block):
+class BTag(Recipe):
     """Survival probabilities of the b-tag discriminant by true flavour and pT."""
 
     source: str
@@ -142,8 +227,16 @@ class BTag(_Block):
     light: Table
     forward: Row
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_rising(scores=self.scores, pt=self.pt)
+        by_flavour = {"b": self.b, "c": self.c, "light": self.light}
+        _check_rows(by_flavour, len(self.scores), len(self.pt))
+        _check_lengths({"forward": self.forward}, len(self.scores))
+        return self
 
-class LeptonTrigger(_Block):
+
+class LeptonTrigger(Recipe):
     """A single-lepton trigger: threshold, acceptance, isolation and plateau efficiency."""
 
     pt_min: float
@@ -153,7 +246,7 @@ class LeptonTrigger(_Block):
     plateau_endcap: float
 
 
-class Trigger(_Block):
+class Trigger(Recipe):
     """The emulated single-lepton triggers."""
 
     source: str
@@ -162,7 +255,7 @@ class Trigger(_Block):
     electron: LeptonTrigger
 
 
-class Card(_Block):
+class Card(Recipe):
     """A whole parametrised detector."""
 
     name: str
@@ -187,21 +280,11 @@ def card_names() -> list[str]:
 def load_card(name: str) -> Card:
     """Return a shipped card by name, or read one from a path ending in `.yaml`.
 
-    Raises ConfigError for an unknown name and for keys or values that do not fit.
+    Raises ConfigError for an unknown name, and for keys or values that do not fit, each with
+    its line.
     """
     if name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        if not path.is_file():
-            raise ConfigError(f"Detector card {name} does not exist.")
-        return _parse(path.read_text(encoding="utf-8"), name)
+        return load_config(name, Card)
     if name not in card_names():
         raise ConfigError(f"Unknown detector '{name}'.{did_you_mean(name, card_names())}")
-    folder = resources.files("transferline.generate") / "cards"
-    return _parse((folder / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
-
-
-def _parse(text: str, where: str) -> Card:
-    try:
-        return Card.model_validate(yaml.safe_load(text))
-    except (ValidationError, yaml.YAMLError) as error:
-        raise ConfigError(f"Detector card {where}: {error}") from error
+    return load_config(Path(__file__).parent / "cards" / f"{name}.yaml", Card)

@@ -1,21 +1,17 @@
-"""The one way this package compiles loops over particles: numba, cached on disk, one thread."""
+"""What compiled loops over particles share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from transferline.compilation import compiled
+
+__all__ = ["Array", "compiled", "log_normal", "wrap_phi"]
+
 Array = npt.NDArray[Any]
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def compiled(function: Function) -> Function:
-    """Compile `function` with numba in nopython mode and keep the machine code on disk."""
-    return cast(Function, numba.njit(cache=True)(function))
 
 
 @compiled

@@ -137,6 +137,13 @@ def _track(truth: Truth, tracker: Tracker, rng: np.random.Generator) -> _Particl
     return _Particles(**{name: column[reached] for name, column in columns.items()})
 
 
+def _bremsstrahlung(particles: _Particles, tracker: Tracker, rng: np.random.Generator) -> Array:
+    """Factor by which an electron's energy is mismeasured for what it radiates in the tracker."""
+    region = np.searchsorted(tracker.eta_edges, np.abs(particles.direction[:, 0]))
+    sigma = np.append(tracker.bremsstrahlung, 0.0)[region] * (particles.species == ELECTRON)
+    return np.asarray(np.exp(sigma * rng.standard_normal(len(sigma)) - 0.5 * sigma**2))
+
+
 def _ecal_fraction(code: Array) -> Array:
     absolute = np.abs(code)
     electromagnetic = np.isin(absolute, (11, 22))
@@ -177,7 +184,8 @@ def simulate(truth: Truth, card: Card, rng: np.random.Generator) -> Candidates:
     keep = particles.has_track
     eta, phi = particles.direction.T
     tracks = _four_momenta(particles.track_pt, eta, phi, particles.track_energy)
-    tracks = (tracks * (ecal_scale * hcal_scale)[:, None])[keep]
+    scale = ecal_scale * hcal_scale * _bremsstrahlung(particles, card.tracker, rng)
+    tracks = (tracks * scale[:, None])[keep]
     event = np.concatenate([particles.event[keep], photon_event, hadron_event])
     order = np.argsort(event, kind="stable")
     neutral = len(photons) + len(hadrons)

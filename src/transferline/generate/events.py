@@ -16,7 +16,8 @@ from typing import Any
 import uproot
 
 from transferline.errors import ConfigError, DataError
-from transferline.files import file_hash, json_hash
+from transferline.executors import each, given_or_new, result_of
+from transferline.files import file_hash, json_hash, wait_for_files
 from transferline.generate.blocks import (
     BlockCount,
     Configuration,
@@ -30,7 +31,6 @@ from transferline.generate.hard_filter import hard_filter
 from transferline.generate.lhe import count_events
 from transferline.generate.nanoaod import read_provenance, write_nanoaod
 from transferline.generate.pythia import import_pythia, tune_settings
-from transferline.generate.workers import workers
 from transferline.progress import progress
 
 _PACKAGES = ("transferline", "pythia8mc", "fastjet", "numpy")
@@ -142,22 +142,18 @@ def _missing(plan: _Plan) -> list[int]:
 def _make_blocks(plan: _Plan, jobs: int, executor: futures.Executor | None) -> None:
     missing = _missing(plan)
     sizes = plan.sizes
-    done = plan.n - sum(sizes[b] for b in missing)
+    ready = plan.n - sum(sizes[b] for b in missing)
     plan.parts.mkdir(parents=True, exist_ok=True)
     label = f"generate {plan.configuration.process}"
-    with progress(plan.n, label) as ticker, workers(jobs, executor) as pool:
-        ticker.advance(done)
-        waiting: dict[futures.Future[BlockCount], int] = {}
-        for block in missing:
-            future = pool.submit(
-                generate_block, plan.configuration, block, sizes[block], str(plan.path(block))
-            )
-            waiting[future] = sizes[block]
-            if future.done():
-                ticker.advance(waiting.pop(future))
-        for future in futures.as_completed(waiting):
-            future.result()
-            ticker.advance(waiting[future])
+    calls = [(plan.configuration, b, sizes[b], str(plan.path(b).absolute())) for b in missing]
+    with progress(plan.n, label) as ticker, given_or_new(executor, jobs) as pool:
+        ticker.advance(ready)
+
+        def done(i: int, future: futures.Future[BlockCount]) -> None:
+            result_of(future)
+            ticker.advance(sizes[missing[i]])
+
+        each(pool, generate_block, calls, done)
 
 
 def _add(counts: Sequence[BlockCount]) -> BlockCount:
@@ -209,6 +205,7 @@ def _provenance(plan: _Plan, entry: Process, options: _Options, total: BlockCoun
 
 def _merge(plan: _Plan, entry: Process, options: _Options, out: Path) -> None:
     paths = [plan.path(block) for block in range(len(plan.sizes))]
+    wait_for_files(paths)
     total = _add([read_count(path)[0] for path in paths])
     write_nanoaod(
         out,
@@ -285,7 +282,8 @@ def generate_events(
         detector: name of a card, or path of a YAML card.
         filter: process-level filter; None takes the process's default.
         lhe: hard events from this Les Houches file; production settings are then not used.
-        executor: run blocks there instead; it must see the same files.
+        executor: run blocks there instead, best on one of `transferline.executors`; it must
+            see the same files.
         block_size: events per block.
         tune: `monash`, `cp5` or `a14`.
 

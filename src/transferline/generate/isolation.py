@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from transferline.generate.compiled import Array, compiled, wrap_phi
-from transferline.generate.detector import Candidates
+from transferline.generate.detector import PHOTON, Candidates
 
 _ETA_CELLS, _PHI_CELLS, _ETA_MAX = 9, 11, 2.5
 _CELL_AREA = 2.0 * _ETA_MAX / _ETA_CELLS * 2.0 * np.pi / _PHI_CELLS
@@ -22,6 +22,7 @@ class _Surroundings(NamedTuple):
     phi: Array
     pt: Array
     charged: Array
+    photon: Array
 
 
 @compiled
@@ -46,8 +47,13 @@ def _neutral_density(around: _Surroundings) -> Array:
 
 
 @compiled
-def _cone_sums(who: Array, event: Array, around: _Surroundings, cone: float) -> tuple[Array, Array]:
-    """Scalar pT sums (charged, neutral) around the candidates `who`, without themselves."""
+def _cone_sums(
+    who: Array, event: Array, around: _Surroundings, cone: float, photon_veto: float
+) -> tuple[Array, Array]:
+    """Scalar pT sums (charged, neutral) around the candidates `who`, without themselves.
+
+    Photons nearer than `photon_veto` are left out.
+    """
     n = len(who)
     from_charged, from_neutral = np.zeros(n), np.zeros(n)
     for k in range(n):
@@ -55,7 +61,10 @@ def _cone_sums(who: Array, event: Array, around: _Surroundings, cone: float) -> 
         for i in range(around.offsets[event[k]], around.offsets[event[k] + 1]):
             d_phi = wrap_phi(around.phi[i] - around.phi[here])
             d_eta = around.eta[i] - around.eta[here]
-            if i == here or d_eta * d_eta + d_phi * d_phi >= cone * cone:
+            away = d_eta * d_eta + d_phi * d_phi
+            if i == here or away >= cone * cone:
+                continue
+            if around.photon[i] and away < photon_veto * photon_veto:
                 continue
             if around.charged[i]:
                 from_charged[k] += around.pt[i]
@@ -64,17 +73,26 @@ def _cone_sums(who: Array, event: Array, around: _Surroundings, cone: float) -> 
     return from_charged, from_neutral
 
 
-def relative_isolation(candidates: Candidates, who: Array, cone: float) -> Array:
+def relative_isolation(
+    candidates: Candidates, who: Array, cone: float, photon_veto: float = 0.0
+) -> Array:
     """Return (charged + max(0, neutral - rho pi R^2)) / pT of the candidates numbered `who`.
+
+    Photons within `photon_veto` do not count: those that an electron radiates are part of it.
 
     `pfRelIso03_all` and `pfRelIso04_all` of NanoAOD have this form; muons there use half the
     charged pile-up instead of rho, and without pile-up both correct for the same thing.
     """
     around = _Surroundings(
-        candidates.offsets, candidates.eta, candidates.phi, candidates.pt, candidates.charge != 0
+        candidates.offsets,
+        candidates.eta,
+        candidates.phi,
+        candidates.pt,
+        candidates.charge != 0,
+        candidates.kind == PHOTON,
     )
     event = candidates.event[who]
-    from_charged, from_neutral = _cone_sums(who, event, around, cone)
+    from_charged, from_neutral = _cone_sums(who, event, around, cone, photon_veto)
     underlying = _neutral_density(around)[event] * np.pi * cone * cone
     corrected = np.maximum(0.0, from_neutral - underlying)
     return np.asarray((from_charged + corrected) / around.pt[who])

@@ -11,7 +11,7 @@ import numpy as np
 
 from transferline.generate.ancestry import HadronicTaus, HeavyHadrons
 from transferline.generate.btag import draw_discriminant
-from transferline.generate.card import Card, Jets
+from transferline.generate.card import Card, Jets, Table
 from transferline.generate.clustering import ClusteredJets, EventParticles, cluster
 from transferline.generate.compiled import Array
 from transferline.generate.detector import (
@@ -25,6 +25,7 @@ from transferline.generate.detector import (
 from transferline.generate.tables import Collection
 
 _RAW_MARGIN = 0.6  # jets are found down to this share of the threshold, then corrected
+_EM_MAX = 0.9  # CMS's skipEMfractionThreshold
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class FoundJets:
 
     `columns` are those of the final collection; `member_jet` and `member` list candidates by jet;
     `tau` is the number of a hadronic tau inside, -1 for none; `shift [n, 2]` is the change of
-    transverse momentum by the correction.
+    transverse momentum by the correction that missing momentum takes over (see `_met_shift`).
     """
 
     event: Array
@@ -44,12 +45,26 @@ class FoundJets:
     shift: Array
 
 
-def correction(card: Jets, pt: Array, eta: Array) -> Array:
-    """Return the energy correction factor, interpolated in log pT within a region of |eta|."""
-    region = np.minimum(np.searchsorted(card.correction_eta, np.abs(eta)), len(card.correction) - 1)
+def _by_region(card: Jets, table: Table, pt: Array, eta: Array) -> Array:
+    """Interpolate a table of the card in log pT within the jets' regions of |eta|."""
+    region = np.minimum(np.searchsorted(card.correction_eta, np.abs(eta)), len(table) - 1)
     knots = np.log(card.correction_pt)
-    rows = np.stack([np.interp(np.log(pt), knots, row) for row in card.correction])
+    rows = np.stack([np.interp(np.log(pt), knots, row) for row in table])
     return np.asarray(rows[region, np.arange(len(pt))])
+
+
+def correction(card: Jets, pt: Array, eta: Array) -> Array:
+    """Return the energy correction factor, by region of |eta| and uncorrected pT in GeV."""
+    return _by_region(card, card.correction, pt, eta)
+
+
+def extra_smearing(card: Jets, pt: Array, eta: Array, rng: np.random.Generator) -> Array:
+    """Draw the factor that widens the resolution to that of a full simulation; its mean is 1.
+
+    A parametrised detector knows no cracks, no dead material and no shower fluctuations.
+    """
+    sigma = _by_region(card, card.extra_resolution, pt, eta)
+    return np.asarray(np.maximum(1.0 + sigma * rng.standard_normal(len(pt)), 0.05))
 
 
 def _largest(jet: Array, value: Array, n: int, nothing: int) -> Array:
@@ -92,19 +107,63 @@ def _labels(
     return _largest(jet, flavours[ghost], n, 0), _largest(jet, numbers[ghost], n, -1)
 
 
-def _corrected(card: Jets, raw: Array) -> tuple[dict[str, Array], Array]:
-    """Kinematics of jets after the energy correction, and the change of (px, py)."""
-    pt = np.hypot(raw[:, 0], raw[:, 1])
-    eta = np.arcsinh(raw[:, 2] / pt)
-    factor = correction(card, pt, eta)
+def _polar(p4: Array) -> tuple[Array, Array]:
+    """Transverse momentum and pseudorapidity."""
+    pt = np.hypot(p4[:, 0], p4[:, 1])
+    return pt, np.arcsinh(p4[:, 2] / pt)
+
+
+def _corrected(raw: Array, factor: Array) -> dict[str, Array]:
+    """Kinematics of jets whose energy is multiplied by `factor`."""
+    pt, eta = _polar(raw)
     mass2 = raw[:, 3] ** 2 - (raw[:, :3] ** 2).sum(axis=1)
-    columns = {
+    return {
         "pt": pt * factor,
         "eta": eta,
         "phi": np.arctan2(raw[:, 1], raw[:, 0]),
         "mass": factor * np.sqrt(np.maximum(mass2, 0.0)),
     }
-    return columns, (factor - 1.0)[:, None] * raw[:, :2]
+
+
+@dataclass(frozen=True)
+class _Members:
+    """Particles in jets: the number of their jet, kind and momentum."""
+
+    jet: Array
+    kind: Array
+    p4: Array
+
+    def electromagnetic(self, raw: Array) -> Array:
+        """Tell which jets with momentum `raw` are electrons or photons, little else."""
+        chosen = (self.kind == ELECTRON) | (self.kind == PHOTON)
+        return _fraction(self.jet, self.p4[:, 3], chosen, raw[:, 3]) > _EM_MAX
+
+    def without_muons(self, raw: Array) -> Array:
+        """Return (px, py) of the jets less their muons."""
+        muon = self.kind == MUON
+        parts = [
+            np.bincount(self.jet[muon], self.p4[muon, axis], minlength=len(raw)) for axis in (0, 1)
+        ]
+        return raw[:, :2] - np.stack(parts, axis=1)
+
+
+def _met_shift(factor: Array, raw: Array, members: _Members, pt_min: float) -> Array:
+    """Change of (px, py) of each jet by its correction, as far as missing momentum takes it over.
+
+    The correction makes up for what the calorimeter loses of hadrons. As in CMS's type-1
+    correction (arXiv:1903.06078) muons in jets are left out, jets of which electrons and photons
+    make more than 90 % are skipped, and what remains must exceed `pt_min` after the correction.
+    """
+    hadronic = members.without_muons(raw)
+    takes = (np.hypot(*hadronic.T) * factor > pt_min) & ~members.electromagnetic(raw)
+    return np.asarray(np.where(takes, factor - 1.0, 0.0)[:, None] * hadronic)
+
+
+def _energy_factor(card: Jets, raw: Array, members: _Members, rng: np.random.Generator) -> Array:
+    """Correction and extra resolution; electrons and photons are measured better than jets."""
+    pt, eta = _polar(raw)
+    smearing = extra_smearing(card, pt, eta, rng)
+    return correction(card, pt, eta) * np.where(members.electromagnetic(raw), 1.0, smearing)
 
 
 def find_jets(
@@ -126,19 +185,22 @@ def find_jets(
         pt_min=_RAW_MARGIN * card.jets.pt_min,
     )
     count, n_candidates = len(clustered.p4), len(candidates.p4)
-    kinematics, shift = _corrected(card.jets, clustered.p4)
-    pt, eta = kinematics["pt"], kinematics["eta"]
     flavour, tau = _labels(clustered, n_candidates, hadrons.flavour, len(taus.p4))
     real = clustered.members < n_candidates
     member, jet = clustered.members[real], clustered.member_jet[real]
+    members = _Members(jet, candidates.kind[member], candidates.p4[member])
+    factor = _energy_factor(card.jets, clustered.p4, members, rng)
+    kinematics = _corrected(clustered.p4, factor)
+    pt, eta = kinematics["pt"], kinematics["eta"]
     columns = {
         **kinematics,
         "hadronFlavour": flavour,
         "btagDeepFlavB": draw_discriminant(card.btag, flavour, pt, eta, rng),
-        "jetId": _jet_id(candidates.kind[member], candidates.p4[member, 3], jet, eta),
+        "jetId": _jet_id(members.kind, members.p4[:, 3], jet, eta),
         "puId": np.full(count, 7),  # no pile-up: all three working points
         "nConstituents": np.bincount(jet, minlength=count),
     }
+    shift = _met_shift(factor, clustered.p4, members, card.jets.pt_min)
     return FoundJets(clustered.event, columns, jet, member, tau, shift)
 
 

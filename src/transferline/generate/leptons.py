@@ -12,7 +12,7 @@ import numpy as np
 from transferline.generate.ancestry import lepton_origin
 from transferline.generate.card import Leptons, Turn, WorkingPoints
 from transferline.generate.compiled import Array
-from transferline.generate.detector import HADRON, MASS, Candidates
+from transferline.generate.detector import ELECTRON, HADRON, MASS, Candidates
 from transferline.generate.isolation import relative_isolation
 from transferline.generate.tables import Collection
 from transferline.generate.truth import Truth
@@ -20,6 +20,8 @@ from transferline.generate.truth import Truth
 LEVELS = ("veto", "loose", "medium", "tight")
 BARREL = 1.479
 _PROMPT_LIKE = (1, 15)
+# Photons that a cluster of an electron takes up: CMS's veto cone (arXiv:2012.06888).
+_PHOTON_VETO = {ELECTRON: 0.08}
 
 
 def _by_pt(turn: Turn | WorkingPoints, rows: str, pt: Array) -> Array:
@@ -100,7 +102,9 @@ def reconstruct_leptons(
     found = _Found(
         pt=candidates.pt[index],
         eta=candidates.eta[index],
-        isolation=relative_isolation(candidates, index, card.isolation_cone),
+        isolation=relative_isolation(
+            candidates, index, card.isolation_cone, _PHOTON_VETO.get(kind, 0.0)
+        ),
         origin=_origins(candidates, truth, index, wrong),
         wrong=wrong,
     )

@@ -5,7 +5,8 @@ over **all events tried**, also those that the process-level filter vetoed: they
 any cut, by which an analysis normalises. A string named `transferline` holds the provenance as
 JSON: `uproot.open(path)["transferline"]`.
 
-GenPart_* lists the particles of the hard process only.
+GenPart_* lists the particles of the hard process only; GenJet_* are anti-kT jets (R = 0.4, above
+10 GeV) of all generated particles but neutrinos.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ COLLECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "muonIdx1": ("muonIdx1", _I),
         "nConstituents": ("nConstituents", _I),
     },
+    "GenJet": _P4,
     "GenPart": {
         **_P4,
         "pdgId": ("pdgId", _I),

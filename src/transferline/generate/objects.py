@@ -11,6 +11,7 @@ from transferline.generate.ancestry import (
     invisible_momentum,
 )
 from transferline.generate.card import Card
+from transferline.generate.clustering import NOTHING, EventParticles, cluster
 from transferline.generate.compiled import Array
 from transferline.generate.detector import ELECTRON, MUON, Candidates
 from transferline.generate.jets import FoundJets, find_jets, jet_collection
@@ -20,36 +21,49 @@ from transferline.generate.taus import reconstruct_taus
 from transferline.generate.trigger import emulate
 from transferline.generate.truth import Truth
 
+_GEN_JET_PT = 10.0  # GeV, as in NanoAOD
 
-def missing_momentum(candidates: Candidates, jets: FoundJets, pt_min: float) -> Array:
+
+def missing_momentum(candidates: Candidates, jets: FoundJets) -> Array:
     """Return the missing transverse momentum `[n, 2]` in GeV.
 
-    Minus the sum of all candidates, with the energy correction of jets above `pt_min` applied
-    (CMS calls it type 1).
+    Minus the sum of all candidates, with the energy correction of jets applied (CMS calls it
+    type 1); `FoundJets.shift` holds what of the correction belongs here.
     """
     n = len(candidates.offsets) - 1
     event = candidates.event
-    corrected = jets.columns["pt"] > pt_min
     total = np.empty((n, 2))
     for axis in (0, 1):
         total[:, axis] = np.bincount(event, candidates.p4[:, axis], minlength=n)
-        total[:, axis] += np.bincount(
-            jets.event[corrected], jets.shift[corrected, axis], minlength=n
-        )
+        total[:, axis] += np.bincount(jets.event, jets.shift[:, axis], minlength=n)
     return -total
 
 
-def _hard_particles(truth: Truth) -> Collection:
-    hard = hard_process(truth)
-    px, py, pz, energy = hard.p4.T
+def _kinematics(p4: Array) -> dict[str, Array]:
+    px, py, pz, energy = p4.T
     pt = np.hypot(px, py)
     mass2 = energy**2 - px**2 - py**2 - pz**2
-    columns = {
+    return {
         "pt": pt,
         # Incoming partons have no transverse momentum: keep their pseudorapidity finite.
         "eta": np.arcsinh(pz / np.maximum(pt, 1e-3)),
         "phi": np.arctan2(py, px),
         "mass": np.sqrt(np.maximum(mass2, 0.0)),
+    }
+
+
+def _particle_jets(truth: Truth, radius: float) -> Collection:
+    """Jets of what a perfect detector would see; without neutrinos, like NanoAOD's GenJet."""
+    seen = np.flatnonzero(truth.final & ~truth.invisible)
+    particles = EventParticles(truth.event[seen], truth.p4[seen])
+    found = cluster(particles, NOTHING, truth.n, radius=radius, pt_min=_GEN_JET_PT)
+    return Collection.sorted_by_pt(truth.n, found.event, _kinematics(found.p4))
+
+
+def _hard_particles(truth: Truth) -> Collection:
+    hard = hard_process(truth)
+    columns = {
+        **_kinematics(hard.p4),
         "pdgId": hard.pdg_id,
         "status": hard.status,
         "genPartIdxMother": hard.mother,
@@ -75,7 +89,7 @@ def reconstruct(
     jets = jet_collection(found, electrons, muons, card.jets, len(candidates.p4))
     scalars = {
         "genWeight": truth.weight,
-        **_polar("MET", missing_momentum(candidates, found, card.jets.pt_min)),
+        **_polar("MET", missing_momentum(candidates, found)),
         "MET_sumEt": np.bincount(candidates.event, candidates.pt, minlength=truth.n),
         **_polar("GenMET", invisible_momentum(truth)),
         **emulate(electrons, muons, card.trigger, rng),
@@ -85,6 +99,7 @@ def reconstruct(
         "Muon": muons,
         "Tau": taus,
         "Jet": jets,
+        "GenJet": _particle_jets(truth, card.jets.radius),
         "GenPart": _hard_particles(truth),
     }
     return EventTable(scalars, collections)

@@ -1,0 +1,59 @@
+"""`transferline validate events`: is the generated physics right?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transferline.cli import options, output
+
+
+def add(app: typer.Typer) -> None:
+    """Add the group `validate` to the application."""
+    group = typer.Typer(no_args_is_help=True, help="Compare generated physics with what is known.")
+    group.command("events")(events)
+    app.add_typer(group, name="validate")
+
+
+def events(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="Markdown page to write.")
+    ] = Path("docs/physics_validation.md"),
+    n: Annotated[
+        int,
+        typer.Option(
+            "--n", "-n", metavar="N", help="Events of the largest sample; in all 3 times as many."
+        ),
+    ] = 15_000,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of all samples.")] = 1,
+    jobs: options.Jobs = 1,
+    detector: Annotated[
+        str, typer.Option(metavar="CARD", help="Name or YAML file of a detector card.")
+    ] = "cms",
+    real: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Full simulation in NanoAOD to compare with; repeat it."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Compare generated events with what is known.
+
+    Masses, jets, tagging, missing momentum, leptons, cross sections, underlying event. Generates
+    what it needs (kept in TRANSFERLINE_CACHE; interrupted, it resumes), compares with the
+    detector card and with published numbers, and writes a page with figures and verdicts. About
+    ten minutes on two cores by default.
+    """
+    from transferline.validation.events import validate_events  # noqa: PLC0415
+    from transferline.validation.page import summary, to_dict  # noqa: PLC0415
+
+    page, written = validate_events(
+        out, n=n, seed=seed, jobs=jobs, detector=detector, real=tuple(real or ())
+    )
+    if json:
+        output.show_json(to_dict(page))
+        return
+    typer.echo(summary(page))
+    output.wrote(written.numbers, "all numbers")
+    output.wrote(written.page, f"page with {len(written.pictures)} pictures")

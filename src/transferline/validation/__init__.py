@@ -1,0 +1,1 @@
+"""Is the generated physics right? Numbers and plots beside what is known."""
