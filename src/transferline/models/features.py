@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from transferline.config import Recipe
@@ -64,13 +64,8 @@ class Features(Recipe):
             has none set), `integer` the bare code, `hidden` nothing.
     """
 
-    particles: tuple[Annotated[str, AfterValidator(_known)], ...] = (
-        "log_pt",
-        "eta",
-        "sin_phi",
-        "cos_phi",
-        "log_mass",
-        "charge",
+    particles: tuple[Annotated[str, AfterValidator(_known)], ...] = Field(
+        ("log_pt", "eta", "sin_phi", "cos_phi", "log_mass", "charge"), min_length=1
     )
     species: Literal["onehot", "integer", "hidden"] = "onehot"
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor, nn
 
 from transferline.config import Recipe
 
@@ -15,8 +18,8 @@ class Head(Recipe):
         dropout: before each hidden layer.
     """
 
-    hidden: tuple[int, ...] = ()
-    dropout: float = 0.0
+    hidden: tuple[Annotated[int, Field(gt=0, le=65_536)], ...] = ()
+    dropout: float = Field(0.0, ge=0, lt=1)
 
     def build(self, width: int, n_outputs: int) -> nn.Module:
         """Return the module `[n, width] -> [n, n_outputs]`."""
@@ -25,3 +28,8 @@ class Head(Recipe):
             layers += [nn.Dropout(self.dropout), nn.Linear(width, size), nn.GELU()]
             width = size
         return nn.Sequential(*layers, nn.Linear(width, n_outputs))
+
+
+def class_probability(outputs: Tensor) -> Tensor:
+    r"""Return the score of every class, $p_c = e^{z_c} / \sum_k e^{z_k}$, `[n, c]`."""
+    return outputs.softmax(-1)

@@ -7,5 +7,7 @@ from transferline.registry import Registry
 
 BACKBONES: Registry[BackboneRecipe] = Registry(
     "backbones",
+    gat="transferline.models.backbones.gat:GAT",
+    gnn="transferline.models.backbones.gat:GNN",
     transformer="transferline.models.backbones.transformer:Transformer",
 )

@@ -30,16 +30,23 @@ class Backbone(nn.Module, ABC):
         permutation_equivariant: whether permuting particles only permutes tokens.
         takes_pairs: whether `encode` uses the attention bias `pairs [n, h, p, p]`.
         takes_causal: whether `encode` can hide later particles from earlier ones.
+        batch_dependent: whether training mixes the events of a batch (BatchNorm).
     """
 
     width: int
     permutation_equivariant: ClassVar[bool] = True
     takes_pairs: ClassVar[bool] = False
     takes_causal: ClassVar[bool] = False
+    batch_dependent: ClassVar[bool] = False
+
+    @property
+    def token_width(self) -> int:
+        """Size t of what `embed` gives; d, unless the architecture has no embedding."""
+        return self.width
 
     @abstractmethod
     def embed(self, inputs: Inputs) -> Tensor:
-        """Return one token per particle, `[n, p, d]`."""
+        """Return one token per particle, `[n, p, t]`."""
 
     @abstractmethod
     def encode(

@@ -32,10 +32,10 @@ class Transformer(BackboneRecipe):
     """
 
     kind: Literal["transformer"] = "transformer"
-    width: int = Field(128, gt=0)
-    depth: int = Field(6, gt=0)
-    heads: int = Field(8, gt=0)
-    hidden: int | None = Field(None, gt=0)
+    width: int = Field(128, gt=0, le=16_384)
+    depth: int = Field(6, gt=0, le=1000)
+    heads: int = Field(8, gt=0, le=1024)
+    hidden: int | None = Field(None, gt=0, le=65_536)
     dropout: float = Field(0.0, ge=0, lt=1)
     norm: Literal["pre", "post"] = "pre"
     activation: Literal["gelu", "relu"] = "gelu"

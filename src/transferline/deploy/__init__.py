@@ -1,0 +1,1 @@
+"""Trained models in use: predictions beside the input, graphs for other programs."""

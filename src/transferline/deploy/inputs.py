@@ -1,0 +1,189 @@
+"""The files to score: opened once before anything is written, with all problems at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from transferline.data.card import load_card
+from transferline.data.origins import Origin, card_origins, source_origins
+from transferline.data.readers.base import (
+    Columns,
+    Reader,
+    Source,
+    UncertifiedDataWarning,
+    warn_missing,
+    warn_skipped,
+)
+from transferline.data.selections import Selection, needed_columns
+from transferline.data.survey import Survey, look
+from transferline.errors import ConfigError
+from transferline.progress import progress
+
+_SHARDS = "shards"
+
+
+class OtherSelectionWarning(UserWarning):
+    """Scores are made with another selection than the one the model was trained with."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One file.
+
+    Attributes:
+        address: what to open.
+        source: what it is.
+        origins: where its entries come from, and how many of each, in order.
+    """
+
+    address: str
+    source: Source
+    origins: list[tuple[Origin, int]]
+
+    def by_origin(self, entries: NDArray[np.int64]) -> Iterator[tuple[Origin, NDArray[np.int64]]]:
+        """Yield (origin, places in `entries`)."""
+        ends = np.cumsum([n for _, n in self.origins])
+        run = np.searchsorted(ends, entries, side="right")
+        for i in np.unique(run):
+            yield self.origins[i][0], np.flatnonzero(run == i)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All files of one prediction.
+
+    Attributes:
+        reader: of the files.
+        selection: to apply; None where the input is selected already.
+        columns: to read; None for all.
+        files: in order.
+        skipped: name -> reason of those that are left out.
+    """
+
+    reader: Reader
+    selection: Selection | None
+    columns: Columns | None
+    files: list[Input]
+    skipped: dict[str, str]
+
+
+def survey_inputs(reader: Reader, selection: Selection) -> Inputs:
+    """Open every file once.
+
+    Prepared shards are selected already, by the same selection or not at all.
+
+    Raises:
+        DataError: a file is damaged or lacks a branch (without `reader.skip_bad`), or none is left.
+        ConfigError: shards passed another selection, or the golden JSON is missing.
+    """
+    selected = reader.kind == _SHARDS
+    columns = None if selected else needed_columns(selection)
+    paths = reader.paths()
+    with progress(len(paths), "files") as ticker:
+        looks = []
+        for path in paths:
+            looks.append(look(path, reader, columns or {}))
+            ticker.advance()
+    survey = Survey.of(paths, looks)
+    survey.check(skip_bad=reader.skip_bad)
+    skipped = {failure.path: failure.reason for failure in survey.failures}
+    warn_skipped(skipped)
+    sources = survey.sources
+    warn_missing(Counter(name for source in sources for name in source.missing), len(sources))
+    files = [
+        Input(survey.addresses[s.path], s, _origins(survey.addresses[s.path], s, selection))
+        if selected
+        else Input(survey.addresses[s.path], s, source_origins(s))
+        for s in sources
+    ]
+    if not selected:
+        _check_certified(selection, sources)
+    return Inputs(reader, None if selected else selection, columns, files, skipped)
+
+
+def _origins(path: str, source: Source, selection: Selection) -> list[tuple[Origin, int]]:
+    """Those of a directory of shards, which must hold what the model is made for."""
+    card = load_card(path)
+    wanted = {**selection.to_dict(), "golden_json": None}
+    if {**card.selection, "golden_json": None} != wanted:
+        raise ConfigError(
+            f"{source.path}: holds events of the selection '{card.selection.get('name')}', the "
+            f"model scores those of '{selection.name}'. Prepare them with that one."
+        )
+    return card_origins(card)
+
+
+def _check_certified(selection: Selection, sources: list[Source]) -> None:
+    collisions = [source.path for source in sources if not source.is_simulation]
+    if not collisions:
+        return
+    golden = selection.golden_json
+    if golden is None:
+        warnings.warn(
+            f"{collisions[0]}: collision data without a golden JSON: blocks that CMS did not "
+            "certify are scored. Give --golden-json FILE.",
+            UncertifiedDataWarning,
+            stacklevel=4,
+        )
+    elif not Path(golden).is_file():
+        raise ConfigError(
+            f"{golden}: the golden JSON of the model's selection is not here. Give --golden-json "
+            "FILE."
+        )
+
+
+def resolve_selection(
+    resolved: dict[str, Any] | None,
+    given: Selection | None,
+    golden_json: Path | None,
+    place: str,
+) -> Selection:
+    """Return the selection to apply: the model's own, unless another one is given.
+
+    Raises:
+        ConfigError: the model has none and none is given, or it is not usable.
+    """
+    own = _own_selection(resolved, place, needed=given is None)
+    chosen = given or own
+    assert chosen is not None  # _own_selection
+    if golden_json is not None:
+        chosen = chosen.model_copy(update={"golden_json": str(golden_json)})
+    if given is not None and own is not None and _cuts(given) != _cuts(own):
+        warnings.warn(
+            f"the selection '{given.name}' is not '{own.name}', with which the model was trained.",
+            OtherSelectionWarning,
+            stacklevel=3,
+        )
+    return chosen
+
+
+def _cuts(selection: Selection) -> dict[str, Any]:
+    return {**selection.to_dict(), "name": "", "comment": "", "golden_json": None}
+
+
+def _own_selection(resolved: dict[str, Any] | None, place: str, needed: bool) -> Selection | None:
+    if resolved is None:
+        if needed:
+            raise ConfigError(
+                f"{place}: the model does not name one selection that all its samples passed. "
+                "Give it: --selection NAME|FILE."
+            )
+        return None
+    try:
+        return Selection.model_validate(resolved)
+    except ValidationError as error:
+        if not needed:
+            return None
+        raise ConfigError(
+            f"{place}: the selection of the model is not usable ({error.error_count()} problems). "
+            "Give one: --selection NAME|FILE."
+        ) from error

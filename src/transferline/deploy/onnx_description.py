@@ -1,0 +1,160 @@
+"""What stands beside an ONNX file, and in it: inputs, outputs, selection, origin, checks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from transferline.data.events import SPECIES
+from transferline.data.selections import Selection
+from transferline.data.selections.working_points import jet_puid_bit
+from transferline.deploy.onnx_check import TOLERANCE, Difference
+from transferline.deploy.onnx_graph import RawColumns
+from transferline.deploy.trained import checkpoint_directory
+from transferline.files import file_hash
+from transferline.models.checkpoint import Checkpoint
+from transferline.provenance import commit, package_versions
+
+if TYPE_CHECKING:
+    import onnx
+
+FORMAT = 1
+
+_PACKAGES = ("transferline", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
+_P4 = [
+    {"name": "pt", "unit": "GeV", "meaning": "transverse momentum"},
+    {"name": "eta", "unit": "", "meaning": "pseudorapidity; 0 for MET"},
+    {"name": "phi", "unit": "rad", "meaning": "azimuth"},
+    {"name": "mass", "unit": "GeV", "meaning": "0 for MET"},
+]
+_MEANING = {
+    "is_real": ("", "true where a particle stands, false for padding, whose values do not matter"),
+    "charge": ("e", "electric charge of electrons, muons and taus; 0 for jets and MET"),
+    "species": ("code", "kind of object, see `species`"),
+    "btag": ("", "discriminant of the b-tagger for jets, 0 for all else"),
+    "logits": ("", "outputs of the head, one per class"),
+    "probability": ("", "softmax of the logits: the score of each class"),
+    "pooled": ("", "embedding of the event by the backbone"),
+}
+_DTYPES = {"is_real": "bool", "species": "int64"}
+
+
+def describe(
+    checkpoint: Checkpoint, place: Path | str, module: RawColumns, graph: onnx.ModelProto
+) -> dict[str, Any]:
+    """Return all that a program needs to feed the graph and a person to trust it.
+
+    Args:
+        checkpoint: the model.
+        place: where it was loaded from.
+        module: what was traced.
+        graph: what came out.
+    """
+    return {
+        "format": FORMAT,
+        "inputs": [_input(name) for name in module.inputs],
+        "outputs": [_output(name, _size(name, checkpoint, module)) for name in module.outputs],
+        "classes": class_names(checkpoint) if "logits" in module.outputs else [],
+        "species": SPECIES,
+        "order": _order(module),
+        "selection": checkpoint.selection,
+        "working_points": _working_points(checkpoint.selection),
+        "opset": graph.opset_import[0].version,
+        "ir_version": graph.ir_version,
+        "versions": package_versions(_PACKAGES),
+        "commit": commit(),
+        "model": checkpoint.recipe.to_dict(),
+        "checkpoint": _origin(checkpoint, place),
+    }
+
+
+def _input(name: str) -> dict[str, Any]:
+    if name == "p4":
+        return {"name": name, "dtype": "float32", "axes": ["n", "p", len(_P4)], "columns": _P4}
+    unit, meaning = _MEANING.get(name, ("", "particle column of the shards"))
+    dtype = _DTYPES.get(name, "float32")
+    return {"name": name, "dtype": dtype, "axes": ["n", "p"], "unit": unit, "meaning": meaning}
+
+
+def _output(name: str, size: int) -> dict[str, Any]:
+    return {"name": name, "dtype": "float32", "axes": ["n", size], "meaning": _MEANING[name][1]}
+
+
+def _size(name: str, checkpoint: Checkpoint, module: RawColumns) -> int:
+    return module.model.backbone.width if name == "pooled" else checkpoint.recipe.n_outputs or 0
+
+
+def _order(module: RawColumns) -> str:
+    if module.model.backbone.permutation_equivariant:
+        return "the order of the particles does not matter"
+    return "electrons and muons by falling pt, then taus, then jets, each by falling pt, then MET"
+
+
+def class_names(checkpoint: Checkpoint) -> list[str]:
+    """Return the names of the model's outputs; numbers where the checkpoint tells none."""
+    n = checkpoint.recipe.n_outputs or 0
+    names: list[str] = checkpoint.provenance.get("classes") or []
+    return names if len(names) == n else [str(i) for i in range(n)]
+
+
+def _working_points(resolved: dict[str, Any] | None) -> dict[str, Any]:
+    """The numbers behind the names in the selection, for programs without our tables."""
+    try:
+        selection = Selection.model_validate(resolved)
+    except ValidationError:  # none, or of another version
+        return {}
+    pu_id = selection.jets.pu_id
+    bit = None if pu_id is None else jet_puid_bit(selection.era, pu_id.working_point)
+    return {"btag_min": selection.btag_cut, "pu_id_bit": bit}
+
+
+def _origin(checkpoint: Checkpoint, place: Path | str) -> dict[str, Any]:
+    """Where the weights come from; names of samples only, never paths of the machine."""
+    provenance = checkpoint.provenance
+    task, record = provenance.get("task", {}), provenance.get("record", {})
+    kept = ("task", "mode", "pretraining", "n_train", "seed", "metrics", "time")
+    return {
+        "weights_sha256": file_hash(checkpoint_directory(place) / "model.safetensors"),
+        "card": checkpoint.card.partition("\n## ")[0].strip(),
+        "record": {name: record[name] for name in kept if name in record},
+        "samples": {
+            role: [Path(name).name for name in task[role]]
+            for role in ("signal", "background")
+            if role in task
+        },
+    }
+
+
+def check_summary(differences: Sequence[Difference], source: str) -> dict[str, Any]:
+    """Return the numbers of the comparison with torch."""
+    done = [row for row in differences if row.largest is not None]
+    names = list(done[0].largest or {})
+    return {
+        "reference": "transferline on torch, float32, CPU",
+        "runtime": "ONNX Runtime, CPUExecutionProvider",
+        "events": source,
+        "tolerance": {name: TOLERANCE[name] for name in names},
+        "largest": {name: max((row.largest or {})[name] for row in done) for name in names},
+        "cases": [_row(row) for row in differences],
+    }
+
+
+def _row(row: Difference) -> dict[str, Any]:
+    found = row.largest if row.largest is not None else "not possible with this graph"
+    return {
+        "case": row.name,
+        "events": row.events,
+        "particles": row.particles,
+        "difference": found,
+    }
+
+
+def write_into(graph: onnx.ModelProto, description: dict[str, Any]) -> None:
+    """Put the description into the file's metadata: plain texts, and JSON for all else."""
+    for name, value in description.items():
+        row = graph.metadata_props.add()
+        row.key, row.value = name, value if isinstance(value, str) else json.dumps(value)

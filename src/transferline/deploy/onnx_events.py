@@ -1,0 +1,113 @@
+"""The events on which a graph is compared with torch: shards, files, or the shipped sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from transferline.data.batch import Batch
+from transferline.data.readers import READERS
+from transferline.data.readers.addresses import public_name
+from transferline.data.readers.base import Reader
+from transferline.data.readers.shards import ShardSet
+from transferline.data.selections import Selection, apply, needed_columns
+from transferline.deploy.batches import batch_of, joined
+from transferline.errors import ConfigError, DataError
+
+MOST_EVENTS = 10_000
+"""Of larger samples, so many are compared: evenly spread, the longest among them."""
+
+_CHUNK = 20_000
+
+
+@dataclass(frozen=True)
+class RealEvents:
+    """Events in one batch, as wide as the longest of them, and what they are called."""
+
+    batch: Batch
+    source: str
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Number of particles of every event, `[n]`."""
+        sizes: NDArray[np.int64] = self.batch.is_real.sum(1).numpy()
+        return sizes
+
+
+def real_events(
+    places: Sequence[Path | str], selection: dict[str, Any] | None, reader: str = "nanoaod"
+) -> RealEvents:
+    """Load events for the comparison.
+
+    Args:
+        places: directories of shards; or files, to which the model's selection is applied; none
+            stands for the sample inside the package.
+        selection: of the model, resolved.
+        reader: format of the files.
+
+    Raises:
+        ConfigError: shards and files are mixed, or the selection is needed and not known.
+        DataError: nothing is there, or no event passes.
+    """
+    if not places:
+        return RealEvents(_from_shards(_shipped()), "sample inside the package")
+    names = ", ".join(Path(public_name(str(place))).name for place in places)
+    directories = [Path(place) for place in places if Path(place).is_dir()]
+    if directories and len(directories) < len(places):
+        raise ConfigError("--events: give directories of shards or files, not both.")
+    if directories:
+        return RealEvents(_from_shards(directories), names)
+    source = READERS.load(reader)(kind=reader, files=[str(place) for place in places])
+    return RealEvents(_from_files(source, _selection(selection)), names)
+
+
+def _shipped() -> list[Path]:
+    folder = Path(str(resources.files("transferline"))) / "shipped" / "samples"
+    found = sorted(card.parent for card in folder.glob("*/card.json"))
+    if not found:
+        raise ConfigError("no events come with this installation: give some with --events.")
+    return found
+
+
+def _from_shards(directories: Sequence[Path]) -> Batch:
+    shards = ShardSet(directories)
+    if not len(shards):
+        raise DataError(f"{', '.join(map(str, directories))}: hold no event to compare with.")
+    step = max(1, -(-len(shards) // MOST_EVENTS))
+    rows = np.unique(np.append(np.arange(0, len(shards), step), shards.n_particles.argmax()))
+    return shards.gather(rows, width=max(int(shards.n_particles.max()), 1))
+
+
+def _selection(resolved: dict[str, Any] | None) -> Selection:
+    if resolved is None:
+        raise ConfigError(
+            "--events: the model names no selection, so it cannot be applied to files. "
+            "Prepare them and give the shards."
+        )
+    try:
+        return Selection.model_validate(resolved)
+    except ValidationError as error:
+        raise ConfigError(f"the selection of the model is not usable: {error}") from error
+
+
+def _from_files(reader: Reader, selection: Selection) -> Batch:
+    columns = needed_columns(selection)
+    found: list[Batch] = []
+    for path in reader.paths():
+        source = reader.source(path, columns)
+        for chunk in reader.read(path, 0, source.entries, columns, _CHUNK):
+            kept = apply(selection, chunk, is_simulation=source.is_simulation).events
+            found.append(batch_of(kept))
+            if sum(map(len, found)) >= MOST_EVENTS:
+                return joined(found)
+    if not sum(map(len, found)):
+        names = ", ".join(map(public_name, reader.files))
+        raise DataError(f"{names}: no event passes the selection '{selection.name}'.")
+    return joined(found)

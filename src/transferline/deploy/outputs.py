@@ -1,0 +1,88 @@
+"""Which files of scores are written, and what is counted for each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transferline.data.cutflow import Cutflow
+from transferline.data.readers.addresses import is_url
+from transferline.deploy.inputs import Input, Inputs
+from transferline.errors import ConfigError
+from transferline.files import resolved
+from transferline.learning.independence import Tally
+
+
+@dataclass
+class Output:
+    """One file of scores and what went into it."""
+
+    path: Path
+    inputs: list[Input]
+    selected: dict[str, int] = field(default_factory=dict)
+    cutflow: Cutflow = field(default_factory=Cutflow)
+    tally: Tally = field(default_factory=Tally)
+
+
+_ENDINGS = (".root", ".parquet")
+FORMATS = ("root", "parquet")
+
+
+def is_one_file(out: Path) -> bool:
+    """Tell whether `out` names one file of scores, or a directory for one per input.
+
+    Raises:
+        ConfigError: it looks like a file of another format.
+    """
+    if out.is_dir() or not out.suffix:
+        return False
+    if out.suffix not in _ENDINGS:
+        raise ConfigError(
+            f"--out {out}: a file of scores ends in {' or '.join(_ENDINGS)}; a name without an "
+            "ending is a directory."
+        )
+    return True
+
+
+def plan_outputs(out: Path, inputs: Inputs, file_format: str) -> list[Output]:
+    """Return one output for all inputs, or `out/<input>.scores.<format>` for each.
+
+    Raises:
+        ConfigError: the format is unknown, or two inputs have one name.
+    """
+    if is_one_file(out):
+        return [Output(out, list(inputs.files))]
+    found = [
+        Output(out / f"{Path(file.source.path).stem}.scores.{file_format}", [file])
+        for file in inputs.files
+    ]
+    for path, n in Counter(output.path for output in found).items():
+        if n > 1:
+            same = [o.inputs[0].source.path for o in found if o.path == path]
+            raise ConfigError(f"{', '.join(same)}: would share {path}. Score them apart.")
+    return found
+
+
+def check_free(targets: Sequence[Path], overwrite: bool) -> None:
+    """Refuse to replace what is there.
+
+    Raises:
+        ConfigError: a file exists, without `overwrite`.
+    """
+    for target in targets:
+        if target.exists() and not overwrite:
+            raise ConfigError(f"{target}: exists. Choose another --out, or give --overwrite.")
+
+
+def check_not_read(targets: Sequence[Path], inputs: Inputs) -> None:
+    """Refuse to replace an input.
+
+    Raises:
+        ConfigError: an output is an input file.
+    """
+    read = {resolved(file.address) for file in inputs.files if not is_url(file.address)}
+    for target in targets:
+        if resolved(target) in read:
+            raise ConfigError(f"{target}: is an input file. Choose another --out.")

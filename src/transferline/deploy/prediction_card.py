@@ -1,0 +1,128 @@
+"""The card of a prediction: which models scored which files, and whether they had seen them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transferline.data.cutflow import Cutflow
+from transferline.data.selections import Selection
+from transferline.deploy.friend import TREE
+from transferline.deploy.inputs import Input
+from transferline.deploy.outputs import is_one_file
+from transferline.deploy.scoring import Predictor
+from transferline.deploy.trained import TrainedModels
+from transferline.files import file_hash, write_json, write_text
+from transferline.provenance import run_facts
+
+
+def card_path(out: Path) -> Path:
+    """Return the place of the card: beside one file of scores, or in their directory."""
+    if is_one_file(out):
+        return out.with_suffix(".card.md")
+    return out / "scores.card.md"
+
+
+def model_facts(
+    place: Path | str, models: TrainedModels, selection: Selection, predictor: Predictor
+) -> dict[str, Any]:
+    """Return what is known before the first event."""
+    made = models.checkpoints[0].provenance
+    record = made.get("record", {})
+    golden = selection.golden_json
+    return {
+        "kind": "transferline predict",
+        "tree": TREE,
+        "columns": _columns(predictor),
+        "model": {
+            "place": str(place),
+            "folds": len(models.folds) or None,
+            "sha256": [checkpoint.sha256 for checkpoint in models.checkpoints],
+            "classes": list(predictor.classes),
+            **{name: record.get(name) for name in ("task", "mode", "n_train", "seed")},
+        },
+        "selection": selection.to_dict(),
+        "selection_sha256": selection.digest(),
+        "golden_json_sha256": file_hash(Path(golden))
+        if golden and Path(golden).is_file()
+        else None,
+        **run_facts(),
+    }
+
+
+def _columns(predictor: Predictor) -> dict[str, str]:
+    by = "by the model of its fold" if predictor.folds else "by the model"
+    known = {
+        "run": "as in Events",
+        "luminosityBlock": "as in Events",
+        "event": "as in Events",
+        "selected": "passes the selection; only such events are scored",
+        "fold": "number of the fold, whose model has not seen the event",
+        "embedding": f"pooled embedding of the event, given {by}",
+    }
+    scores = {
+        name: f"probability of class '{label}', given {by}; NaN where not selected"
+        for name, label in zip(
+            predictor.score_names(), predictor.classes[-len(predictor.score_names()) :], strict=True
+        )
+    }
+    return {name: known.get(name) or scores[name] for name in predictor.empty()}
+
+
+def file_facts(file: Input, selected: Mapping[str, int]) -> dict[str, Any]:
+    """Return the row of one input file."""
+    told = file.source.to_dict()
+    names = ("path", "format", "entries", "is_simulation", "size", "missing")
+    return {**{name: told[name] for name in names}, "selected": selected[file.source.path]}
+
+
+def write_cards(card: Mapping[str, Any], path: Path) -> Path:
+    """Write the card as JSON and as Markdown; return the latter."""
+    write_json(path.with_suffix(".json"), card)
+    write_text(path, card_markdown(card))
+    return path
+
+
+def card_markdown(card: Mapping[str, Any]) -> str:
+    """Return the card for people."""
+    model, selection = card["model"], card["selection"]
+    folds = f"{model['folds']} models, one per fold" if model["folds"] else "one model"
+    lines = [
+        "# Scores",
+        "",
+        f"{card['entries']:,} entries, {card['selected']:,} of them selected and scored.",
+        "",
+        f"**Independence:** {card['independence']['verdict']}.",
+        "",
+        f"- model: `{model['place']}`, {folds}; task {model['task']}, mode {model['mode']}, "
+        f"{model['n_train']} labelled events each",
+        f"- weights (SHA-256): {', '.join(f'`{value[:16]}`' for value in model['sha256'])}",
+        f"- selection: `{selection['name']}` (`{card['selection_sha256'][:16]}`)",
+        f"- certified blocks: {selection['golden_json'] or 'none'}",
+        f"- transferline {card['versions'].get('transferline', '')}, commit "
+        f"`{card['commit'] or 'unknown'}`, {card['time']}",
+        f"- command: `{card['command']}`",
+        "",
+        "## Columns",
+        "",
+        *(f"- `{name}`: {what}" for name, what in card["columns"].items()),
+        "",
+        "## Files",
+        "",
+        "| file | format | entries | selected |",
+        "|---|---|---|---|",
+        *(
+            f"| {Path(row['path']).name} | {row['format']} | {row['entries']:,} "
+            f"| {row['selected']:,} |"
+            for row in card["inputs"]
+        ),
+        *(f"\nLeft out: {reason}" for reason in card["skipped"].values()),
+        "",
+        "## Cut-flow",
+        "",
+        "```",
+        Cutflow.from_list(card["cutflow"]).render(),
+        "```",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,65 @@
+"""pretrain_folds(): K backbones, number k pre-trained without the events of fold k."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from transferline.data.folds import Fold
+from transferline.errors import ConfigError
+from transferline.learning.distributed import joined
+from transferline.learning.folds import FOLDS, FoldSet, every_fold
+from transferline.learning.pretraining import PretrainConfig, pretrain
+from transferline.models.checkpoint import Checkpoint
+from transferline.provenance import run_facts
+
+
+def pretrain_folds(
+    config: PretrainConfig,
+    folds: int,
+    out: Path,
+    *,
+    resume: bool = False,
+    label: str | None = "pre-train",
+) -> Path:
+    """Pre-train one backbone per fold into `out/fold-<k>`; return `out`.
+
+    Neither weights nor validation nor the constants of Features of backbone k see an event of
+    fold k. Finished folds are kept when the call is repeated; `resume` goes on inside the one
+    that was interrupted.
+
+    Raises:
+        ConfigError: `out` holds folds of other settings or data, or fewer than two are wanted.
+        DataError, NumericalError, StopRequestedError: see `pretrain`.
+    """
+    parts = every_fold(folds)
+    with joined() as world:
+        data = [card.content_hash for card in config.data.open().cards]
+        todo = [fold for fold in parts if not _is_finished(config, fold, data, out)]
+        world.wait()  # all have looked before the first one writes
+        for fold in todo:
+            title = f"{label}, {fold}" if label else None
+            pretrain(config, out / fold.name, resume=resume, fold=fold, label=title)
+        if world.main:
+            facts = {"config": config.to_dict(), "data": data, **run_facts()}
+            FoldSet.of(out, folds, [fold.name for fold in parts], facts).write(out)
+        world.wait()
+    return out
+
+
+def _is_finished(config: PretrainConfig, fold: Fold, data: list[str], out: Path) -> bool:
+    known = FoldSet.read(out)
+    if known is not None and known.n != fold.of:
+        raise ConfigError(f"{out}: holds {known.n} folds, not {fold.of}. Choose another --out.")
+    place = out / fold.name
+    if not (place / "config.json").exists():
+        return False
+    made = Checkpoint.load(place).provenance
+    hashes = [item.get("content_hash") for item in made.get("data", [])]
+    found = (made.get("config_sha256"), made.get("fold"), hashes)
+    if found != (config.digest(), asdict(fold), data):
+        raise ConfigError(
+            f"{place}: was made with other settings or data. Choose another --out, or remove "
+            f"{out / FOLDS} and the folds to make them anew."
+        )
+    return True
