@@ -17,8 +17,13 @@ from transferline.data.readers.nanoaod import NanoAOD
 from transferline.data.selections import selection
 
 
-def write_nanoaod(path: Path, n: int, seed: int, hardness: float = 1.0) -> Path:
-    """Write `n` events with one muon, five or more jets and MET; `hardness` scales momenta."""
+def write_nanoaod(
+    path: Path, n: int, seed: int, hardness: float = 1.0, *, collisions: bool = False
+) -> Path:
+    """Write `n` events with one muon, five or more jets and MET; `hardness` scales momenta.
+
+    They are run 1, luminosity block `seed`. `collisions` leaves out what only simulation has.
+    """
     rng = np.random.default_rng(seed)
     n_jets = rng.integers(5, 9, n)
 
@@ -86,6 +91,8 @@ def write_nanoaod(path: Path, n: int, seed: int, hardness: float = 1.0) -> Path:
         "Flag_eeBadScFilter",
     )
     scalars |= {name: np.ones(n, bool) for name in flags}
+    if collisions:
+        del scalars["genWeight"], jet["hadronFlavour"]
     records = {
         "Muon": ak.zip(muon),
         "Jet": ak.zip(jet),

@@ -1,20 +1,19 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 from transferline.config import load_config
 from transferline.errors import ConfigError, DataError
 from transferline.evaluation import records
+from transferline.evaluation.learning_curve import learning_curve
 from transferline.learning import study_runs
-from transferline.learning.executors import InlineExecutor, executor
 from transferline.learning.study import StudyIncompleteError, study
 from transferline.learning.study_config import StudyConfig
+from transferline.learning.study_records import keep_current
 from transferline.learning.training import StopRequestedError
 from transferline.models.checkpoint import Checkpoint
 
@@ -141,12 +140,53 @@ def test_keys_do_not_depend_on_where_things_stand(config, finished, places, tmp_
     assert len(lines(other)) == len(lines(finished))
 
 
-def test_changed_settings_are_other_runs(finished, config, places, tmp_path):
+def test_changed_settings_are_other_runs_and_old_records_step_aside(
+    finished, config, places, tmp_path, capsys
+):
     out = with_pretrainings(tmp_path / "out", finished)
-    (out / "records.jsonl").write_text("\n".join(lines(finished)) + "\n")
+    before = lines(finished)
+    (out / "records.jsonl").write_text("\n".join(before) + "\n")
     changed = parse(places, tmp_path, "trees: {leaves: [4]", "trees: {leaves: [5]")
     study(changed, out)
-    assert cells(out)[12:] == [("trees", "none", 80), ("trees", "none", 120)]
+    trees = [("trees", "none", 80), ("trees", "none", 120)]
+    assert cells(out)[10:] == trees
+    assert len(learning_curve(records.read(out / "records.jsonl"))) == 6
+    old = out / "records.superseded.jsonl"
+    assert old.read_text().splitlines() == [x for x in before if '"mode":"trees"' in x]
+
+    # Back to the first settings, nothing is done again, and nothing is lost.
+    study(config, out)
+    assert "12 of 12 runs are finished" in capsys.readouterr().err
+    assert sorted(lines(out)) == sorted(before)
+    assert [r.extra["leaves"] for r in records.read(old)] == [5, 5]
+
+
+def test_a_smaller_grid_leaves_out_what_is_not_asked_for(finished, places, tmp_path):
+    out = with_pretrainings(tmp_path / "out", finished)
+    (out / "records.jsonl").write_text("\n".join(lines(finished)) + "\n")
+    study(parse(places, tmp_path, assignments=["grid.n_train=[80]", "grid.modes=[trees]"]), out)
+    assert cells(out) == [("trees", "none", 80)]
+    assert len(records.read(out / "records.superseded.jsonl")) == 11
+
+
+def test_a_kill_between_the_two_files_of_records_loses_none(finished, tmp_path, monkeypatch):
+    (tmp_path / "records.jsonl").write_text("\n".join(lines(finished)) + "\n")
+    keys = [r.key() for r in records.read(tmp_path / "records.jsonl")]
+    genuine, calls = records.write, []
+
+    def killed(file, found):
+        calls.append(file)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        genuine(file, found)
+
+    monkeypatch.setattr(records, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        keep_current(tmp_path, keys[:5])
+    assert keep_current(tmp_path, keys[3:]) == set(keys[3:])
+    assert [r.key() for r in records.read(tmp_path / "records.superseded.jsonl")] == keys[:3]
+    assert keep_current(tmp_path, keys) == set(keys)
+    assert sorted(lines(tmp_path)) == sorted(lines(finished))
 
 
 def test_a_failing_run_is_reported_and_the_others_go_on(config, places, tmp_path, finished):
@@ -191,6 +231,21 @@ def test_processes_give_the_numbers_of_one_process(config, places, tmp_path, fin
         assert record.metrics["auc"].value == pytest.approx(
             known[record.key()].metrics["auc"].value, abs=1e-6
         )
+
+
+def test_threads_of_one_process_do_not_disturb_each_other(places, tmp_path):
+    """Dropout draws from torch's random state, of which a process has one."""
+    assignments = ["grid.n_train=[80]", "grid.modes=[scratch]", "grid.seeds=4"]
+    config = parse(places, tmp_path, "heads: 2", "heads: 2, dropout: 0.3", assignments)
+    one = study(config, tmp_path / "one")
+    with ThreadPoolExecutor(4) as threads:
+        several = study(config, tmp_path / "several", executor=threads)
+    known, found = (
+        {r.key(): (r.metrics, r.hashes) for r in records.read(out / "records.jsonl")}
+        for out in (one, several)
+    )
+    assert len(known) == 4
+    assert found == known
 
 
 def test_an_existing_checkpoint_is_a_variant(config, places, tmp_path, finished):
@@ -266,11 +321,3 @@ def test_the_published_scale_survives_its_first_steps_on_a_stand_in(places, tmp_
 def test_fewer_seeds_hold_from_their_size_on(config):
     grid = config.grid.model_copy(update={"seeds": 5, "fewer_seeds": {1000: 3, 10_000: 1}})
     assert [len(grid.seeds_at(n)) for n in (300, 1000, 5000, 10_000, 99_999)] == [5, 3, 3, 1, 1]
-
-
-def test_the_inline_executor_keeps_exceptions_for_the_future():
-    future: Future[int] = InlineExecutor().submit(lambda: 1 // 0)
-    assert isinstance(future.exception(), ZeroDivisionError)
-    with executor(1) as here:
-        assert here.submit(np.add, 1, 2).result() == 3
-        assert torch.get_num_threads() >= 1

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from transferline.data.loader import Loader
-from transferline.data.readers.shards import ShardSet
+from transferline.data.readers.shards import Shards, ShardSet
 from transferline.errors import DataError, NumericalError
 from transferline.learning.objectives.masked_type import MaskedType
 from transferline.learning.optim import Optim
@@ -173,6 +173,17 @@ def test_best_weights_are_restored_and_patience_stops(shards, tmp_path):
     assert result.best_step < result.steps < 200
 
 
+def test_patience_counts_from_the_end_of_the_warm_up(shards, tmp_path):
+    whole = ShardSet([shards])
+    module = objective()
+    # A rate too small to move any weight: no validation is better than the first.
+    optim = Optim(steps=40, lr=1e-30, warmup=0.5, validate_every=2, patience=3, batch_size=64)
+    loader = Loader(whole, None, 64)
+    result = fit(module, loader, loader, optim, tmp_path, label=None)
+    assert (result.best_step, result.stopped) == (2, "patience")
+    assert result.steps == 20 + 3 * 2
+
+
 def test_a_frozen_backbone_does_not_move(shards, tmp_path):
     whole = ShardSet([shards])
     module = objective()
@@ -201,3 +212,36 @@ def test_backbone_rate_is_scaled():
     assert scale[id(module.model.backbone.embedding[0].weight)] == 0.1
     assert scale[id(module.classifier.weight)] == 1.0
     assert len(scale) == len(list(module.parameters()))
+
+
+def test_a_training_limits_the_kernels_that_onednn_keeps(shards, tmp_path, monkeypatch):
+    """Shapes of batches hardly repeat: each that is kept costs memory and gains nothing."""
+    monkeypatch.delenv("LRU_CACHE_CAPACITY", raising=False)
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "7")
+    fit(
+        objective(),
+        Loader(ShardSet([shards]), None, 64),
+        None,
+        Optim(steps=1),
+        tmp_path,
+        label=None,
+    )
+    assert os.environ["LRU_CACHE_CAPACITY"] == "32"
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "7", "what the user set stands"
+
+
+def test_the_memory_of_a_pretraining_holds_no_table_of_all_events(shards, tmp_path, monkeypatch):
+    opened = ShardSet([shards, write_shards(tmp_path, 50, seed=2)])
+    monkeypatch.setattr(Shards, "open", lambda _: opened)
+    kept = set()
+    seen_by = Loader._batch
+
+    def batch(self, rows):
+        found = seen_by(self, rows)
+        kept.update(vars(opened))
+        return found
+
+    monkeypatch.setattr(Loader, "_batch", batch)
+    pretrain(config(shards, steps=3), tmp_path / "pre", label=None)
+    assert "n_particles" in kept
+    assert not kept & {"hash", "weight", "id", "labels", "context"}

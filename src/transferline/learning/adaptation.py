@@ -20,7 +20,9 @@ from transferline.evaluation.records import Cost, Hashes, Record
 from transferline.files import atomic_path, json_hash, write_text
 from transferline.learning.baselines import BoostedTrees, Labelled, Trees, boosted_trees
 from transferline.learning.engineered import engineered
-from transferline.learning.modes import MODES, Mode
+from transferline.learning.independence import check_test_events
+from transferline.learning.kept_model import kept_model
+from transferline.learning.modes import MODES, BrokenTransferError, Mode
 from transferline.learning.network_run import Adaptation, NetworkRun, Trial
 from transferline.learning.per_event import EventTable
 from transferline.learning.probe import embedder
@@ -60,6 +62,7 @@ def transfer(
     data: TaskData | None = None,
     tables: Path | None = None,
     keep_checkpoint: bool = False,
+    allow_overlap: bool = False,
     study: str = "transfer",
     pretraining: str = "none",
     label: str | None = None,
@@ -81,6 +84,7 @@ def transfer(
         data: `task.load()`, where it is at hand.
         tables: directory of embeddings and engineered features that runs share.
         keep_checkpoint: also save the model with its head.
+        allow_overlap: measure a transferred backbone also on test events of its pre-training.
         study: name in the Record.
         pretraining: name of the checkpoint in the Record; `none` for scratch, unless a study
             has several architectures.
@@ -89,13 +93,18 @@ def transfer(
     Raises:
         BrokenTransferError: the weights are not those that the mode promises.
         ConfigError: the arguments do not fit together.
-        DataError: there are fewer labelled events than `n_train`.
+        DataError: there are fewer labelled events than `n_train`, or test events were in the
+            pre-training.
         NumericalError: the training diverged with every learning rate.
     """
     clock = _Clock()
     _check_arguments(checkpoint, task, mode, how)
-    data = task.load() if data is None else data
+    if data is None:
+        data = task.load()
+        data.shards.verify()
     rows = task.labelled(data, n_train, seed)
+    _check_fold(data, rows)
+    judged = _independence(checkpoint, data, mode, allow_overlap)
     out.mkdir(parents=True, exist_ok=True)
     if isinstance(how, Trees):
         outcome = _run_trees(data, rows, how, seed, tables)
@@ -104,6 +113,7 @@ def transfer(
         table = _starting_embeddings(checkpoint, mode, data, how, seed=seed, tables=tables)
         run = NetworkRun(checkpoint, mode, task, data, rows, how, seed, out, table, label)
         outcome = _run_network(run)
+    outcome.extra.update(judged)
     record = Record(
         **_identity(checkpoint, task, mode, study=study, pretraining=pretraining),
         **_measure(task, data, rows, outcome, out),
@@ -113,13 +123,34 @@ def transfer(
             **outcome.hashes,
             config=run_digest(checkpoint, task, data, mode, how),
             data=data.digest,
+            checkpoint=checkpoint.sha256 if checkpoint is not None and mode != "trees" else None,
         ),
         cost=clock.cost(outcome),
     )
     if keep_checkpoint and outcome.trial is not None and checkpoint is not None:
-        _save_model(outcome.trial, checkpoint, task, record, out / "checkpoint")
+        kept = kept_model(
+            outcome.trial.model, start=checkpoint, task=task, record=record, data=data, rows=rows
+        )
+        kept.save(out / "checkpoint")
     write_text(out / "record.json", record.model_dump_json(indent=2, exclude_none=True) + "\n")
     return record
+
+
+def _check_fold(data: TaskData, rows: LabelledRows) -> None:
+    """Whatever a task does, no event of the fold may train or choose."""
+    used = np.concatenate((rows.fit, rows.select))
+    if data.fold is not None and data.fold.holds(data.shards.id[used]).any():
+        raise BrokenTransferError(f"labelled events of {data.fold} are among those to train on.")
+
+
+def _independence(
+    checkpoint: Checkpoint | None, data: TaskData, mode: Mode, allow: bool
+) -> dict[str, Any]:
+    """What goes into the Record about test events; other modes have nothing of the weights."""
+    extra: dict[str, Any] = {} if data.fold is None else {"fold": asdict(data.fold)}
+    if checkpoint is not None and mode in ("frozen", "finetuned"):
+        extra["pretraining_overlap"] = check_test_events(checkpoint, data, allow=allow)
+    return extra
 
 
 class _Clock:
@@ -318,25 +349,6 @@ def _backbone(checkpoint: Checkpoint | None, mode: Mode) -> str:
     if checkpoint is None or mode == "trees":
         return "none"
     return str(checkpoint.recipe.backbone.kind)
-
-
-def _save_model(
-    trial: Trial, checkpoint: Checkpoint, task: Task, record: Record, path: Path
-) -> None:
-    """Save the adapted model: head, task and selection travel with it."""
-    recipe = checkpoint.recipe.model_copy(update={"head": task.head, "n_outputs": task.n_outputs})
-    Checkpoint.of(
-        trial.model,
-        recipe,
-        selection=checkpoint.selection,
-        provenance={
-            "task": task.to_dict(),
-            "record": record.model_dump(mode="json", exclude={"replicas"}, exclude_none=True),
-            "pretraining": checkpoint.provenance,
-        },
-        card=f"# {task.name}, {record.mode}\n\nTrained on {record.n_train} labelled events "
-        f"(seed {record.seed}). Test AUC {record.metrics['auc']}.\n\n{checkpoint.card}",
-    ).save(path)
 
 
 def _finite(value: float) -> float | None:

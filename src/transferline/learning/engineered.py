@@ -57,10 +57,7 @@ def _leading(batch: Batch, groups: dict[str, Tensor]) -> dict[str, Tensor]:
             out[f"{name}{rank + 1}_abs_eta"] = _take(batch.p4[..., ETA].abs(), place, exists)
             if "jet" in name:
                 out[f"{name}{rank + 1}_mass"] = _take(batch.p4[..., MASS], place, exists)
-    for name in ("lepton", "hadronic"):
-        charge = batch.columns["charge"].masked_fill(~groups[name], 0)
-        if name == "lepton":
-            out["lepton_charge"] = charge.sum(1)
+    out["lepton_charge"] = batch.columns["charge"].masked_fill(~groups["lepton"], 0).sum(1)
     if "btag" in batch.columns:
         scores = batch.columns["btag"].masked_fill(~groups["hadronic"], -1).sort(descending=True)[0]
         for rank in range(4):

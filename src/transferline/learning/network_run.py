@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows, Rows
 from transferline.learning.training import FitResult, StopRequestedError, fit
 from transferline.models.checkpoint import Checkpoint
+from transferline.models.heads import class_probability
 from transferline.models.model import Model
 
 _SCORING_BATCH = 1024
@@ -53,9 +54,9 @@ class Adaptation(Recipe):
     """
 
     optim: Optim
-    lr: tuple[float, ...] = Field((1e-3,), min_length=1)
+    lr: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-3,), min_length=1)
     epochs: float | None = Field(None, gt=0)
-    min_steps: int = Field(100, gt=0)
+    min_steps: int = Field(100, gt=0, le=10**9)
     trial_share: float = Field(1.0, gt=0, le=1)
     head_first: Optim | None = None
     objective: Supervised = Supervised()
@@ -287,5 +288,5 @@ def _head(model: Model) -> nn.Module:
 
 
 def _signal(logits: Tensor) -> NDArray[np.float64]:
-    probability: NDArray[np.float64] = logits.double().softmax(-1)[:, 1].numpy()
+    probability: NDArray[np.float64] = class_probability(logits.double())[:, 1].numpy()
     return probability

@@ -29,13 +29,14 @@ class Optim(Recipe):
         backbone_lr: factor on the rate of Features and backbone; heads get `lr`.
         precision: `auto` takes bfloat16 autocast where the processor multiplies it natively.
         validate_every: steps between validations; a twentieth of `steps` unless given.
-        patience: validations without improvement before stopping, or None.
-        device: `auto` takes the first GPU if there is one.
+        patience: validations without improvement before stopping, counted from the end of the
+            warm-up, or None.
+        device: `auto` takes a GPU if there is one: the first, or under torchrun one per process.
     """
 
     kind: Literal["adamw", "sgd"] = "adamw"
-    steps: int = Field(gt=0)
-    batch_size: int = Field(256, gt=0)
+    steps: int = Field(gt=0, le=10**9)
+    batch_size: int = Field(256, gt=0, le=10**7)
     lr: float = Field(1e-3, gt=0)
     warmup: float = Field(0.05, ge=0, le=1)
     final_lr: float = Field(0.01, ge=0, le=1)
@@ -48,10 +49,15 @@ class Optim(Recipe):
     patience: int | None = Field(None, gt=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
+    @property
+    def warmup_steps(self) -> int:
+        """Steps with a rising rate."""
+        return max(1, round(self.warmup * self.steps)) if self.warmup > 0 else 0
+
     def factor(self, step: int) -> float:
         """Learning rate at `step` over `lr`: linear warm-up, then a cosine to `final_lr`."""
         warm = max(1, round(self.warmup * self.steps))
-        if step < warm and self.warmup > 0:
+        if step < self.warmup_steps:
             return (step + 1) / warm
         share = (step - warm) / max(1, self.steps - warm)
         return self.final_lr + (1 - self.final_lr) * 0.5 * (1 + math.cos(math.pi * share))

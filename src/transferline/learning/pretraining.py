@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from transferline.config import Recipe, one_of
+from transferline.config import Recipe, Seed, one_of
 from transferline.data.events import unit_interval
+from transferline.data.folds import Fold
 from transferline.data.loader import Loader
 from transferline.data.readers.shards import Shards, ShardSet
 from transferline.errors import DataError
 from transferline.files import json_hash, write_json
+from transferline.learning.distributed import World, joined
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.optim import Optim
 from transferline.learning.training import FitResult, fit
@@ -24,6 +27,7 @@ from transferline.models.backbones import BACKBONES
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.features import Features
 from transferline.models.model import Model, ModelRecipe, weight_hash
+from transferline.models.seen import Seen
 from transferline.provenance import run_facts
 
 _LOGS = ("metrics.jsonl", "metrics.csv")
@@ -49,7 +53,7 @@ class PretrainConfig(Recipe):
     backbone: one_of(BACKBONES)  # type: ignore[valid-type]  # a registry-driven field type
     objective: one_of(OBJECTIVES)  # type: ignore[valid-type]  # a registry-driven field type
     optim: Optim
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     n_train: int | None = Field(None, gt=0)
     valid_share: float = Field(0.05, ge=0, lt=1)
 
@@ -63,20 +67,55 @@ def pretrain(
     out: Path,
     *,
     resume: bool = False,
+    fold: Fold | None = None,
     label: str | None = "pre-train",
     save_seconds: float = 60.0,
 ) -> Path:
     """Train and write the checkpoint directory `out`; return it.
 
+    Events of `fold` are left out of everything: the training, the validation, and the constants
+    of Features. Under torchrun all processes train together on the batches of one, see
+    `transferline.learning.data_parallel`.
+
     Raises:
+        ConfigError: torchrun's variables are wrong, or the backbone cannot be divided.
         DataError: the shards are unusable or hold too few events.
         NumericalError, StopRequestedError: see `fit`.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "resolved.json", config.to_dict())
+    with joined() as world:
+        # torchrun may start a failed training again by itself: that is to go on.
+        resume = resume or world.restarts > 0
+        _pretrain(
+            config,
+            Path(out),
+            world,
+            resume=resume,
+            fold=fold,
+            label=label,
+            save_seconds=save_seconds,
+        )
+        world.wait()
+    return Path(out)
+
+
+def _pretrain(
+    config: PretrainConfig,
+    out: Path,
+    world: World,
+    *,
+    resume: bool,
+    fold: Fold | None,
+    label: str | None,
+    save_seconds: float,
+) -> None:
+    if world.main:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "resolved.json", config.to_dict())
     shards = config.data.open()
-    train_rows, valid_rows = _split(shards, config)
+    if world.main:
+        shards.verify()
+    train_rows, valid_rows = _split(shards, config, fold)
+    shards.forget()  # a training of millions of events needs no table of them
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = config.recipe().build()
@@ -96,28 +135,42 @@ def pretrain(
         resume=resume,
         label=label,
         save_seconds=save_seconds,
-        digest=json_hash([config.digest(), shards.content_hash]),
+        digest=json_hash([config.digest(), shards.content_hash, *_digest(fold)]),
+        world=world,
     )
+    if not world.main:
+        return
     for name in _LOGS:
         shutil.copyfile(out / "training" / name, out / name)
-    _checkpoint(config, shards, model, n_train=len(train_rows), result=result).save(out)
+    seen = Seen.of("pretraining", shards, np.concatenate((train_rows, valid_rows)))
+    checkpoint = _checkpoint(
+        config, shards, model, n_train=len(train_rows), result=result, fold=fold, seen=seen
+    )
+    checkpoint.save(out)
     # Only now: a kill at any earlier moment leaves a state to resume from.
     shutil.rmtree(out / "training")
-    return out
 
 
-def _split(shards: ShardSet, config: PretrainConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _digest(fold: Fold | None) -> list[Any]:
+    return [] if fold is None else [asdict(fold)]
+
+
+def _split(
+    shards: ShardSet, config: PretrainConfig, fold: Fold | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows to train on (a prefix of a seeded permutation) and, by hash, rows to validate on."""
     is_valid = unit_interval(shards.hash) < config.valid_share
-    pool = np.flatnonzero(~is_valid).astype(np.int64)
+    free = np.ones(len(shards), dtype=bool) if fold is None else ~fold.holds(shards.id)
+    pool = np.flatnonzero(free & ~is_valid).astype(np.int64)
     wanted = len(pool) if config.n_train is None else config.n_train
     if wanted > len(pool) or not len(pool):
         raise DataError(
             f"{', '.join(config.data.files)}: hold {len(pool)} events outside the validation "
-            f"share, {wanted} are wanted. Prepare more, or lower n_train."
+            f"share{f' and {fold}' if fold else ''}, {wanted} are wanted. Prepare more, or lower "
+            "n_train."
         )
     order = np.random.default_rng(config.seed).permutation(pool)[:wanted]
-    return np.sort(order), np.flatnonzero(is_valid).astype(np.int64)
+    return np.sort(order), np.flatnonzero(free & is_valid).astype(np.int64)
 
 
 def _checkpoint(
@@ -127,6 +180,8 @@ def _checkpoint(
     *,
     n_train: int,
     result: FitResult,
+    fold: Fold | None,
+    seen: Seen,
 ) -> Checkpoint:
     provenance: dict[str, Any] = {
         **run_facts(),
@@ -136,6 +191,7 @@ def _checkpoint(
         "n_train": n_train,
         "result": result.__dict__,
         "backbone_sha256": weight_hash(model.features, model.backbone),
+        **({} if fold is None else {"fold": asdict(fold)}),
     }
     selection = shards.cards[0].selection if shards.cards else None
     return Checkpoint.of(
@@ -144,6 +200,7 @@ def _checkpoint(
         selection=selection,
         provenance=provenance,
         card=_card(provenance),
+        seen=seen,
     )
 
 
@@ -151,6 +208,8 @@ def _card(provenance: dict[str, Any]) -> str:
     config, result = provenance["config"], provenance["result"]
     lines = [f"- {item['sample']}: {item['n_events']} events" for item in provenance["data"]]
     data = "\n".join(lines)
+    fold = provenance.get("fold")
+    part = f" outside fold {fold['number']} of {fold['of']}" if fold else ""
     return f"""# A pre-trained backbone
 
 - objective: `{config["objective"]["kind"]}`, backbone: `{config["backbone"]["kind"]}`
@@ -165,6 +224,6 @@ def _card(provenance: dict[str, Any]) -> str:
 
 {data}
 
-Events of these samples were seen in pre-training: an analysis that scores the same events
-again is not independent of it.
+Events of these samples{part} were seen in pre-training; `seen.safetensors` lists them by hash. An
+analysis that scores the same events again is not independent of it.
 """

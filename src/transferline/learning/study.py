@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from transferline.data.layouts.shards import CARD
-from transferline.errors import TransferlineError
+from transferline.errors import ConfigError, DataError, TransferlineError, shortened
 from transferline.evaluation import records
 from transferline.evaluation.records import Record
-from transferline.files import write_json
-from transferline.learning.executors import (
+from transferline.executors import (
+    ClusterError,
     InlineExecutor,
-    executor,
-    sigterm_as_interrupt,
-    stop_workers,
+    WorkersLostError,
+    each,
+    given_or_new,
+    result_of,
+    size_of,
 )
+from transferline.files import read_json, write_json
+from transferline.learning.independence import check_test_events
 from transferline.learning.study_budget import budget_lines, training_seconds
 from transferline.learning.study_config import StudyConfig
 from transferline.learning.study_pretraining import prepare_checkpoints
+from transferline.learning.study_records import RECORDS, keep_current
 from transferline.learning.study_runs import Run, execute, fill_table, plan
 from transferline.learning.tasks.base import TaskData
 from transferline.learning.training import StopRequestedError
 from transferline.models.checkpoint import Checkpoint
 from transferline.progress import Ticker, progress
 from transferline.provenance import run_facts
-from transferline.samples import cache_directory, materialise
+from transferline.runtime import cache_directory
+from transferline.samples import materialise
+from transferline.stopping import sigterm_as_interrupt
 
-RECORDS = "records.jsonl"
+__all__ = ["RECORDS", "StudyIncompleteError", "study"]
+
 _SHOWN = 20  # failures named in the closing error; each was named when it happened
 
 
 class StudyIncompleteError(TransferlineError):
     """Some runs failed; the others are recorded."""
+
+    exit_code = 3
 
 
 def study(
@@ -46,8 +54,7 @@ def study(
     out: Path,
     *,
     jobs: int = 1,
-    pool: Executor | None = None,
-    dask: str | None = None,
+    executor: Executor | None = None,
     cache: Path | None = None,
 ) -> Path:
     """Do everything of a study that is not done yet and return its directory.
@@ -55,48 +62,70 @@ def study(
     `out` receives `study.json`, `samples.json`, `pretrain/<variant>/`, `runs/<key>/` and
     `records.jsonl`, one line per finished run. A run is skipped if its Record is there: its key
     holds the hashes of data, weights and settings, so a change of any of them is another run.
+    Records of runs that are none of this study any more move to `records.superseded.jsonl`, and
+    come back with the settings that they belong to.
 
     Args:
         config: the study.
         out: its directory.
         jobs: processes, of one thread each.
-        pool: any executor that sees the same files, in place of `jobs` processes.
-        dask: address of a Dask scheduler, in place of `jobs` processes.
+        executor: does the work in place of `jobs` processes, best one of
+            `transferline.executors`; it must see `out` and `cache`.
         cache: where samples are kept; `TRANSFERLINE_CACHE` unless given.
 
     Raises:
         StudyIncompleteError: runs failed; names them. The others are finished and recorded.
         StopRequestedError: SIGTERM or Ctrl-C; finished runs are recorded.
+        WorkersLostError: the processes that did the work are gone; finished runs are recorded.
         ConfigError, DataError, NumericalError: samples or pre-trainings cannot be made.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "study.json", _description(config))
-    places = _samples(config, out, cache or cache_directory(), jobs)
-    task = config.task.located({name: places[name] for name in config.task.samples()})
-    data = task.load()
-    with sigterm_as_interrupt(), _given_or_new(pool, jobs, dask) as workers:
-        site = _Site(out, workers, None if isinstance(workers, InlineExecutor) else 1)
+    place, cache = out.absolute(), (cache or cache_directory()).absolute()
+    _check_owner(place / "study.json", config.name)
+    place.mkdir(parents=True, exist_ok=True)
+    write_json(place / "study.json", _description(config))
+    with sigterm_as_interrupt(), given_or_new(executor, jobs) as pool:
         try:
-            checkpoints = prepare_checkpoints(config, places, out / "pretrain", workers)
-            runs = plan(config, task, data, checkpoints)
-            todo = _unfinished(runs, out / RECORDS)
-            _announce(config, runs, todo, data, jobs)
-            site.fill_tables(todo)
-            failures = site.grid(todo)
+            failures, n_todo = _run(config, place, cache, pool)
         except (KeyboardInterrupt, StopRequestedError) as error:
-            stop_workers()
             raise _stopped(out) from error
     if failures:
         lines = [f"  {key}: {text}" for key, text in failures.items()][:_SHOWN]
         raise StudyIncompleteError(
-            f"{len(failures)} of {len(todo)} runs failed:\n" + "\n".join(lines) + "\n"
+            f"{len(failures)} of {n_todo} runs failed:\n" + "\n".join(lines) + "\n"
             "The others are recorded; the same command tries only these again."
         )
     return out
 
 
-def _given_or_new(pool: Executor | None, jobs: int, dask: str | None) -> Any:
-    return executor(jobs, dask) if pool is None else nullcontext(pool)
+def _check_owner(file: Path, name: str) -> None:
+    """Records of two studies in one file would be reported as one."""
+    try:
+        found = read_json(file) if file.exists() else None
+    except DataError:
+        return  # it is written anew from the configuration
+    owner = found.get("name", name) if isinstance(found, dict) else name
+    if owner != name:
+        raise ConfigError(
+            f"{file.parent}: holds the study '{shortened(owner)}', not '{name}'. Choose another "
+            "--out."
+        )
+
+
+def _run(config: StudyConfig, out: Path, cache: Path, pool: Executor) -> tuple[dict[str, str], int]:
+    """Do what is not done yet; return the failures by key, and how many runs there were to do."""
+    places = _samples(config, out, cache, pool)
+    task = config.task.located({name: places[name] for name in config.task.samples()})
+    data = task.load()
+    data.shards.verify()
+    checkpoints = prepare_checkpoints(config, places, out / "pretrain", pool)
+    _check_overlap(config, data, checkpoints)
+    runs = plan(config, task, data, checkpoints)
+    done = keep_current(out, {run.key for run in runs})
+    todo = [run for run in runs if run.key not in done]
+    _announce(config, runs, todo, data, size_of(pool))
+    site = _Site(out, pool, None if isinstance(pool, InlineExecutor) else 1)
+    site.fill_tables(todo)
+    return site.grid(todo), len(todo)
 
 
 def _stopped(out: Path) -> StopRequestedError:
@@ -118,16 +147,18 @@ def _description(config: StudyConfig) -> dict[str, Any]:
     }
 
 
-def _samples(config: StudyConfig, out: Path, cache: Path, jobs: int) -> dict[str, Path]:
+def _samples(config: StudyConfig, out: Path, cache: Path, pool: Executor) -> dict[str, Path]:
     """Make the samples that are used, and list them for the report."""
     used = dict.fromkeys((*config.task.samples(), *config.unlabelled()))
-    places = {name: materialise(config.samples[name], cache, jobs=jobs) for name in used}
+    places = {
+        name: materialise(config.samples[name], cache, executor=pool).absolute() for name in used
+    }
     rows = [
         {
             "name": name,
             "label": config.samples[name].label or name,
             "shards": str(place),
-            "card": json.loads((place / CARD).read_text(encoding="utf-8")),
+            "card": read_json(place / CARD),
         }
         for name, place in places.items()
     ]
@@ -135,9 +166,13 @@ def _samples(config: StudyConfig, out: Path, cache: Path, jobs: int) -> dict[str
     return places
 
 
-def _unfinished(runs: Sequence[Run], file: Path) -> list[Run]:
-    done = {record.key() for record in records.read(file)} if file.exists() else set()
-    return [run for run in runs if run.key not in done]
+def _check_overlap(config: StudyConfig, data: TaskData, checkpoints: Mapping[str, Path]) -> None:
+    """Ask before the grid starts, and once, what every run will ask again."""
+    if {"frozen", "finetuned"}.isdisjoint(config.grid.modes):
+        return
+    for name, place in checkpoints.items():
+        found = check_test_events(Checkpoint.load(place), data, allow=config.allow_overlap)
+        say(f"test events and the pre-training '{name}': {found['verdict']}.")
 
 
 def _announce(
@@ -176,43 +211,29 @@ class _Site:
     """Executes the runs of one study."""
 
     out: Path
-    workers: Executor
+    pool: Executor
     threads: int | None
     failures: dict[str, str] = field(default_factory=dict)
 
     def fill_tables(self, todo: Sequence[Run]) -> None:
         """Compute once what several runs would otherwise each compute for themselves."""
         first = {(run.mode, run.checkpoint): run for run in todo if run.mode in ("frozen", "trees")}
-        futures = [
-            self.workers.submit(fill_table, run, self.out / "tables", self.threads)
-            for run in first.values()
-        ]
-        for future in futures:
-            future.result()
+        calls = [(run, self.out / "tables", self.threads) for run in first.values()]
+        each(self.pool, fill_table, calls, lambda _, future: result_of(future))
 
     def grid(self, todo: Sequence[Run]) -> dict[str, str]:
         """Do the runs and append their Records as they finish; return the failures by key."""
+        runs, tables = self.out / "runs", self.out / "tables"
+        calls = [(run, runs / run.key, tables, self.threads, None) for run in todo]
         thousands = sum(_weight(run) for run in todo)
         with progress(thousands, "grid, 1000 event passes") as ticker:
-            waiting: dict[Future[str], Run] = {}
-            for run in todo:
-                where = self.out / "runs" / run.key
-                future = self.workers.submit(
-                    execute, run, where, self.out / "tables", self.threads, None
-                )
-                waiting[future] = run
-                if future.done():
-                    self._finish(waiting.pop(future), future, ticker)
-            while waiting:
-                done, _ = wait(waiting, timeout=1.0, return_when=FIRST_COMPLETED)
-                for future in done:
-                    self._finish(waiting.pop(future), future, ticker)
+            each(self.pool, execute, calls, lambda i, future: self._finish(todo[i], future, ticker))
         return self.failures
 
     def _finish(self, run: Run, future: Future[str], ticker: Ticker) -> None:
         try:
-            record = Record.model_validate_json(future.result())
-        except StopRequestedError:
+            record = Record.model_validate_json(result_of(future))
+        except (StopRequestedError, WorkersLostError, ClusterError):
             raise
         except Exception as error:  # one run's failure, of whatever kind, is not the study's
             self.failures[run.key] = f"{type(error).__name__}: {error}"

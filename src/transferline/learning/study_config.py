@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from transferline.config import Recipe, one_of
+from transferline.config import Recipe, Seed, one_of
 from transferline.errors import did_you_mean
 from transferline.learning.baselines import Trees
 from transferline.learning.modes import Mode
@@ -19,6 +19,9 @@ from transferline.learning.tasks import TASKS
 from transferline.models.backbones import BACKBONES
 from transferline.models.features import Features
 from transferline.samples import Sample
+
+# It names directories and files, none of which may lead elsewhere.
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=60)]
 
 
 class Variant(Recipe):
@@ -36,7 +39,7 @@ class Variant(Recipe):
     backbone: one_of(BACKBONES) | None = None  # type: ignore[valid-type]  # registry-driven
     objective: one_of(OBJECTIVES) | None = None  # type: ignore[valid-type]  # registry-driven
     optim: Optim | None = None
-    seed: int = 0
+    seed: Seed = 0
     n_train: int | None = None
     valid_share: float = 0.05
 
@@ -69,10 +72,10 @@ class Grid(Recipe):
         fewer_seeds: size -> seeds from this size on, where the full number is too dear.
     """
 
-    modes: tuple[Mode, ...] = ("scratch", "frozen", "finetuned", "trees")
-    n_train: tuple[int, ...] = Field(min_length=1)
-    seeds: int = Field(5, gt=0)
-    fewer_seeds: dict[int, int] = Field(default_factory=dict)
+    modes: tuple[Mode, ...] = Field(("scratch", "frozen", "finetuned", "trees"), min_length=1)
+    n_train: tuple[Annotated[int, Field(ge=2, le=10**12)], ...] = Field(min_length=1)
+    seeds: int = Field(5, gt=0, le=1000)
+    fewer_seeds: dict[int, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
 
     def seeds_at(self, n_train: int) -> range:
         """Return the seeds of one size."""
@@ -95,13 +98,14 @@ class StudyConfig(Recipe):
         trees: settings of the baseline.
         budget: CPU hours that the grid should stay within; a warning is printed otherwise.
         keep_checkpoints: save every trained model.
+        allow_overlap: let a pre-training see events of the task, even its test events.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    name: _Name
     title: str
     scale: Literal["smoke", "cpu", "extended", "paper"]
     samples: dict[str, Sample] = Field(min_length=1)
-    pretrain: dict[str, Variant] = Field(min_length=1)
+    pretrain: dict[_Name, Variant] = Field(min_length=1)
     task: one_of(TASKS)  # type: ignore[valid-type]  # a registry-driven field type
     grid: Grid
     scratch: Adaptation | None = None
@@ -110,6 +114,7 @@ class StudyConfig(Recipe):
     trees: Trees = Trees()
     budget: float | None = Field(None, gt=0)
     keep_checkpoints: bool = False
+    allow_overlap: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -119,7 +124,8 @@ class StudyConfig(Recipe):
         for name in (*self.task.samples(), *self.unlabelled()):
             if name not in self.samples:
                 raise ValueError(f"no sample '{name}'.{did_you_mean(name, self.samples)}")
-        self._check_disjoint()
+        if not self.allow_overlap:
+            self._check_disjoint()
         return self
 
     def _check_disjoint(self) -> None:
@@ -129,7 +135,8 @@ class StudyConfig(Recipe):
                 if self.samples[seen].shares_events_with(self.samples[judged]):
                     raise ValueError(
                         f"the samples '{seen}' (pre-training) and '{judged}' (task) hold the "
-                        "same events; generate one of them with another seed, or take other files."
+                        "same events; generate one of them with another seed, or take other files "
+                        "(or accept it with allow_overlap: true)."
                     )
 
     def unlabelled(self) -> list[str]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from concurrent.futures import Executor, Future, wait
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 
 import torch
 
 from transferline.data.readers.shards import ShardSet
 from transferline.errors import DataError
-from transferline.files import json_hash, write_json
-from transferline.learning.executors import InlineExecutor
+from transferline.executors import InlineExecutor, cancel, one_at_a_time, result_of
+from transferline.files import json_hash, read_json, write_json
 from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.learning.study_config import StudyConfig, Variant
 from transferline.models.checkpoint import Checkpoint
@@ -51,7 +51,9 @@ def _is_current(name: str, variant: Variant, places: Mapping[str, Path], out: Pa
     """Whether the variant is finished; notes down what it is made from before it starts."""
     digest = _digest(variant, places)
     file = out / _DIGESTS
-    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    known = read_json(file) if file.exists() else {}
+    if not isinstance(known, dict):
+        raise DataError(f"{file}: is damaged. Remove it, and the pre-trainings beside it.")
     if name in known and known[name] != digest and (out / name).exists():
         raise DataError(
             f"{out / name}: was made with other settings or data. Remove that directory to make "
@@ -73,28 +75,30 @@ def _run_all(made: Mapping[str, PretrainConfig], out: Path, workers: Executor) -
         for name, config in made.items():
             pretrain(config, out / name, resume=True, label=f"pre-train {name}")
         return
-    futures = {workers.submit(_pretrain, config, out / name): name for name, config in made.items()}
-    if futures:
-        _watch(futures, made, out)
-    for future in futures:
-        future.result()
+    futures = [workers.submit(_pretrain, config, out / name) for name, config in made.items()]
+    try:
+        if futures:
+            _watch(futures, made, out)
+    finally:
+        cancel(workers, futures)
 
 
+@one_at_a_time
 def _pretrain(config: PretrainConfig, out: Path) -> None:
     torch.set_num_threads(1)
     pretrain(config, out, resume=True, label=None)
 
 
-def _watch(
-    futures: Mapping[Future[None], str], made: Mapping[str, PretrainConfig], out: Path
-) -> None:
+def _watch(futures: Sequence[Future[None]], made: Mapping[str, PretrainConfig], out: Path) -> None:
     """Show the progress of trainings in other processes, read from their logs."""
     total = sum(config.optim.steps for config in made.values())
     seen = 0
     with progress(total, f"pre-train {', '.join(made)}") as ticker:
         waiting = set(futures)
         while waiting:
-            _, waiting = wait(waiting, timeout=_POLL_SECONDS)
+            done, waiting = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for future in done:
+                result_of(future)
             now = sum(_step(out / name, config) for name, config in made.items())
             if now > seen:
                 ticker.advance(now - seen)

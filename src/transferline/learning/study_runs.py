@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from transferline.evaluation.records import Record, run_key
+from transferline.executors import one_at_a_time
 from transferline.learning.adaptation import (
     embedding_table,
     engineered_table,
@@ -38,6 +39,7 @@ class Run:
     how: Adaptation | Trees
     config: str
     keep_checkpoint: bool = False
+    allow_overlap: bool = False
 
     @property
     def key(self) -> str:
@@ -108,6 +110,7 @@ def _cells(
                 how=how,
                 config=digest,
                 keep_checkpoint=config.keep_checkpoints,
+                allow_overlap=config.allow_overlap,
             )
 
 
@@ -119,6 +122,7 @@ def _scratch_families(
     return {run_digest(checkpoint, task, data, "scratch", how) for checkpoint in loaded}
 
 
+@one_at_a_time
 def execute(run: Run, out: Path, tables: Path, threads: int | None, label: str | None) -> str:
     """Do one run in the directory `out` and return its Record as JSON."""
     if threads is not None:
@@ -134,6 +138,7 @@ def execute(run: Run, out: Path, tables: Path, threads: int | None, label: str |
         data=_data(run.task),
         tables=tables,
         keep_checkpoint=run.keep_checkpoint,
+        allow_overlap=run.allow_overlap,
         study=run.study,
         pretraining=run.pretraining,
         label=label,
@@ -141,6 +146,7 @@ def execute(run: Run, out: Path, tables: Path, threads: int | None, label: str |
     return record.model_dump_json(exclude_none=True)
 
 
+@one_at_a_time
 def fill_table(run: Run, tables: Path, threads: int | None) -> None:
     """Compute the numbers of all events that runs like this one share."""
     if threads is not None:

@@ -2,50 +2,39 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from transferline.data.batch import Batch
-from transferline.errors import NumericalError, TransferlineError
-from transferline.files import atomic_path, json_hash
-from transferline.learning.objectives.base import Loss, Objective
+from transferline.errors import DataError
+from transferline.files import json_hash
+from transferline.learning.data_parallel import divided
+from transferline.learning.distributed import ALONE, World
+from transferline.learning.objectives.base import Objective
 from transferline.learning.optim import Optim
-from transferline.learning.training_log import TrainingLog
+from transferline.learning.stop_signals import Stop, StopRequestedError, stop_signals
+from transferline.learning.training_log import NoLog, TrainingLog
 from transferline.learning.training_state import Progress, load_state, save_state
+from transferline.learning.training_step import Batches, Stepper
 from transferline.progress import Ticker, progress
 
-
-class StopRequestedError(TransferlineError):
-    """The training was asked to stop (SIGTERM or Ctrl-C) and has written its state."""
-
-    exit_code = 143
-
-
-class Batches(Protocol):
-    """What `fit` draws from: a `Loader`, or anything that gives the batches of an epoch."""
-
-    def __len__(self) -> int:
-        """Batches per epoch."""
-
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of one epoch, the first `start` left out."""
+__all__ = ["Batches", "FitResult", "StopRequestedError", "fit"]
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training did; `best_loss` is the validation loss of the weights it left."""
+    """What a training did; `best_loss` is the validation loss of the weights it left.
+
+    Examples and CPU seconds are those of all processes together.
+    """
 
     steps: int
     best_step: int
@@ -69,6 +58,7 @@ def fit(
     frozen_backbone: bool = False,
     save_seconds: float = 60.0,
     digest: str = "",
+    world: World = ALONE,
 ) -> FitResult:
     """Minimise `objective` and leave it with its best weights by validation loss.
 
@@ -89,57 +79,55 @@ def fit(
         save_seconds: time between two saved states; a killed training loses at most this much.
         digest: hash of all else that decides the result (objective, model, data); a state is
             resumed only under the same one.
+        world: the processes that train together. Each must be given the same batches, and ends
+            with the same weights; process 0 alone writes and shows progress.
 
     Raises:
         NumericalError: the loss or a gradient is not finite; the batch is saved.
         StopRequestedError: SIGTERM or Ctrl-C came; the state is saved.
-        DataError: the state to resume from is damaged or of another configuration.
+        DataError: the state to resume from is damaged or of another configuration, or not
+            every process sees it.
     """
-    loop = _Fit(objective, optim, out, seed=seed, frozen=frozen_backbone, digest=digest)
-    loop.train, loop.valid, loop.save_seconds = train, valid, save_seconds
+    parts = Stepper(objective, optim, seed=seed, frozen=frozen_backbone, world=world)
+    whole = json_hash([optim.to_dict(), seed, frozen_backbone, digest])
+    loop = _Fit(parts, train, valid, out, digest=whole, save_seconds=save_seconds)
     return loop.run(resume, label)
 
 
 class _Fit:
-    train: Batches
-    valid: Batches | None
-    save_seconds: float
-
     def __init__(
         self,
-        objective: Objective,
-        optim: Optim,
+        stepper: Stepper,
+        train: Batches,
+        valid: Batches | None,
         out: Path,
         *,
-        seed: int,
-        frozen: bool,
         digest: str,
+        save_seconds: float,
     ) -> None:
-        self.objective, self.optim, self.out = objective, optim, out
-        self.seed, self.frozen = seed, frozen
-        self.device = optim.torch_device()
-        self.bfloat16 = optim.bfloat16(self.device)
-        objective.to(self.device)
-        if frozen:
-            objective.model.features.requires_grad_(False)
-            objective.model.backbone.requires_grad_(False)
-        self.optimizer = optim.optimizer(objective)
-        self.every = optim.validate_every or max(1, optim.steps // 20)
+        self.stepper, self.train, self.valid = stepper, train, valid
+        self.objective, self.optim, self.world = stepper.objective, stepper.optim, stepper.world
+        self.out, self.state = out, out / "state"
+        self.digest, self.save_seconds = digest, save_seconds
+        self.every = self.optim.validate_every or max(1, self.optim.steps // 20)
         self.at = Progress()
         self.best: dict[str, Tensor] | None = None
-        self.digest = json_hash([optim.to_dict(), seed, frozen, digest])
 
     def run(self, resume: bool, label: str | None) -> FitResult:
-        state = self.out / "state"
-        if resume and state.exists():
-            self.at, self.best = load_state(state, self.objective, self.optimizer, self.digest)
-        log = TrainingLog(self.out, self.at.step)
-        bar = progress(self.optim.steps, label) if label else contextlib.nullcontext(_Silent())
-        with torch.random.fork_rng(devices=[]), _stop_signals() as stop, bar as ticker:
+        if resume and self.state.exists():
+            found = load_state(self.state, self.objective, self.stepper.optimizer, self.digest)
+            self.at, self.best = found
+        shown = label is not None and self.world.main
+        bar = progress(self.optim.steps, label or "") if shown else nullcontext(_Silent())
+        # Signals first: as soon as a process sees the others, it must not leave without them.
+        with stop_signals() as stop, torch.random.fork_rng(devices=[]), bar as ticker:
+            self._start_alike()
+            log = TrainingLog(self.out, self.at.step) if self.world.main else NoLog()
             ticker.advance(self.at.step)
-            stopped = self._loop(log, ticker, stop, state)
+            with divided(self.objective, self.world):
+                stopped = self._loop(log, ticker, stop)
         # Whoever called may still be stopped before the weights are in a checkpoint.
-        self._save(state)
+        self._save()
         log.close()
         if self.best is not None:
             self.objective.load_state_dict(self.best)
@@ -150,8 +138,17 @@ class _Fit:
             at.step, best_step, best_loss, at.examples, at.cpu_seconds, at.wall_seconds, stopped
         )
 
+    def _start_alike(self) -> None:
+        own = torch.tensor([self.at.step, int(self.digest[:12], 16)], device=self.stepper.device)
+        if not (self.world.gather(own) == own).all():
+            raise DataError(
+                f"{self.state}: not every process sees this state, or the same configuration and "
+                "data. All machines must read the same files, --out among them."
+            )
+        self.world.copy_from_main(self.objective.state_dict().values())
+
     def _loop(
-        self, log: TrainingLog, ticker: Ticker, stop: _Stop, state: Path
+        self, log: TrainingLog | NoLog, ticker: Ticker, stop: Stop
     ) -> Literal["finished", "patience"]:
         saved = time.monotonic()
         batches: Iterator[Batch] = iter(())
@@ -164,81 +161,47 @@ class _Fit:
                     epoch, start = divmod(self.at.step, len(self.train))
                     batches = self.train.batches(epoch, start)
                     batch = next(batches)
-                self._step(batch.to(self.device))
+                self._step(batch)
                 due = self.at.step % self.every == 0 or self.at.step == self.optim.steps
                 if due:
                     row = self._validate()
                     log.add(row)
                     ticker.note(f"loss {row['train_loss']:.4f}")
             ticker.advance(1)
-            if stop.requested or time.monotonic() - saved > self.save_seconds:
-                self._save(state)
+            asked = self._settle(stop)
+            if asked or time.monotonic() - saved > self.save_seconds:
+                self._save()
                 saved = time.monotonic()
-            if stop.requested:
+            if asked:
+                self.world.wait()  # the first to leave ends the others
                 raise StopRequestedError(
                     f"stopped at step {self.at.step} of {self.optim.steps}; the state is in "
-                    f"{state}. Run the same command with --resume to go on."
+                    f"{self.state}. Run the same command with --resume to go on."
                 )
         return "finished"
+
+    def _settle(self, stop: Stop) -> bool:
+        """Add up the CPU seconds of all processes; tell whether any was asked to stop."""
+        cpu_seconds, asked = self.world.totals(self.cpu_seconds, float(stop.requested))
+        self.at.cpu_seconds += cpu_seconds
+        return asked > 0
 
     def _exhausted(self) -> bool:
         return self.optim.patience is not None and self.at.bad >= self.optim.patience
 
-    @contextlib.contextmanager
+    @contextmanager
     def _clocked(self) -> Iterator[None]:
         cpu, wall = time.process_time(), time.monotonic()
         yield
-        self.at.cpu_seconds += time.process_time() - cpu
+        self.cpu_seconds = time.process_time() - cpu
         self.at.wall_seconds += time.monotonic() - wall
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
-
-    def _train_mode(self) -> None:
-        self.objective.train()
-        if self.frozen:
-            self.objective.model.features.eval()
-            self.objective.model.backbone.eval()
-
     def _step(self, batch: Batch) -> None:
-        torch.manual_seed(_step_seed(self.seed, self.at.step))
-        self._train_mode()
-        factor = self.optim.factor(self.at.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.optim.lr * factor * group["scale"]
-        with self._autocast():
-            loss: Loss = self.objective(batch)
-        self._check(loss.total, "loss", batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]  # torch's own annotation
-        limit = self.optim.clip if self.optim.clip is not None else math.inf
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-        self._check(norm, "gradient", batch)
-        self.optimizer.step()
-        self.objective.after_step()
+        found = self.stepper.step(self.at.step, batch, self.out)
         self.at.step += 1
         self.at.examples += len(batch)
-        self._count({"n": 1.0, "loss": loss.total.item()})
-        self._count({name: part.item() for name, part in loss.parts.items()})
-
-    def _count(self, values: dict[str, float]) -> None:
-        for name, value in values.items():
+        for name, value in {"n": 1.0, **found}.items():
             self.at.running[name] = self.at.running.get(name, 0.0) + value
-
-    def _check(self, value: Tensor, name: str, batch: Batch) -> None:
-        if torch.isfinite(value):
-            return
-        columns = {f"columns.{n}": t for n, t in batch.columns.items()}
-        rest = {"p4": batch.p4, "is_real": batch.is_real, "weight": batch.weight, "id": batch.id}
-        target = {} if batch.target is None else {"target": batch.target}
-        with atomic_path(self.out / "bad_batch.safetensors") as temporary:
-            save_file({**columns, **rest, **target}, temporary)
-        raise NumericalError(
-            f"the {name} is not finite at step {self.at.step}; the batch is saved in "
-            f"{self.out / 'bad_batch.safetensors'}. Look for infinite or NaN inputs there, or "
-            "lower the learning rate."
-        )
 
     def _validate(self) -> dict[str, Any]:
         n = self.at.running.pop("n")
@@ -248,43 +211,33 @@ class _Fit:
         row |= {"lr": self.optim.lr * self.optim.factor(self.at.step - 1), **means}
         if self.valid is None:
             return row
-        found = self._mean_loss(self.valid)
-        if found["val_loss"] < self.at.best_loss:
-            self.at.best_step, self.at.best_loss, self.at.bad = self.at.step, found["val_loss"], 0
-            self.best = copy.deepcopy(self.objective.state_dict())
-        else:
+        found = self.stepper.mean_loss(self.valid)
+        if found["loss"] < self.at.best_loss:
+            self.at.best_step, self.at.best_loss, self.at.bad = self.at.step, found["loss"], 0
+            self._keep()
+        elif self.at.step > self.optim.warmup_steps:  # a rising rate may well make it worse
             self.at.bad += 1
-        return row | found
+        return row | {f"val_{name}": value for name, value in found.items()}
 
     @torch.no_grad()
-    def _mean_loss(self, loader: Batches) -> dict[str, float]:
-        """The same random draws at every validation, so that losses are comparable."""
-        self.objective.eval()
-        sums: dict[str, float] = {}
-        n = 0
-        for i, batch in enumerate(loader.batches(0)):
-            torch.manual_seed(_step_seed(self.seed, -1 - i))
-            with self._autocast():
-                loss: Loss = self.objective(batch.to(self.device))
-            n += len(batch)
-            for name, value in {"loss": loss.total, **loss.parts}.items():
-                sums[f"val_{name}"] = sums.get(f"val_{name}", 0.0) + value.item() * len(batch)
-        return {name: total / n for name, total in sums.items()}
+    def _keep(self) -> None:
+        """Copy the weights as the best; into the same memory each time."""
+        now = self.objective.state_dict()
+        if self.best is None:
+            self.best = {name: tensor.clone() for name, tensor in now.items()}
+        for name, tensor in now.items():
+            self.best[name].copy_(tensor)
 
-    def _save(self, state: Path) -> None:
-        save_state(
-            state,
-            self.objective,
-            self.optimizer,
-            best=self.best,
-            progress=self.at,
-            digest=self.digest,
-        )
-
-
-def _step_seed(seed: int, step: int) -> int:
-    """A seed per step; multiplying by a large odd number keeps neighbours apart."""
-    return (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**63
+    def _save(self) -> None:
+        if self.world.main:
+            save_state(
+                self.state,
+                self.objective,
+                self.stepper.optimizer,
+                best=self.best,
+                progress=self.at,
+                digest=self.digest,
+            )
 
 
 class _Silent:
@@ -293,26 +246,3 @@ class _Silent:
 
     def note(self, text: str) -> None:
         """Show nothing."""
-
-
-class _Stop:
-    requested = False
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[_Stop]:
-    """Turn SIGTERM and Ctrl-C into a request that the loop honours after the present step."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def request(_number: int, _frame: object) -> None:
-        stop.requested = True
-
-    old = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from transferline.files import write_text
+from transferline.files import naming, write_text
 
 
 class TrainingLog:
@@ -29,14 +29,25 @@ class TrainingLog:
 
     def add(self, row: dict[str, Any]) -> None:
         """Append one row."""
-        with self._file.open("a", encoding="utf-8") as handle:
+        with naming(self._file), self._file.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(row) + "\n")
 
     def close(self) -> None:
         """Write the CSV file beside the JSON lines."""
         rows = self.rows()
         names = list(dict.fromkeys(name for row in rows for name in row))
-        with self._file.with_suffix(".csv").open("w", newline="", encoding="utf-8") as handle:
+        table = self._file.with_suffix(".csv")
+        with naming(table), table.open("w", newline="", encoding="utf-8") as handle:
             writer = csv.DictWriter(handle, names)
             writer.writeheader()
             writer.writerows(rows)
+
+
+class NoLog:
+    """Stands in where another process keeps the log."""
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Keep nothing."""
+
+    def close(self) -> None:
+        """Write nothing."""

@@ -70,7 +70,7 @@ class ReplacedObjectObjective(Objective):
         width = model.backbone.width
         self.dummy: nn.Parameter | None = None
         if recipe.dummy == "token":
-            self.dummy = nn.Parameter(0.02 * torch.randn(width))
+            self.dummy = nn.Parameter(0.02 * torch.randn(model.backbone.token_width))
         hidden = recipe.head
         self.classifier: nn.Module = nn.Linear(width, len(CLASSES))
         if hidden:

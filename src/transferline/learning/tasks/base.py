@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from transferline.config import Recipe
+from transferline.data.folds import Fold
 from transferline.data.readers.shards import ShardSet
 from transferline.errors import DataError
 from transferline.evaluation.bootstrap import Replicas
@@ -35,7 +36,8 @@ class TaskData:
         test: rows that every run is measured on, whatever its mode, size and seed.
         weight: `[n]` signed physics weights, for evaluation.
         training_weight: `[n]` weights for losses: mean 1 per class (`balanced` subsets), or
-            equal sums per class (`natural` ones).
+            equal sums per class (`natural` ones); 0 where an event must not train.
+        fold: the fold that the test rows are, where a task is folded.
     """
 
     shards: ShardSet
@@ -45,6 +47,7 @@ class TaskData:
     test: Rows
     weight: NDArray[np.float64]
     training_weight: NDArray[np.float64]
+    fold: Fold | None = None
 
     def __post_init__(self) -> None:
         parts = (self.pool, self.valid, self.test)
@@ -53,9 +56,10 @@ class TaskData:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the content of all shards, wherever they stand, and of their weights."""
+        """SHA-256 of the content of all shards, wherever they stand, of weights and fold."""
         weights = hashlib.sha256(np.ascontiguousarray(self.weight).tobytes()).hexdigest()
-        return json_hash([self.shards.content_hash, weights])
+        fold = [] if self.fold is None else [str(self.fold), self.fold.salt]
+        return json_hash([self.shards.content_hash, weights, *fold])
 
 
 class Task(Recipe, ABC):
@@ -74,7 +78,7 @@ class Task(Recipe, ABC):
     """
 
     kind: str
-    name: str
+    name: str = Field(min_length=1, max_length=80)
     head: Head = Head()
     subset: Subset = "balanced"
     select_share: float = Field(0.2, ge=0.0, lt=1.0)
@@ -83,6 +87,10 @@ class Task(Recipe, ABC):
     @abstractmethod
     def n_outputs(self) -> int:
         """Size of the head's output."""
+
+    def classes(self) -> list[str]:
+        """Return the names of the head's outputs, for the columns of predictions."""
+        return [str(i) for i in range(self.n_outputs)]
 
     @abstractmethod
     def samples(self) -> list[str]:
@@ -109,6 +117,28 @@ class Task(Recipe, ABC):
         self, scores: NDArray[np.float64], data: TaskData, rows: Rows
     ) -> tuple[dict[str, Measurement], Replicas]:
         """Return the metrics of `scores [len(rows)]` with signed weights, and their replicas."""
+
+    def folded(self, data: TaskData, fold: Fold) -> TaskData:
+        """Return the data of the model that scores the events of `fold` and never sees them.
+
+        All events outside the fold may train, those in it are the test set: the folds stand in
+        place of the task's own test and validation shares.
+
+        Args:
+            data: `self.load()`.
+            fold: the events to leave out.
+
+        Raises:
+            DataError: a part would lack a class.
+        """
+        held = fold.holds(data.shards.id)
+        return replace(
+            data,
+            pool=np.flatnonzero(~held & (data.training_weight != 0)).astype(np.int64),
+            valid=np.zeros(0, np.int64),
+            test=np.flatnonzero(held).astype(np.int64),
+            fold=fold,
+        )
 
     def labelled(self, data: TaskData, n_train: int, seed: int) -> LabelledRows:
         """Draw the labelled events of a run: the same for all modes, nested in `n_train`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -12,6 +13,7 @@ from pydantic import Field, model_validator
 
 from transferline.data.card import DataCard
 from transferline.data.events import unit_interval
+from transferline.data.folds import Fold
 from transferline.data.readers.shards import ShardSet
 from transferline.errors import ConfigError, DataError, did_you_mean
 from transferline.evaluation.bootstrap import Replicas
@@ -79,6 +81,10 @@ class EventClassification(Task):
         """Two: background and signal."""
         return len(_CLASSES)
 
+    def classes(self) -> list[str]:
+        """`background`, `signal`."""
+        return list(_CLASSES)
+
     def samples(self) -> list[str]:
         """Signal first, then background."""
         return [*self.signal, *self.background]
@@ -123,6 +129,14 @@ class EventClassification(Task):
         self._check_classes(data)
         return data
 
+    def folded(self, data: TaskData, fold: Fold) -> TaskData:
+        """See `Task.folded`; the training weights are scaled on the new pool alone."""
+        part = super().folded(data, fold)
+        weight = self._training_weight(data.weight, data.target, part.pool)
+        part = replace(part, training_weight=weight)
+        self._check_classes(part)
+        return part
+
     def _scales(self, shards: ShardSet) -> NDArray[np.float64]:
         """Factor on the weights of every sample: pb per unit of weight, 1 where it stands alone.
 
@@ -147,6 +161,8 @@ class EventClassification(Task):
     ) -> NDArray[np.float64]:
         """Scale from the pool alone: a run's weights do not depend on its own subset."""
         chosen = weight if self.weights == "signed" else np.abs(weight)
+        if self.weights == "drop":
+            chosen = np.maximum(weight, 0.0)
         scaled = np.zeros_like(chosen)
         for label in range(len(_CLASSES)):
             of_class = pool[target[pool] == label]

@@ -1,0 +1,117 @@
+"""Executors on this machine: this process itself, and a pool of processes with one thread each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from multiprocessing.process import BaseProcess
+from typing import Any, ParamSpec, TypeVar
+
+from transferline.runtime import keep_freed_memory, leave_with_parent
+from transferline.stopping import Flag, stop_always_when
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_THREADS = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+_GRACE = 5.0  # seconds to reach the end of a batch before SIGTERM
+
+
+class InlineExecutor(Executor):
+    """Runs everything in this process, at once."""
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Call the function and return its finished future; only interrupts pass through."""
+        future: Future[_T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class ProcessPool(ProcessPoolExecutor):
+    """Processes of one thread each, since several processes use several cores better.
+
+    They start when there is work for them, leave Ctrl-C to this process, and end with it.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        # A forked copy of a process with running threads may deadlock: start clean ones.
+        context = multiprocessing.get_context("spawn")
+        self.size = jobs
+        self._stop = context.Event()
+        self._started: set[BaseProcess] = set()
+        super().__init__(jobs, mp_context=context, initializer=_start, initargs=(self._stop,))
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Schedule a call; a process may start for it."""
+        with _worker_start:
+            before = set(multiprocessing.active_children())
+            future = super().submit(fn, *args, **kwargs)
+            self._started |= set(multiprocessing.active_children()) - before
+        return future
+
+    def stop(self) -> None:
+        """Cancel what has not begun; ask the rest to stop at its next batch, then insist."""
+        self._stop.set()
+        insist = threading.Timer(_GRACE, self._terminate)
+        insist.start()
+        self.shutdown(wait=True, cancel_futures=True)
+        insist.cancel()
+
+    def _terminate(self) -> None:
+        for process in self._started:
+            process.terminate()  # a training saves its state even now
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
+        if kind is not None:
+            self.stop()
+        return super().__exit__(kind, error, trace)
+
+
+def _start(stop: Flag) -> None:
+    """Prepare a worker process.
+
+    It ends with the one that started it: an orphan would work on, beside the workers of the
+    command that is repeated.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stop_always_when(stop)
+    keep_freed_memory()
+    leave_with_parent()
+
+
+class _WorkerStart:
+    """While entered, processes that start get one thread and do not import the user's script.
+
+    Else a script without `if __name__ == "__main__":` would run itself again in every worker,
+    which needs nothing of it. Variables of the environment that the user set stand.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._main: dict[str, Any] = {}
+        self._added: dict[str, str] = {}
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        main = sys.modules["__main__"].__dict__
+        self._main = {key: main.pop(key) for key in ("__file__", "__spec__") if key in main}
+        main["__spec__"] = None
+        self._added = {key: text for key, text in _THREADS.items() if key not in os.environ}
+        os.environ.update(self._added)
+
+    def __exit__(self, *_error: object) -> None:
+        sys.modules["__main__"].__dict__.update(self._main)
+        for key in self._added:
+            os.environ.pop(key, None)
+        self._lock.release()
+
+
+_worker_start = _WorkerStart()

@@ -1,0 +1,40 @@
+"""Which Records of a study's directory belong to its present settings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from transferline.evaluation import records
+from transferline.evaluation.records import Record
+
+RECORDS = "records.jsonl"
+SUPERSEDED = "records.superseded.jsonl"
+
+
+def keep_current(out: Path, wanted: Collection[str]) -> set[str]:
+    """Sort the Records below `out`; return the keys of those that are wanted and there.
+
+    `records.jsonl` keeps the Records whose keys are `wanted`, each once; all others move to
+    `records.superseded.jsonl`, from where they come back once they are wanted again.
+
+    Raises:
+        DataError: a file cannot be read, or a line is not a Record.
+    """
+    current, old = _read(out / RECORDS), _read(out / SUPERSEDED)
+    found = {record.key(): record for record in (*old, *current)}
+    ordered = dict.fromkeys(record.key() for record in (*current, *old))
+    kept = [found[key] for key in ordered if key in wanted]
+    rest = [found[key] for key in ordered if key not in wanted]
+    # What is added comes first: a kill in between leaves a Record twice, not never.
+    for file, before, now in sorted(
+        ((out / RECORDS, current, kept), (out / SUPERSEDED, old, rest)),
+        key=lambda change: len(change[2]) < len(change[1]),
+    ):
+        if now != before:
+            records.write(file, now)
+    return {record.key() for record in kept}
+
+
+def _read(file: Path) -> list[Record]:
+    return records.read(file) if file.exists() else []
