@@ -34,10 +34,15 @@ def test_nothing_certified(tmp_path):
     assert not certified(np.array([2], np.uint32), np.array([8], np.uint32)).any()
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", '{"2": [[1]]}', '{"run": [[1, 2]]}', "{", '{"2": 3}'])
+@pytest.mark.parametrize("text", ["[1, 2]", '{"2": [[1]]}', '{"run": [[1, 2]]}', '{"2": 3}'])
 def test_other_shapes_are_refused(tmp_path, text):
     with pytest.raises(DataError, match=r"golden\.json: is not a golden JSON"):
         mask(tmp_path, text)
+
+
+def test_a_cut_file_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"golden\.json: is damaged, it is not JSON"):
+        mask(tmp_path, "{")
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -51,7 +51,7 @@ def test_every_version_gives_the_same_columns(tmp_path, events, version, rntuple
         ({"Tau_idDeepTau2018v2p5VSjet", "Electron_mvaIso_WP90"}, "v11"),
         ({"Electron_mvaIso_WP90"}, "v10"),
         ({"Jet_btagDeepFlavB", "Electron_scEtOverPt"}, "v9"),
-        ({"Jet_btagCMVA", "Jet_btagDeepFlavB"}, "v7"),
+        ({"Jet_btagCMVA", "Jet_btagDeepFlavB"}, "v7 or older"),
         ({"Jet_btagDeepFlavB"}, "v9"),
     ],
 )
@@ -195,7 +195,9 @@ def test_bad_files_are_skipped_on_request(tmp_path, events, how):
     good = files.write(tmp_path / "good.root", events)
     CORPUS[how][0](tmp_path / "bad.root", events)
     reader = NanoAOD(files=[str(tmp_path / "bad.root"), str(good)], skip_bad=True)
-    with pytest.warns(SkippedFileWarning, match=r"1 damaged files left out.*\n.*bad\.root"):
+    with pytest.warns(
+        SkippedFileWarning, match=r"1 damaged or unreachable files left out:\n.*bad\.root"
+    ):
         assert len(files.join(reader.chunks())) == 300
 
 
@@ -206,14 +208,13 @@ def test_wildcards_are_sorted_and_must_match(tmp_path, events):
     assert [path[-6:] for path in reader.paths()] == ["a.root", "b.root"]
     with pytest.raises(DataError, match="no file matches"):
         NanoAOD(files=[str(tmp_path / "*.parquet")]).paths()
-    assert NanoAOD(files=["root://host//a*.root"]).paths() == ["root://host//a*.root"]
 
 
 def test_provenance_that_is_no_json_is_an_error(tmp_path, events):
     path = files.write(tmp_path / "a.root", events)
     with uproot.update(path) as file:
         file["transferline"] = "{broken"
-    with pytest.raises(DataError, match="is no JSON"):
+    with pytest.raises(DataError, match="JSON"):
         NanoAOD(files=[str(path)]).source(str(path))
 
 
@@ -245,11 +246,11 @@ def test_jet_id_follows_the_recommendation():
 
 REAL = {
     # name: version, events, simulation, weights before cuts known
-    "nano_dy.root": ("v7", 40, True, True),
+    "nano_dy.root": ("v7 or older", 40, True, True),
     "nano_tt_v12.root": ("v12", 200, True, False),
     "nano_tt_v15.root": ("v15", 200, True, False),
-    "nano_dimuon.root": ("v7", 40, False, True),
-    "nano_dy_empty.root": ("v7", 0, True, False),
+    "nano_dimuon.root": ("v7 or older", 40, False, True),
+    "nano_dy_empty.root": ("v7 or older", 0, True, False),
 }
 
 

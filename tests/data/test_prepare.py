@@ -26,7 +26,7 @@ from transferline.data.readers.base import (
 from transferline.data.readers.nanoaod import NanoAOD
 from transferline.data.readers.shards import Shards, ShardSet
 from transferline.data.selections import apply, selection
-from transferline.errors import ConfigError, DataError, NumericalError
+from transferline.errors import ConfigError, DataError
 
 from . import nanoaod_files as files
 
@@ -51,7 +51,9 @@ def reader(folder, **options):
 
 def content(path):
     """Everything in a shard directory that must not depend on how it was made."""
-    return {p.name: p.read_bytes() for p in path.iterdir()}
+    found = {p.name: p.read_bytes() for p in path.iterdir()}
+    rows = [json.loads(line) for line in found["files.jsonl"].splitlines()]
+    return {**found, "files.jsonl": [row | {"seconds": 0} for row in rows]}
 
 
 def test_shards_hold_exactly_the_selected_events(inputs, tmp_path):
@@ -266,6 +268,24 @@ def test_nothing_usable_is_an_error(tmp_path):
         prepare(reader(tmp_path, skip_bad=True), PRE, tmp_path / "s")
 
 
+def test_no_event_left_is_an_error_that_tells_which_cut_it_was(inputs, tmp_path):
+    hard = PRE.model_copy(update={"cuts": PRE.cuts.model_copy(update={"jets_min": 30})})
+    text = r"no event passes the selection 'pretraining': the cut 'jets >= 30' removes the last"
+    with pytest.raises(DataError, match=rf"(?s){text} \d+.*leading lepton .*b-jets >= 1 +0"):
+        prepare(reader(inputs[0]), hard, tmp_path / "s", unit_size=UNIT)
+    assert not (tmp_path / "s").exists()
+    files.write(tmp_path / "none.root", files.random_events(5, 1)[:0])
+    with pytest.raises(DataError, match="the files hold no event"):
+        prepare(NanoAOD(files=[str(tmp_path / "none.root")]), PRE, tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_users_file_is_not_taken_for_a_ledger(inputs, tmp_path):
+    (tmp_path / "files.txt").write_text("a.root")
+    with pytest.raises(ConfigError, match=r"holds other files \(files\.txt\)"):
+        prepare(reader(inputs[0]), PRE, tmp_path, overwrite=True)
+
+
 def test_unknown_sums_matter_only_when_a_normalisation_is_asked_for(tmp_path):
     files.write(tmp_path / "a.root", files.random_events(100, 4), runs=False)
     card = prepare(reader(tmp_path), PRE, tmp_path / "s", cross_section_pb=1.0)
@@ -322,7 +342,7 @@ def test_selected_values_must_be_finite(tmp_path):
         jet=[{"eta": 1.5, "phi": 2, "btagDeepFlavB": 0.9}, {"eta": -1, "phi": 2, "mass": np.nan}],
     )
     files.write(tmp_path / "a.root", files.as_events([row]))
-    with pytest.raises(NumericalError, match=r"a\.root: .*'mass' that is not finite"):
+    with pytest.raises(DataError, match=r"a\.root: branch Jet_mass holds nan in the event"):
         prepare(reader(tmp_path), PRE, tmp_path / "s")
 
 
@@ -337,18 +357,25 @@ def test_an_empty_file_contributes_nothing(inputs, tmp_path):
 def test_ledgers_are_gone_and_the_card_is_json(inputs, tmp_path):
     prepare(reader(inputs[0]), PRE, tmp_path / "s", unit_size=UNIT)
     names = sorted(p.name for p in (tmp_path / "s").iterdir())
-    assert names == ["card.json", "card.md", *(f"part-{i:05d}.arrow" for i in range(5))]
+    assert names == [
+        "card.json",
+        "card.md",
+        "files.jsonl",
+        *(f"part-{i:05d}.arrow" for i in range(5)),
+    ]
     assert json.loads((tmp_path / "s" / "card.json").read_text())["sample"] == ""
 
 
 def test_real_simulation(real_data, tmp_path):
+    value = PRE.to_dict() | {"era": "2018", "cuts": {"leptons_min": 1}}
     with pytest.warns(MissingBranchWarning):
         card = prepare(
             NanoAOD(files=[str(real_data / "nano_dy.root")]),
-            PRE.model_copy(update={"era": "2018"}),
+            type(PRE).model_validate(value),
             tmp_path / "s",
         )
     assert card.count == 850_098
+    assert card.n_events == 9
     assert card.cutflow[0]["events"] == 40
     with pytest.raises(DataError, match=r"(?s)no branch Jet_puId.*no branch Tau_pt"):
         prepare(NanoAOD(files=[str(real_data / "nano_tt_v12.root")]), PRE, tmp_path / "t")

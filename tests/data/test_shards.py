@@ -167,9 +167,10 @@ def test_files_and_card_must_agree_on_the_columns(folders, tmp_path):
         ShardSet(copy)
 
 
-def test_a_selection_that_keeps_nothing(folders, tmp_path):
-    path = files.write(tmp_path / "a.root", files.as_events([files.event()]))
-    prepare(NanoAOD(files=[str(path)]), PRE, tmp_path / "s")
+def test_a_part_without_events(folders, tmp_path):
+    files.write(tmp_path / "a.root", files.as_events([files.event()]))
+    files.write(tmp_path / "b.root", files.random_events(100, 4))
+    card = prepare(NanoAOD(files=[str(tmp_path / "*.root")]), PRE, tmp_path / "s")
+    assert [part["rows"] for part in card.parts] == [0, card.n_events]
     shards = ShardSet(tmp_path / "s")
-    assert len(shards) == 0
-    assert len(shards.hash) == len(shards.weight) == len(shards.n_particles) == 0
+    assert len(shards) == len(shards.hash) == len(shards.n_particles) == card.n_events

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from transferline.data.cutflow import Cutflow
-from transferline.data.layouts.shards import CARD
-from transferline.errors import DataError
+from pydantic import TypeAdapter, ValidationError
+
+from transferline.data.cutflow import Cutflow, Step
+from transferline.data.layouts.shards import CARD, ShardPart
+from transferline.errors import DataError, shortened
+from transferline.files import read_json
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class DataCard:
         is_simulation: False for collision data.
         files: ledger, one row per file that was read: path, format, entries, sums of weights
             before any cut, passed events, missing triggers and filters, provenance.
-        skipped: path -> reason of the files left out; the sums of weights exclude them.
+        skipped: path -> reason of the files left out, damaged or named by a skip list; no sum
+            includes them. `files.jsonl` beside the card has time and retries of every file.
         sum_weight, sum_weight2, count: before any cut, over all files; None where a file does
             not tell (simulation without a `Runs` tree).
         cutflow: rows of `Cutflow`.
@@ -73,9 +76,19 @@ class DataCard:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> DataCard:
-        """Undo `to_dict`; keys of later versions are ignored."""
+        """Undo `to_dict`; keys of later versions are ignored.
+
+        Raises:
+            ValueError: a key is missing, a value has another type, or the parts do not add up.
+        """
+        if not isinstance(value, Mapping):
+            raise ValueError("it holds no keys")
         names = {f.name for f in fields(cls)}
-        return cls(**{key: item for key, item in value.items() if key in names})
+        card: DataCard = _CARDS.validate_python({k: v for k, v in value.items() if k in names})
+        parts, _ = _PARTS.validate_python(card.parts), _CUTFLOWS.validate_python(card.cutflow)
+        if sum(part["rows"] for part in parts) != card.n_events:
+            raise ValueError(f"its parts do not hold {card.n_events} events together")
+        return card
 
     def summary(self) -> dict[str, Any]:
         """Return the few lines that travel with every checkpoint trained on these events."""
@@ -118,9 +131,19 @@ def load_card(directory: Path | str) -> DataCard:
             "Rerun prepare with the same options to resume it."
         )
     try:
-        return DataCard.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: is damaged ({error}).") from error
+        return DataCard.from_dict(read_json(path))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(shortened(step, 40) for step in first["loc"])
+        problem = f"{where}: {shortened(first['msg'])}"
+    except ValueError as error:
+        problem = str(error)
+    raise DataError(f"{path}: is damaged ({problem}). Prepare {directory} again.")
+
+
+_CARDS = TypeAdapter(DataCard)
+_PARTS = TypeAdapter(list[ShardPart])
+_CUTFLOWS = TypeAdapter(list[Step])
 
 
 def data_card_markdown(card: DataCard) -> str:
@@ -166,8 +189,13 @@ def data_card_markdown(card: DataCard) -> str:
         lines.append(
             f"| {name} | {row['format']} | {row['entries']} | {weight} | {row['passed']} |"
         )
-    lines += [f"\nSkipped: {reason}" for reason in card.skipped.values()]
+    lines += [f"\nSkipped: {named_reason(*item)}" for item in card.skipped.items()]
     return "\n".join(lines) + "\n"
+
+
+def named_reason(path: str, reason: str) -> str:
+    """Return "path: reason"; most reasons begin with the path already."""
+    return reason if reason.startswith(path) else f"{path}: {reason}"
 
 
 def _or_none(value: float | None, unit: str) -> str:

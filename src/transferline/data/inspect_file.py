@@ -8,19 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from transferline.data.cutflow import Cutflow
+from transferline.data.file_ledger import FileRow, read_ledger
+from transferline.data.file_ledger import render as render_files
 from transferline.data.layouts import nanoaod as layout
 from transferline.data.layouts.shards import CARD
-from transferline.data.readers.base import file_status
+from transferline.data.readers.addresses import check_url, is_url, public_name
 from transferline.data.readers.nanoaod import TREE, NanoAOD
 from transferline.data.readers.nanoaod_branches import (
     branch_names,
     detect_version,
     offered_columns,
 )
-from transferline.data.readers.rootfile import describe_keys, open_root
+from transferline.data.readers.rootfile import describe_keys, is_tree, open_root
 from transferline.data.readers.shards import ShardSet
 from transferline.data.selections import Selection, needed_columns, selection, shipped
 from transferline.errors import DataError
+
+_TABLES = ("cutflow", "files")  # details that are shown as such
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,15 @@ class Inspection:
             )
         elif self.is_simulation:
             rows.append("  sums of weights before cuts: unknown (no 'Runs' tree)")
-        rows += [f"  {key}: {value}" for key, value in self.details.items() if key != "cutflow"]
+        details = self.details.items()
+        rows += [f"  {key}: {value}" for key, value in details if key not in _TABLES]
         for name, columns in self.columns.items():
             rows += _column_rows(name, columns)
         rows += [f"  missing: {text}" for text in self.missing]
         if "cutflow" in self.details:
             rows += ["", Cutflow.from_list(self.details["cutflow"]).render()]
+        if "files" in self.details:
+            rows += ["", render_files([FileRow(**row) for row in self.details["files"]])]
         return "\n".join(rows)
 
 
@@ -96,14 +103,15 @@ def inspect_file(path: Path | str) -> Inspection:
         DataError: it is missing, empty, truncated, or of a format that is not known.
     """
     text = str(path)
-    if "://" not in text and Path(text).is_dir():
+    if is_url(text):
+        check_url(text)
+    elif Path(text).is_dir():
         return _inspect_shards(text)
-    file_status(text)
     with open_root(text) as file:
         classes = file.classnames(cycle=False)
-        if TREE in classes and _is_nanoaod(set(file[TREE].keys())):
+        if is_tree(classes.get(TREE, "")) and _is_nanoaod(set(file[TREE].keys())):
             return _inspect_nanoaod(text, file[TREE])
-        return _unknown_root(text, file, classes)
+        return _unknown_root(public_name(text), file, classes)
 
 
 def _is_nanoaod(branches: set[str]) -> bool:
@@ -115,6 +123,7 @@ def _inspect_shards(path: str) -> Inspection:
     if not (Path(path) / CARD).exists() and not list(Path(path).glob("part-*")):
         raise DataError(f"{path}: is a directory, but holds no shards of transferline.")
     shards = ShardSet(path)
+    shards.verify()
     card = shards.cards[0]
     kind = "simulation" if card.is_simulation else "collision data"
     selected = card.selection.get("name")
@@ -128,7 +137,6 @@ def _inspect_shards(path: str) -> Inspection:
         count=card.count,
         sum_weight=card.sum_weight,
         columns={"object": shards.columns, "context": shards.context_names},
-        missing=[f"{p}: left out, {reason}" for p, reason in card.skipped.items()],
         reader="shards",
         details={
             "labels": card.labels or "none",
@@ -136,16 +144,13 @@ def _inspect_shards(path: str) -> Inspection:
             "negative weights": f"{card.negative_fraction:.2%}",
             "content": card.content_hash,
             "cutflow": card.cutflow,
+            "files": [asdict(row) for row in read_ledger(Path(path), card)],
         },
     )
 
 
 def _unknown_root(path: str, file: Any, classes: dict[str, str]) -> Inspection:
-    trees = {
-        name: int(file[name].num_entries)
-        for name, kind in classes.items()
-        if kind == "TTree" or "RNTuple" in kind
-    }
+    trees = {name: int(file[name].num_entries) for name, kind in classes.items() if is_tree(kind)}
     rows = ", ".join(f"'{name}' ({n} entries)" for name, n in trees.items())
     what = f"a ROOT file with trees {rows}" if trees else f"a ROOT file; {describe_keys(classes)}"
     return Inspection(
@@ -165,7 +170,7 @@ def _inspect_nanoaod(path: str, tree: Any) -> Inspection:
         details["made by"] = f"{made_by}, process {source.provenance.get('process', '?')}"
     details["shipped selections"] = _usable_selections(offered)
     return Inspection(
-        path=path,
+        path=source.path,
         format=source.format,
         summary=f"CMS {source.format}, {kind}, {source.entries} events",
         entries=source.entries,

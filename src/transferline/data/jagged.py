@@ -37,7 +37,7 @@ def zip_lists(columns: Mapping[str, ak.Array], where: str) -> ak.Array:
     Raises:
         DataError: the counts differ; the text begins with `where`.
     """
-    lists = {name: values.layout.to_ListOffsetArray64(True) for name, values in columns.items()}
+    lists = {name: _from_zero(values) for name, values in columns.items()}
     first = np.asarray(next(iter(lists.values())).offsets)
     for name, values in lists.items():
         if not np.array_equal(first, np.asarray(values.offsets)):
@@ -48,10 +48,35 @@ def zip_lists(columns: Mapping[str, ak.Array], where: str) -> ak.Array:
 
 def flat_columns(array: ak.Array) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
     """Undo `records`: return the offsets and the columns laid end to end."""
-    layout = array.layout.to_ListOffsetArray64(True)
+    layout = _from_zero(array)
     offsets = np.asarray(layout.offsets)
     content = layout.content[: int(offsets[-1])]
-    return offsets, {name: ak.to_numpy(ak.Array(content[name])) for name in array.fields}
+    # Not ak.to_numpy, which spends 0.1 ms per column on dispatch.
+    return offsets, {name: content[name].to_backend_array() for name in array.fields}
+
+
+def flat_values(array: ak.Array) -> NDArray[Any]:
+    """Return all numbers of a flat or jagged array, end to end, without a copy.
+
+    >>> flat_values(ak.Array([[1, 2], [], [3]])).tolist()
+    [1, 2, 3]
+    """
+    layout = array.layout
+    if array.ndim > 1:
+        layout = _from_zero(array)
+        layout = layout.content[: int(layout.offsets[-1])]
+    values: NDArray[Any] = layout.to_backend_array()
+    return values
+
+
+def _from_zero(array: ak.Array) -> Any:
+    """Return a layout of 64-bit offsets that begin at 0; what is one already costs nothing."""
+    layout = array.layout
+    if isinstance(layout, ak.contents.ListOffsetArray):
+        offsets = layout.offsets.data
+        if offsets.dtype == np.int64 and offsets[0] == 0:
+            return layout
+    return layout.to_ListOffsetArray64(True)
 
 
 def _lists(offsets: NDArray[np.int64], contents: list[Any], names: list[str]) -> ak.Array:

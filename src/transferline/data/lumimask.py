@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transferline.errors import DataError
+from transferline.errors import DataError, shortened
+from transferline.files import read_json
 
 Keys = NDArray[np.uint64]
 
 
 def _key(run: NDArray[np.uint32], lumi: NDArray[np.uint32]) -> Keys:
     return (run.astype(np.uint64) << np.uint64(32)) | lumi.astype(np.uint64)
+
+
+def _number(value: Any) -> int:
+    number = int(value)
+    if not 0 <= number < 2**32:
+        raise ValueError(f"{shortened(value, 40)} is no number of a run or block")
+    return number
 
 
 @dataclass(frozen=True)
@@ -32,19 +40,20 @@ class LumiMask:
         Raises:
             DataError: the file cannot be read or has another shape.
         """
+        content = read_json(Path(path))
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
             rows = [
-                (int(run), int(first), int(last))
+                (_number(run), _number(first), _number(last))
                 for run, intervals in content.items()
                 for first, last in intervals
             ]
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise DataError(
-                f"{path}: is not a golden JSON, {{run: [[first, last], ...]}} ({error})."
+                f"{path}: is not a golden JSON, {{run: [[first, last], ...]}} ({shortened(error)})."
             ) from error
+        turned = [run for run, first, last in rows if first > last]
+        if turned:
+            raise DataError(f"{path}: run {turned[0]} has an interval that ends before it begins.")
         table = np.array(sorted(rows), dtype=np.uint32).reshape(-1, 3)
         first, last = _key(table[:, 0], table[:, 1]), _key(table[:, 0], table[:, 2])
         # Overlapping intervals would hide each other from the binary search.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,19 +14,25 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from transferline.data.cutflow import Cutflow, Step
-from transferline.data.events import Events, identity_hash
-from transferline.data.jagged import flat_columns
-from transferline.data.layouts.shards import shard_schema
+from transferline.data.garbage import collected
 from transferline.data.readers.base import Reader
+from transferline.data.readers.patience import counted_traffic
 from transferline.data.selections import Selection, apply, needed_columns
-from transferline.data.selections.merge import OBJECT_COLUMNS
-from transferline.errors import DataError, NumericalError
-from transferline.files import atomic_path, file_hash, write_json
+from transferline.data.shard_writer import ShardWriter
+from transferline.data.spool import Spool
+from transferline.data.survey import Failure
+from transferline.errors import DataError
+from transferline.files import file_hash, write_json
+from transferline.stopping import check_stop
 
 
 @dataclass(frozen=True)
 class Unit:
-    """An entry range of one file; `index` numbers the shard file it becomes."""
+    """An entry range of one file; `index` numbers the shard file it becomes.
+
+    `path` names the file in everything that is stored, `address` opens it: they differ where a
+    URL holds a key.
+    """
 
     index: int
     path: str
@@ -33,11 +40,21 @@ class Unit:
     stop: int
     is_simulation: bool
     config_hash: str
+    address: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values, without the address."""
+        return {name: value for name, value in asdict(self).items() if name != "address"}
 
     @property
     def name(self) -> str:
         """File name of the shard."""
-        return f"part-{self.index:05d}.arrow"
+        return part_name(self.index)
+
+
+def part_name(index: int) -> str:
+    """Return the file name of a shard."""
+    return f"part-{index:05d}.arrow"
 
 
 @dataclass(frozen=True)
@@ -52,19 +69,18 @@ class Ledger:
     passed: dict[str, Any]
     negative: int
     capped: int
+    seconds: float
+    retries: int
+
+    @property
+    def name(self) -> str:
+        """File name of the shard."""
+        return part_name(self.unit["index"])
 
     def matches(self, unit: Unit, out: Path) -> bool:
         """Tell whether this ledger's shard is whole and is what `unit` would make again."""
         part = out / unit.name
-        return self.unit == asdict(unit) and part.exists() and part.stat().st_size == self.size
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A unit whose file turned out to be damaged."""
-
-    path: str
-    reason: str
+        return self.unit == unit.to_dict() and part.exists() and part.stat().st_size == self.size
 
 
 def ledger_path(out: Path, unit: Unit) -> Path:
@@ -95,62 +111,47 @@ def make_part(
     Damage is returned, not raised, when the reader allows skipping: the other units of the
     file must be dropped too.
     """
-    total, capped = Cutflow(), 0
-    kept: list[Events] = []
-    columns = needed_columns(selection)
-    try:
-        for chunk in reader.read(unit.path, unit.start, unit.stop, columns, chunk_size):
-            done = apply(selection, chunk, is_simulation=unit.is_simulation)
-            total, capped = total + done.cutflow, capped + done.capped
-            kept.append(done.events)
-    except DataError as error:
-        if not reader.skip_bad:
-            raise
-        return Failure(unit.path, str(error))
+    began = time.monotonic()
     target = out / unit.name
-    table = _table(kept, labels, unit.path)
-    with (
-        atomic_path(target) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, table.schema) as writer,
-    ):
-        writer.write_table(table)
-    weight = table.column("weight").to_numpy()
-    ledger = Ledger(
-        unit=asdict(unit),
-        rows=table.num_rows,
-        sha256=file_hash(target),
-        size=target.stat().st_size,
-        cutflow=total.to_list(),
-        passed=asdict(Step.of("passed", weight)),
-        negative=int((weight < 0).sum()),
-        capped=capped,
-    )
+    with Spool(out) as spool:
+        rows = ShardWriter(spool, labels, unit.path)
+        try:
+            with counted_traffic() as traffic, collected():
+                total, capped = _select(unit, reader, selection, chunk_size, rows)
+        except DataError as error:
+            if not reader.skip_bad:
+                raise
+            return Failure.of(unit.path, error)
+        rows.write(target)
+        weight = rows.weight
+        ledger = Ledger(
+            unit=unit.to_dict(),
+            rows=len(weight),
+            sha256=file_hash(target),
+            size=target.stat().st_size,
+            cutflow=total.to_list(),
+            passed=asdict(Step.of("passed", weight)),
+            negative=int((weight < 0).sum()),
+            capped=capped,
+            seconds=time.monotonic() - began,
+            retries=traffic.retries,
+        )
     write_json(ledger_path(out, unit), asdict(ledger))
     return ledger
 
 
-def _table(chunks: list[Events], labels: Mapping[str, float], path: str) -> pa.Table:
-    schema = shard_schema(OBJECT_COLUMNS, labels=list(labels))
-    batches = [_record_batch(chunk, labels, schema, path) for chunk in chunks if len(chunk)]
-    # One record batch per file: fewer places to look in when rows are gathered.
-    return pa.Table.from_batches(batches, schema).combine_chunks()
-
-
-def _record_batch(
-    events: Events, labels: Mapping[str, float], schema: pa.Schema, path: str
-) -> pa.RecordBatch:
-    offsets, objects = flat_columns(events.particles["object"])
-    values = np.stack([objects[name] for name in OBJECT_COLUMNS], axis=1)
-    _check_finite(values, path)
-    width = len(OBJECT_COLUMNS)
-    inner = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), width)
-    columns = [pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), inner)]
-    columns += [pa.array(np.full(len(events), value, np.float32)) for value in labels.values()]
-    columns += [pa.array(events.weight)]
-    columns += [pa.array(np.ascontiguousarray(events.id[f])) for f in ("run", "lumi", "event")]
-    columns += [pa.array(identity_hash(events.id))]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+def _select(
+    unit: Unit, reader: Reader, selection: Selection, chunk_size: int, rows: ShardWriter
+) -> tuple[Cutflow, int]:
+    """Read and select chunk by chunk; return the cut-flow and the number of capped events."""
+    total, capped = Cutflow(), 0
+    columns = needed_columns(selection)
+    for chunk in reader.read(unit.address, unit.start, unit.stop, columns, chunk_size):
+        check_stop()
+        done = apply(selection, chunk, is_simulation=unit.is_simulation)
+        total, capped = total + done.cutflow, capped + done.capped
+        rows.add(done.events)
+    return total, capped
 
 
 def part_hashes(path: Path) -> NDArray[np.uint64]:
@@ -159,9 +160,3 @@ def part_hashes(path: Path) -> NDArray[np.uint64]:
         # A copy: the map is closed on return.
         hashes: NDArray[np.uint64] = np.array(file.read_all().column("hash").to_numpy())
     return hashes
-
-
-def _check_finite(values: NDArray[np.float32], path: str) -> None:
-    if not np.isfinite(values).all():
-        column = OBJECT_COLUMNS[int(np.flatnonzero(~np.isfinite(values).all(axis=0))[0])]
-        raise NumericalError(f"{path}: a selected object has a '{column}' that is not finite.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures as cf
-import multiprocessing
+import math
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,10 +19,10 @@ import numpy as np
 from transferline import __version__
 from transferline.data.card import DataCard, data_card_markdown, load_card
 from transferline.data.cutflow import Cutflow, Step
+from transferline.data.file_ledger import FILES, file_rows, write_ledger
 from transferline.data.layouts.shards import CARD
 from transferline.data.lumimask import LumiMask
 from transferline.data.parts import (
-    Failure,
     Ledger,
     Unit,
     ledger_path,
@@ -29,6 +30,7 @@ from transferline.data.parts import (
     part_hashes,
     read_ledger,
 )
+from transferline.data.readers.addresses import is_url, public_name
 from transferline.data.readers.base import (
     DuplicateEventsWarning,
     Reader,
@@ -36,17 +38,30 @@ from transferline.data.readers.base import (
     UncertifiedDataWarning,
     warn_missing,
     warn_skipped,
+    warn_unmatched,
 )
 from transferline.data.selections import Selection, needed_columns
 from transferline.data.selections.merge import OBJECT_COLUMNS
+from transferline.data.spool import Spool
+from transferline.data.survey import Failure, Survey, look, nothing_usable
 from transferline.errors import ConfigError, DataError
-from transferline.files import file_hash, json_hash, write_json, write_text
+from transferline.executors import each, given_or_new, result_of
+from transferline.files import (
+    file_hash,
+    json_hash,
+    resolved,
+    wait_for_files,
+    write_json,
+    write_text,
+)
 from transferline.progress import progress
+from transferline.stopping import stop_when
 
 __all__ = ["DataCard", "data_card_markdown", "prepare"]
 
 UNIT_SIZE = 200_000
 CHUNK_SIZE = 25_000
+_LOOKS = 8  # remote files that are looked at together: a look waits more than it works
 _LAYOUT = 1  # raise it when the same input would give other shards
 
 T = TypeVar("T")
@@ -77,8 +92,8 @@ def prepare(
         selection: objects and cuts.
         out: directory of the shards; on a cluster it must be on a file system that all see.
         jobs: processes on this machine, if no `executor` is given.
-        executor: any `concurrent.futures.Executor`, for example Dask's; its workers must see
-            the input files and `out` under the same (best absolute) paths.
+        executor: any `concurrent.futures.Executor`, best one of `transferline.executors`; its
+            workers must see the input files and `out` under the same paths.
         labels: event columns with one value for the whole sample, such as `{"signal": 1}`.
         sample: the user's name of the sample.
         cross_section_pb: of the sample; taken from the files' provenance if not given.
@@ -86,29 +101,42 @@ def prepare(
         unit_size: entries per unit; also bounds the memory.
 
     Raises:
-        DataError: a file is damaged (without `reader.skip_bad`) or lacks a needed branch.
-        ConfigError: `out` holds another data set or foreign files.
+        DataError: files are damaged, unreachable or lack a needed branch (without
+            `reader.skip_bad`); the first pass over the files names all of them. Or no event
+            passes the selection: then no shards are left behind.
+        ConfigError: `out` holds another data set or foreign files, or the cross section is no
+            number above 0.
     """
-    out, labels = Path(out).resolve(), dict(labels or {})
-    columns = needed_columns(selection)
-    with _executor(jobs, executor) as pool:
-        sources, skipped = _survey(reader, columns, pool)
+    if cross_section_pb is not None and not 0 < cross_section_pb < math.inf:
+        raise ConfigError(f"a cross section of {cross_section_pb} pb: give a number above 0.")
+    out, labels = resolved(out), dict(labels or {})
+    listing = reader.listing()
+    warn_unmatched(listing.unmatched)
+    if not listing.paths:
+        raise nothing_usable([f"{path}: {why}" for path, why in listing.left_out.items()])
+    with given_or_new(executor, jobs) as pool:
+        survey = _survey(reader, listing.paths, needed_columns(selection), pool, executor)
+        survey.check(skip_bad=reader.skip_bad)
         job = _Job(reader, selection, labels, sample, cross_section_pb, unit_size)
-        config_hash = job.digest(sources)
+        config_hash = job.digest(survey.sources)
         finished = _claim(out, config_hash, overwrite)
         if finished is not None:
             return finished
-        units = _units(sources, unit_size, config_hash)
-        ledgers, failed = _run(units, job, out, pool)
-    skipped |= failed
-    used = [source for source in sources if source.path not in failed]
+        units = _units(survey, unit_size, config_hash)
+        ledgers, failures = _run(units, job, out, pool)
+    failures = [*survey.failures, *failures]
+    broken = {failure.path: failure.reason for failure in failures}
+    used = [source for source in survey.sources if source.path not in broken]
     if not used:
-        raise DataError("no usable file is left:\n  " + "\n  ".join(skipped.values()))
-    warn_skipped(skipped)
+        raise nothing_usable(list(broken.values()))
+    warn_skipped(broken)
     warn_missing(Counter(name for source in used for name in source.missing), len(used))
-    whole = [ledger for ledger in ledgers if ledger.unit["path"] not in failed]
-    card = job.card(used, skipped, whole, config_hash, _duplicates(out, whole))
+    whole = [ledger for ledger in ledgers if ledger.unit["path"] not in broken]
+    _check_some_passed(out, whole, selection)
+    left_out = {public_name(path): why for path, why in listing.left_out.items()}
+    card = job.card(used, broken | left_out, whole, config_hash, _duplicates(out, whole))
     _warn(card, selection)
+    write_ledger(out, file_rows(survey, failures, left_out, whole))
     _finish(out, units, card)
     return card
 
@@ -129,14 +157,14 @@ class _Job:
         return json_hash(
             {
                 "layout": _LAYOUT,
-                "reader": {**self.reader.to_dict(), "files": []},
+                "reader": {**self.reader.content(), "files": []},
                 "selection": self.selection.digest(),
                 "golden_json": None if golden is None else _golden_hash(golden),
                 "labels": self.labels,
                 "sample": self.sample,
                 "cross_section_pb": self.cross_section_pb,
                 "unit_size": self.unit_size,
-                "files": [[s.path, s.entries, s.size, s.mtime_ns] for s in sources],
+                "files": [source.stamp for source in sources],
             }
         )
 
@@ -154,8 +182,7 @@ class _Job:
         for ledger in ledgers:
             rows[ledger.unit["path"]] += ledger.rows
         parts = [
-            {"file": Unit(**x.unit).name, "rows": x.rows, "sha256": x.sha256, "size": x.size}
-            for x in ledgers
+            {"file": x.name, "rows": x.rows, "sha256": x.sha256, "size": x.size} for x in ledgers
         ]
         provenance = [s.provenance for s in sources if s.provenance is not None]
         square = passed.sum_weight2
@@ -190,9 +217,14 @@ class _Job:
 
 def _duplicates(out: Path, ledgers: Sequence[Ledger]) -> int:
     """Count the events whose identity is in the shards already."""
-    hashes = [part_hashes(out / Unit(**ledger.unit).name) for ledger in ledgers]
-    joined = np.concatenate([np.empty(0, np.uint64), *hashes])
-    return len(joined) - len(np.unique(joined))
+    paths = [out / ledger.name for ledger in ledgers]
+    wait_for_files(paths)
+    with Spool(out) as spool:
+        for path in paths:
+            spool.add("hash", part_hashes(path))
+        hashes = spool.column("hash", np.uint64)
+        hashes.sort()
+        return int(np.count_nonzero(hashes[1:] == hashes[:-1]))
 
 
 def _warn(card: DataCard, selection: Selection) -> None:
@@ -230,76 +262,54 @@ def _cross_section(given: float | None, provenance: Sequence[Mapping[str, Any]])
     return float(value) if len(stated) == 1 and (value := stated.pop()) is not None else None
 
 
-@contextmanager
-def _executor(jobs: int, given: cf.Executor | None) -> Iterator[cf.Executor | None]:
-    """Yield the user's executor, a process pool of our own, or None for this process."""
-    if given is not None or jobs <= 1:
-        yield given
-        return
-    # A forked child of a process with threads (Arrow, OpenMP) can hang: start afresh.
-    context = multiprocessing.get_context("spawn")
-    with cf.ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        yield pool
-
-
-def _each(
-    pool: cf.Executor | None, function: Callable[[T], R], items: Sequence[T], label: str
-) -> list[R]:
+def _each(pool: cf.Executor, function: Callable[[T], R], items: Sequence[T], label: str) -> list[R]:
     """Map in any order of completion, return in the order of `items`, show progress."""
+    results: dict[int, R] = {}
     with progress(len(items), label) as ticker:
-        results: dict[int, R] = {}
-        if pool is None:
-            for i, item in enumerate(items):
-                results[i] = function(item)
-                ticker.advance()
-        else:
-            futures = {pool.submit(function, item): i for i, item in enumerate(items)}
-            try:
-                for future in cf.as_completed(futures):
-                    results[futures[future]] = future.result()
-                    ticker.advance()
-            finally:
-                for future in futures:
-                    future.cancel()
+
+        def done(i: int, future: cf.Future[R]) -> None:
+            results[i] = result_of(future)
+            ticker.advance()
+
+        each(pool, function, [(item,) for item in items], done)
     return [results[i] for i in range(len(items))]
 
 
-def _look(path: str, reader: Reader, columns: Mapping[str, Sequence[str]]) -> Source | Failure:
-    try:
-        return reader.source(path, columns)
-    except DataError as error:
-        if not reader.skip_bad:
-            raise
-        return Failure(path, str(error))
-
-
 def _survey(
-    reader: Reader, columns: Mapping[str, Sequence[str]], pool: cf.Executor | None
-) -> tuple[list[Source], dict[str, str]]:
+    reader: Reader,
+    paths: Sequence[str],
+    columns: Mapping[str, Sequence[str]],
+    pool: cf.Executor,
+    given: cf.Executor | None,
+) -> Survey:
     """Open every file once: entries, sums of weights, and whether the columns are there."""
-    look = partial(_look, reader=reader, columns=columns)
-    found = _each(pool, look, reader.paths(), "files")
-    sources = [x for x in found if isinstance(x, Source)]
-    skipped = {x.path: x.reason for x in found if isinstance(x, Failure)}
-    if not sources:
-        raise DataError("no usable file is left:\n  " + "\n  ".join(skipped.values()))
-    kinds = {s.is_simulation: s.path for s in sources}
-    if len(kinds) > 1:
-        raise DataError(
-            f"{kinds[True]} is simulation and {kinds[False]} collision data: "
-            "prepare them as two samples."
-        )
-    return sources, skipped
+    work = partial(look, reader=reader, columns=columns)
+    if given is None and any(map(is_url, paths)):
+        with _threads() as threads:
+            return Survey.of(paths, _each(threads, work, paths, "files"))
+    return Survey.of(paths, _each(pool, work, paths, "files"))
 
 
-def _units(sources: Sequence[Source], size: int, config_hash: str) -> list[Unit]:
+@contextmanager
+def _threads() -> Iterator[cf.Executor]:
+    """Yield threads that stop waiting for servers if the block ends by an exception."""
+    give_up = threading.Event()
+    with stop_when(give_up), cf.ThreadPoolExecutor(_LOOKS) as threads:
+        try:
+            yield threads
+        except BaseException:
+            give_up.set()
+            raise
+
+
+def _units(survey: Survey, size: int, config_hash: str) -> list[Unit]:
     ranges = [
         (s, low, min(low + size, s.entries))
-        for s in sources
+        for s in survey.sources
         for low in range(0, max(s.entries, 1), size)
     ]
     return [
-        Unit(i, s.path, low, high, s.is_simulation, config_hash)
+        Unit(i, s.path, low, high, s.is_simulation, config_hash, survey.addresses[s.path])
         for i, (s, low, high) in enumerate(ranges)
     ]
 
@@ -329,12 +339,32 @@ def _claim(out: Path, config_hash: str, overwrite: bool) -> DataCard | None:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.name.lstrip(".").startswith(("part-", "card."))
+    ledger = path.name == FILES or path.match(".files.*.partial.jsonl")
+    return ledger or path.name.lstrip(".").startswith(("part-", "card."))
+
+
+def _check_some_passed(out: Path, ledgers: Sequence[Ledger], selection: Selection) -> None:
+    """Raise if there is no event; `out` is then left empty, or not at all."""
+    if any(ledger.rows for ledger in ledgers):
+        return
+    for path in [path for path in out.iterdir() if _is_ours(path)]:
+        path.unlink()
+    if not any(out.iterdir()):
+        out.rmdir()
+    flow = sum((Cutflow.from_list(x.cutflow) for x in ledgers), Cutflow())
+    fatal = next((i for i, step in enumerate(flow.steps) if not step.events), 0)
+    if fatal == 0:
+        raise DataError(f"{out}: not written, the files hold no event.")
+    raise DataError(
+        f"{out}: not written, no event passes the selection '{selection.name}': the cut "
+        f"'{flow.steps[fatal].name}' removes the last {flow.steps[fatal - 1].events:,}.\n"
+        f"{flow.render()}"
+    )
 
 
 def _run(
-    units: Sequence[Unit], job: _Job, out: Path, pool: cf.Executor | None
-) -> tuple[list[Ledger], dict[str, str]]:
+    units: Sequence[Unit], job: _Job, out: Path, pool: cf.Executor
+) -> tuple[list[Ledger], list[Failure]]:
     """Do the units that are not finished; return all ledgers in order, and damaged files."""
     done = {unit.index: ledger for unit in units if (ledger := read_ledger(out, unit))}
     work = partial(
@@ -346,15 +376,15 @@ def _run(
         chunk_size=CHUNK_SIZE,
     )
     results = _each(pool, work, [unit for unit in units if unit.index not in done], "prepare")
-    failed = {x.path: x.reason for x in results if isinstance(x, Failure)}
+    failed = {x.path: x for x in results if isinstance(x, Failure)}  # one per file
     done |= {x.unit["index"]: x for x in results if isinstance(x, Ledger)}
-    return [done[index] for index in sorted(done)], failed
+    return [done[index] for index in sorted(done)], list(failed.values())
 
 
 def _finish(out: Path, units: Sequence[Unit], card: DataCard) -> None:
     """Remove what does not belong to the data set, then write the card: now it is one."""
     wanted = {part["file"] for part in card.parts}
-    wanted |= {ledger_path(out, unit).name for unit in units}
+    wanted |= {FILES, *(ledger_path(out, unit).name for unit in units)}
     for path in out.iterdir():
         if path.name not in wanted:  # parts of another configuration, and half-written ones
             path.unlink()

@@ -121,8 +121,9 @@ VERSION_MARKERS: tuple[tuple[int, tuple[str, ...], str], ...] = (
     (11, ("Tau_idDeepTau2018v2p5VSjet",), "DeepTau v2.5"),
     (10, ("Rho_fixedGridRhoFastjetAll", "Electron_mvaIso_WP90"), "Rho_* and mvaIso names"),
     (9, ("Electron_scEtOverPt", "Jet_btagDeepFlavCvL", "Jet_btagDeepFlavQG"), "Run 2 UL names"),
-    (7, ("Jet_btagCMVA", "Jet_btagDeepFlavC"), "Run 2 pre-UL names, v7 or older"),
+    (7, ("Jet_btagCMVA", "Jet_btagDeepFlavC"), "Run 2 pre-UL names"),
 )
+OLDEST_VERSION = VERSION_MARKERS[-1][0]
 FALLBACK_VERSION = 9
 
 RUNS_SUMS: dict[str, tuple[str, ...]] = {

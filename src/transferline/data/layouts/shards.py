@@ -15,11 +15,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Annotated
 
 import pyarrow as pa
+from pydantic import Field
+from typing_extensions import TypedDict  # pydantic takes typing's from Python 3.12 on
 
 CARD = "card.json"
+FORMAT = "transferline-shards-1"
 P4_COLUMNS = ("pt", "eta", "phi", "mass")
+
+
+class ShardPart(TypedDict):
+    """What the card says of one file; only files of its own directory can be named."""
+
+    file: Annotated[str, Field(pattern=r"^part-[0-9]+\.arrow$")]
+    rows: Annotated[int, Field(ge=0)]
+    sha256: str
+    size: int
 
 
 def shard_schema(
@@ -39,5 +52,5 @@ def shard_schema(
             pa.field("event", pa.uint64()),
             pa.field("hash", pa.uint64()),
         ],
-        metadata={"columns": json.dumps(list(columns)), "format": "transferline-shards-1"},
+        metadata={"columns": json.dumps(list(columns)), "format": FORMAT},
     )

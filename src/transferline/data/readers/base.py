@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -11,10 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_serializer
 
 from transferline.config import Recipe
 from transferline.data.events import Events
+from transferline.data.readers.addresses import is_url, public_name
+from transferline.data.readers.file_list import FileList, list_files
+from transferline.data.readers.patience import DEFAULT_PATIENCE, Patience, UnreachableError
 from transferline.errors import DataError
 
 Columns = Mapping[str, Sequence[str]]
@@ -28,7 +30,11 @@ class MissingBranchWarning(UserWarning):
 
 
 class SkippedFileWarning(UserWarning):
-    """Damaged files were left out because `skip_bad` allows it."""
+    """Damaged or unreachable files were left out because `skip_bad` allows it."""
+
+
+class UnmatchedSkipWarning(UserWarning):
+    """Entries of a skip list name none of the files."""
 
 
 class DuplicateEventsWarning(UserWarning):
@@ -44,9 +50,9 @@ class Source:
     """One input file as it stands; a row of the data card's ledger.
 
     Attributes:
-        path: as the user named it.
+        path: as the user named it; a URL without its query, which may hold a key.
         entries: number of events.
-        size, mtime_ns: of a local file, to notice that it changed; None for a URL.
+        size, mtime_ns, etag: to notice that the file changed; None where a server does not tell.
         format: such as "NanoAODv9".
         is_simulation: True if the file holds generator weights.
         count, sum_weight, sum_weight2: events and (squared) weights before any cut; the sums
@@ -66,6 +72,13 @@ class Source:
     sum_weight2: float | None = None
     missing: tuple[str, ...] = ()
     provenance: dict[str, Any] | None = None
+    etag: str | None = None
+
+    @property
+    def stamp(self) -> list[Any]:
+        """What differs when the file is another one."""
+        told = [self.path, self.entries, self.size, self.mtime_ns]
+        return told if self.etag is None else [*told, self.etag]
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -77,13 +90,31 @@ class Reader(Recipe, ABC):
 
     Attributes:
         kind: name in the table `READERS`.
-        files: paths; `*`, `?` and `[...]` are expanded and sorted, URLs pass through.
-        skip_bad: leave damaged files out, with a warning, instead of raising.
+        files: paths and URLs; `*`, `?` and `[...]` of paths are expanded and sorted; `@list.txt`
+            stands for the lines of a text file.
+        skip_bad: leave damaged and unreachable files out, with a warning, instead of raising.
+        skip: files that are known to be bad, spelled as in `files`; a path that ends so is left
+            out. In a text list, the comment behind ` #` is the reason.
     """
 
     kind: str
     files: list[str] = Field(min_length=1)
     skip_bad: bool = False
+    skip: list[str] = Field(default_factory=list)
+
+    @field_serializer("files", "skip", when_used="json")
+    def _without_secrets(self, names: list[str]) -> list[str]:
+        return [public_name(name) for name in names]
+
+    @property
+    def patience(self) -> Patience:
+        """How servers that fail are dealt with."""
+        return DEFAULT_PATIENCE
+
+    def content(self) -> dict[str, Any]:
+        """Return the recipe without what changes no event: how to deal with bad servers."""
+        how = {"retries", "timeout_s", "retry_wait_s", "skip"}
+        return {key: value for key, value in self.to_dict().items() if key not in how}
 
     @abstractmethod
     def offers(self, path: str) -> dict[str, list[str]]:
@@ -104,16 +135,18 @@ class Reader(Recipe, ABC):
     ) -> Iterator[Events]:
         """Yield the entries `start` to `stop` (excluded) of one file, `chunk_size` at a time."""
 
-    def paths(self) -> list[str]:
-        """Return the files with wildcards expanded, each once, in order.
+    def listing(self) -> FileList:
+        """Return the files to read, those to leave out, and entries of `skip` without a file.
 
         Raises:
             DataError: a wildcard matches nothing.
+            ConfigError: a list of files cannot be read, or a URL has a wildcard.
         """
-        found: list[str] = []
-        for name in self.files:
-            found += [name] if "://" in name or not glob.has_magic(name) else _expand(name)
-        return list(dict.fromkeys(found))
+        return list_files(self.files, self.skip)
+
+    def paths(self) -> list[str]:
+        """Return the files to read, each once, in order; raises as `listing` does."""
+        return self.listing().paths
 
     def columns(self) -> dict[str, list[str]]:
         """Return collection -> columns that the first usable file offers."""
@@ -123,7 +156,8 @@ class Reader(Recipe, ABC):
             except DataError:
                 if not self.skip_bad:
                     raise
-        raise DataError(f"none of the {len(self.paths())} files can be read: {self.files}.")
+        names = ", ".join(map(public_name, self.files[:8]))
+        raise DataError(f"none of the {len(self.paths())} files can be read: {names}.")
 
     def chunks(
         self, columns: Columns | None = None, chunk_size: int = CHUNK_SIZE
@@ -138,10 +172,12 @@ class Reader(Recipe, ABC):
                 behind the first chunk of a file is raised even with `skip_bad`, because that
                 chunk cannot be taken back; `prepare` leaves such files out as a whole.
         """
+        listing = self.listing()
+        warn_unmatched(listing.unmatched)
         wanted = self.columns() if columns is None else columns
         missing: Counter[str] = Counter()
         skipped: dict[str, str] = {}
-        for path in self.paths():
+        for path in listing.paths:
             try:
                 source = self.source(path, wanted)
             except DataError as error:
@@ -152,14 +188,24 @@ class Reader(Recipe, ABC):
             missing.update(source.missing)
             yield from self.read(path, 0, source.entries, wanted, chunk_size)
         warn_skipped(skipped)
-        warn_missing(missing, len(self.paths()) - len(skipped))
+        warn_missing(missing, len(listing.paths) - len(skipped))
 
 
-def _expand(pattern: str) -> list[str]:
-    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  patterns may be absolute
-    if not found:
-        raise DataError(f"{pattern}: no file matches.")
-    return found
+def warn_unmatched(entries: Sequence[str]) -> None:
+    """Warn once about entries of a skip list that match no file."""
+    if entries:
+        warnings.warn(
+            f"entries of the skip list that match none of the files: "
+            f"{first_rows(entries, 5, ', ')}",
+            UnmatchedSkipWarning,
+            stacklevel=3,
+        )
+
+
+def first_rows(rows: Sequence[str], limit: int = 8, joint: str = "\n  ") -> str:
+    """Return the first rows joined, and how many more there are."""
+    more = [f"... and {len(rows) - limit} more"] if len(rows) > limit else []
+    return joint.join([*rows[:limit], *more])
 
 
 def warn_missing(missing: Mapping[str, int], n_files: int) -> None:
@@ -176,9 +222,11 @@ def warn_missing(missing: Mapping[str, int], n_files: int) -> None:
 def warn_skipped(skipped: Mapping[str, str]) -> None:
     """Warn once about the files in `skipped` (path -> reason)."""
     if skipped:
-        rows = "\n  ".join(skipped.values())
         warnings.warn(
-            f"{len(skipped)} damaged files left out:\n  {rows}", SkippedFileWarning, stacklevel=3
+            f"{len(skipped)} damaged or unreachable files left out:\n  "
+            f"{first_rows(list(skipped.values()))}",
+            SkippedFileWarning,
+            stacklevel=3,
         )
 
 
@@ -188,12 +236,12 @@ def file_status(path: str) -> tuple[int | None, int | None]:
     Raises:
         DataError: there is no such file, or it is empty or a directory.
     """
-    if "://" in path:
+    if is_url(path):
         return None, None
     try:
         status = Path(path).stat()
     except OSError as error:
-        raise DataError(f"{path}: cannot be opened ({error.strerror}).") from error
+        raise UnreachableError(f"{path}: cannot be opened ({error.strerror}).") from error
     if Path(path).is_dir():
         raise DataError(f"{path}: is a directory, not a file.")
     if status.st_size == 0:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from transferline.compilation import compiled
 
-@numba.njit(cache=True, nogil=True)
+
+@compiled(nogil=True)
 def gather_rows(  # noqa: PLR0917  numba takes no keyword-only arguments
     offsets: NDArray[np.int32],
     values: NDArray[np.float32],

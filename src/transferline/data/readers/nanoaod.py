@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferline.data.events import ID_DTYPE, Events
-from transferline.data.jagged import flat_columns, offsets_of, records, zip_lists
+from transferline.data.jagged import flat_columns, flat_values, offsets_of, records, zip_lists
 from transferline.data.layouts import nanoaod as layout
-from transferline.data.readers.base import CHUNK_SIZE, Columns, Reader, Source, file_status
+from transferline.data.readers.addresses import public_name
+from transferline.data.readers.base import CHUNK_SIZE, Columns, Source
 from transferline.data.readers.jet_id import jet_id
 from transferline.data.readers.nanoaod_branches import (
     branch_names,
@@ -26,10 +27,13 @@ from transferline.data.readers.nanoaod_branches import (
     offered_columns,
     recomputes_jet_id,
 )
+from transferline.data.readers.nanoaod_values import check_arrays
 from transferline.data.readers.rootfile import (
+    RootReader,
     missing_branches,
     open_root,
     open_tree,
+    opened_status,
     read_provenance,
 )
 from transferline.errors import DataError, did_you_mean
@@ -37,7 +41,7 @@ from transferline.errors import DataError, did_you_mean
 TREE = "Events"
 
 
-class NanoAOD(Reader):
+class NanoAOD(RootReader):
     """CMS NanoAOD files.
 
     Collections `electron muon tau jet met`, and `context` with triggers (`HLT_*`), filters
@@ -53,26 +57,28 @@ class NanoAOD(Reader):
 
     def offers(self, path: str) -> dict[str, list[str]]:
         """Return collection -> columns that this file has."""
-        with open_root(path) as file:
-            return offered_columns(set(open_tree(file, path, TREE).keys()))
+        with open_root(path, self.patience) as file:
+            return offered_columns(set(open_tree(file, public_name(path), TREE).keys()))
 
     def source(self, path: str, columns: Columns | None = None) -> Source:
         """Describe one file; checks that `columns` can be read and adds up `Runs`."""
-        size, mtime = file_status(path)
-        with open_root(path) as file:
-            tree = open_tree(file, path, TREE)
+        name = public_name(path)
+        with open_root(path, self.patience) as file:
+            status = opened_status(file, path)
+            tree = open_tree(file, name, TREE)
             branches, entries = set(tree.keys()), int(tree.num_entries)
-            plan = _Plan.make(path, tree, branches, columns or {})
+            plan = _Plan.make(name, tree, branches, columns or {})
             return Source(
-                path=path,
+                path=name,
                 entries=entries,
                 format=f"NanoAOD{detect_version(branches)}",
                 is_simulation=plan.is_simulation,
-                size=size,
-                mtime_ns=mtime,
+                size=status.size,
+                mtime_ns=status.mtime_ns,
+                etag=status.etag,
                 missing=tuple(name for name, branch in plan.context.items() if branch is None),
-                provenance=read_provenance(file, path),
-                **_sums(file, plan.is_simulation, entries),
+                provenance=read_provenance(file, name),
+                **_sums(file, name, plan.is_simulation, entries),
             )
 
     def read(
@@ -84,16 +90,24 @@ class NanoAOD(Reader):
         chunk_size: int = CHUNK_SIZE,
     ) -> Iterator[Events]:
         """Yield entries of one file; only the branches behind `columns` are read."""
-        with open_root(path) as file:
-            tree = open_tree(file, path, TREE)
+        with open_root(path, self.patience) as file:
+            name = public_name(path)
+            tree = open_tree(file, name, TREE)
             branches = set(tree.keys())
             wanted = offered_columns(branches) if columns is None else columns
-            plan = _Plan.make(path, tree, branches, wanted)
-            for low in range(start, stop, chunk_size):
-                yield plan.read(tree, low, min(low + chunk_size, stop))
+            plan = _Plan.make(name, tree, branches, wanted)
+            # Not one `arrays` per chunk: `iterate` keeps the basket that reaches into the next.
+            chunks = tree.iterate(
+                plan.branches(),
+                entry_start=start,
+                entry_stop=stop,
+                step_size=chunk_size,
+                how=dict,
+            )
+            yield from map(plan.events, chunks)
 
 
-def _sums(file: Any, is_simulation: bool, entries: int) -> dict[str, Any]:
+def _sums(file: Any, path: str, is_simulation: bool, entries: int) -> dict[str, Any]:
     """Add up events and weights before any cut, from the `Runs` tree."""
     if not is_simulation:
         return {"count": entries, "sum_weight": float(entries), "sum_weight2": float(entries)}
@@ -106,6 +120,8 @@ def _sums(file: Any, is_simulation: bool, entries: int) -> dict[str, Any]:
         branch = next((alias for alias in aliases if alias in known), None)
         if branch is not None:
             total = np.sum(ak.to_numpy(runs[branch].array()))
+            if not np.isfinite(total) or (total < 0 and name != "sum_weight"):
+                raise DataError(f"{path}: tree 'Runs' has a {branch} of {total}.")
             sums[name] = int(total) if name == "count" else float(total)
     return sums
 
@@ -139,17 +155,19 @@ class _Plan:
 
     def branches(self) -> list[str]:
         names = [b for columns in self.particles.values() for b in columns.values()]
-        names += [b for b in self.context.values() if b is not None]
-        names += [*layout.EVENT_ID, *([layout.GEN_WEIGHT] if self.is_simulation else [])]
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys([*names, *self._scalars()]))
 
-    def read(self, tree: Any, start: int, stop: int) -> Events:
-        arrays = tree.arrays(self.branches(), entry_start=start, entry_stop=stop, how=dict)
-        n = stop - start
+    def _scalars(self) -> list[str]:
+        weight = [layout.GEN_WEIGHT] if self.is_simulation else []
+        return [*(b for b in self.context.values() if b is not None), *layout.EVENT_ID, *weight]
+
+    def events(self, arrays: Mapping[str, ak.Array]) -> Events:
+        check_arrays(self.path, arrays, self.particles, self._scalars())
+        n = len(arrays[layout.EVENT_ID[0]])
         identity = np.empty(n, ID_DTYPE)
         for field, branch in zip(("run", "lumi", "event"), layout.EVENT_ID, strict=True):
-            identity[field] = ak.to_numpy(arrays[branch])
-        weight = ak.to_numpy(arrays[layout.GEN_WEIGHT]) if self.is_simulation else np.ones(n)
+            identity[field] = flat_values(arrays[branch])
+        weight = flat_values(arrays[layout.GEN_WEIGHT]) if self.is_simulation else np.ones(n)
         return Events(
             particles={c: self._collection(c, arrays) for c in self.particles},
             context={c: _context(c, b, arrays, n) for c, b in self.context.items()},
@@ -160,7 +178,7 @@ class _Plan:
     def _collection(self, name: str, arrays: Mapping[str, ak.Array]) -> ak.Array:
         columns = {c: arrays[branch] for c, branch in self.particles[name].items()}
         if layout.COLLECTIONS[name].scalar:
-            fields = {c: ak.to_numpy(values) for c, values in columns.items()}
+            fields = {c: flat_values(values) for c, values in columns.items()}
             n = len(next(iter(fields.values())))
             return records(offsets_of(np.ones(n, np.int64)), fields)
         found = zip_lists(columns, f"{self.path}: {name}")
@@ -216,8 +234,7 @@ def _check_complete(
 def _context(name: str, branch: str | None, arrays: Mapping[str, Any], n: int) -> NDArray[Any]:
     if branch is None:
         return np.full(n, name.startswith(layout.FILTER_PREFIX))
-    values: NDArray[Any] = ak.to_numpy(arrays[branch])
-    return values
+    return flat_values(arrays[branch])
 
 
 def _is_bitmask(tree: Any, branch: str, branches: set[str]) -> bool:
@@ -234,6 +251,7 @@ _HIGHEST_BIT = np.array([value.bit_length() for value in range(256)], dtype=np.i
 def _with_levels(taus: ak.Array) -> ak.Array:
     """Replace the working-point mask by the tightest level passed (0 none, 5 medium)."""
     offsets, fields = flat_columns(taus)
+    fields["vs_jet_level"] = fields["vs_jet_level"].astype(np.uint8)  # eight working points
     return records(offsets, {**fields, "vs_jet_level": _HIGHEST_BIT[fields["vs_jet_level"]]})
 
 

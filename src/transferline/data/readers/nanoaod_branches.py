@@ -16,7 +16,9 @@ class Version:
     reason: str
 
     def __str__(self) -> str:
-        return f"v{self.number}"
+        # No branch sets the oldest known version apart from those before it.
+        older = " or older" if self.number == layout.OLDEST_VERSION else ""
+        return f"v{self.number}{older}"
 
 
 def detect_version(branches: Collection[str]) -> Version:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,16 +13,20 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from transferline.data.batch import Batch
 from transferline.data.card import DataCard, load_card
 from transferline.data.events import ID_DTYPE, Events
 from transferline.data.jagged import offsets_of, records
-from transferline.data.layouts.shards import CARD, P4_COLUMNS
+from transferline.data.layouts.shards import CARD, FORMAT, P4_COLUMNS, shard_schema
 from transferline.data.readers.base import CHUNK_SIZE, Columns, Reader, Source
 from transferline.data.readers.gather import gather_rows
-from transferline.errors import DataError
+from transferline.errors import DataError, shortened
+from transferline.files import file_hash, json_hash, parse_json
 
+_KINDS = ("context.", "label.")
+_SLICE = 1 << 24
 _WIDTH_STEP = 8  # few distinct widths: less padding than powers of two, few shapes to compile
 
 
@@ -33,6 +37,7 @@ class _Piece:
     batch: pa.RecordBatch
     offsets: NDArray[np.int32]
     values: NDArray[np.float32]
+    views: dict[str, NDArray[Any]] = field(default_factory=dict)  # asked for at every batch
 
     @classmethod
     def of(cls, batch: pa.RecordBatch) -> _Piece:
@@ -44,15 +49,19 @@ class _Piece:
         return cls(batch, particles.offsets.to_numpy(zero_copy_only=True), flat[start:])
 
     def column(self, name: str) -> NDArray[Any]:
-        values: NDArray[Any] = self.batch.column(name).to_numpy(zero_copy_only=True)
-        return values
+        if name not in self.views:
+            self.views[name] = self.batch.column(name).to_numpy(zero_copy_only=True)
+        return self.views[name]
 
 
-def _open_part(directory: Path, part: dict[str, Any]) -> tuple[pa.Schema, list[pa.RecordBatch]]:
+def _open_part(directory: Path, part: dict[str, Any], columns: list[str]) -> list[_Piece]:
     """Map one shard file.
 
+    Its structure is checked, so that no compiled loop leaves the map; its bytes are not read.
+
     Raises:
-        DataError: the file is missing, or is not as long as its card says, or is not Arrow.
+        DataError: the file is missing, is not as long as its card says, is not Arrow, or has
+            other columns.
     """
     path = directory / part["file"]
     if not path.exists():
@@ -65,19 +74,56 @@ def _open_part(directory: Path, part: dict[str, Any]) -> tuple[pa.Schema, list[p
         )
     try:
         file = pa.ipc.open_file(pa.memory_map(str(path), "r"))
+        _check_schema(path, file.schema, columns)
         batches = [file.get_batch(i) for i in range(file.num_record_batches)]
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: is not a readable Arrow file ({error}).") from error
+        for batch in batches:
+            _check_batch(path, batch)
+        pieces = [_Piece.of(batch) for batch in batches if batch.num_rows]
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path}: is not a readable Arrow file ({shortened(error)}). Prepare {directory} again."
+        ) from error
     if sum(batch.num_rows for batch in batches) != part["rows"]:
         raise DataError(f"{path}: does not hold the {part['rows']} events its card names.")
-    return file.schema, batches
+    return pieces
+
+
+def _check_batch(path: Path, batch: pa.RecordBatch) -> None:
+    """Check offsets and that nothing is null: the map is read without asking again."""
+    batch.validate(full=True)
+    particles = batch.column("particles")
+    inner = (particles.values, particles.values.values)
+    if any(column.null_count for column in (*batch.columns, *inner)):
+        raise DataError(f"{path}: holds empty values. Prepare it again.")
+
+
+@lru_cache(maxsize=4096)
+def _check_bytes(path: Path, sha256: str, _size: int, _mtime_ns: int) -> None:
+    """Compare the bytes of a file with their hash, once in a process for the file as it is."""
+    if file_hash(path) != sha256:
+        raise DataError(
+            f"{path}: its bytes are not those that were prepared. Copy {path.parent} again, or "
+            "prepare it again."
+        )
 
 
 def _check_schema(path: Path, schema: pa.Schema, columns: list[str]) -> None:
     """The order of columns stands in the card and in every file; both must agree."""
-    stated = json.loads((schema.metadata or {}).get(b"columns", b"null"))
+    metadata = schema.metadata or {}
+    found = metadata.get(b"format", b"unknown").decode(errors="replace")
+    if found != FORMAT:
+        raise DataError(
+            f"{path}: has the format '{shortened(found)}', this version reads {FORMAT}. Prepare "
+            "it again."
+        )
+    stated = parse_json(metadata.get(b"columns", b"null"), f"{path}: list of columns")
     if stated != columns:
-        raise DataError(f"{path}: holds the particle columns {stated}, its card says {columns}.")
+        raise DataError(
+            f"{path}: holds the particle columns {shortened(stated, 300)}, its card says {columns}."
+        )
+    names = {kind: [n[len(kind) :] for n in schema.names if n.startswith(kind)] for kind in _KINDS}
+    if tuple(columns[:4]) != P4_COLUMNS or schema != shard_schema(columns, *names.values()):
+        raise DataError(f"{path}: has not the columns of a shard. Prepare it again.")
 
 
 class ShardSet:
@@ -110,10 +156,9 @@ class ShardSet:
         for path, card in zip(self.paths, self.cards, strict=True):
             before = len(self)
             for part in card.parts:
-                schema, batches = _open_part(path, part)
-                _check_schema(path / part["file"], schema, card.columns)
-                names.append(set(schema.names))
-                self._pieces += [_Piece.of(b) for b in batches if b.num_rows]
+                pieces = _open_part(path, part, card.columns)
+                names += [set(piece.batch.schema.names) for piece in pieces]
+                self._pieces += pieces
                 self.__dict__.pop("_starts", None)
             rows.append(len(self) - before)
         self._rows_of_source = np.array(rows)
@@ -129,6 +174,37 @@ class ShardSet:
                     f"{path}: has the particle columns {card.columns}, "
                     f"but {self.paths[0]} has {self.columns}."
                 )
+
+    def verify(self) -> None:
+        """Read all bytes once: they are those of the cards, and all numbers are finite.
+
+        Opening does not: it takes a second per 1 to 2 GB. A training does it once, before it
+        starts, since its Record names the data by those hashes.
+
+        Raises:
+            DataError: a file is not the one that was prepared.
+        """
+        for path, card in zip(self.paths, self.cards, strict=True):
+            for part in card.parts:
+                status = (path / part["file"]).stat()
+                size, mtime_ns = status.st_size, status.st_mtime_ns
+                _check_bytes(path / part["file"], part["sha256"], size, mtime_ns)
+            if card.content_hash != json_hash([part["sha256"] for part in card.parts]):
+                raise DataError(
+                    f"{path / CARD}: its content hash is not that of its parts. Copy {path} again, "
+                    "or prepare it again."
+                )
+        self._check_finite()
+
+    def _check_finite(self) -> None:
+        for piece in self._pieces:
+            named = {"weight": piece.column("weight"), "particles": piece.values.reshape(-1)}
+            for name, values in named.items():
+                # In slices: the map may be larger than the memory.
+                for low in range(0, len(values), _SLICE):
+                    if not np.isfinite(values[low : low + _SLICE]).all():
+                        places = ", ".join(map(str, self.paths))
+                        raise DataError(f"{places}: '{name}' has values that are not finite.")
 
     def __reduce__(self) -> tuple[type[ShardSet], tuple[list[Path]]]:
         """Pickle as the paths alone."""
@@ -186,6 +262,11 @@ class ShardSet:
         """Index of the directory of every event, `[n]`."""
         return np.repeat(np.arange(len(self.paths)), self._rows_of_source)
 
+    def forget(self) -> None:
+        """Free what is kept in memory of all events, but for `n_particles`; it can be had again."""
+        for name in ("hash", "weight", "id", "labels", "context", "source"):
+            self.__dict__.pop(name, None)
+
     @property
     def content_hash(self) -> str:
         """The content hashes of the directories, joined."""
@@ -211,37 +292,42 @@ class ShardSet:
         p4 = np.zeros((n, width, 4), np.float32)
         extra = np.zeros((len(self.columns) - 4, n, width), np.float32)
         is_real = np.zeros((n, width), np.bool_)
-        self._fill(rows, p4, extra, is_real)
+        places = self._places(rows)
+        for piece, local, place in places:
+            gather_rows(piece.offsets, piece.values, local, place, p4, extra, is_real)
         names = self.columns[len(P4_COLUMNS) :]
         columns = {name: torch.from_numpy(extra[i]) for i, name in enumerate(names)}
         if "species" in columns:
             columns["species"] = columns["species"].long()
-        identity = self.id[rows]
-        numbers = np.stack([identity[f].astype(np.int64) for f in ("run", "lumi", "event")], 1)
+
+        def scalars(name: str, dtype: Any = np.float32) -> Tensor:
+            """From the map: `self.weight` and the like would hold a copy for all events."""
+            values = np.empty(n, dtype)
+            for piece, local, place in places:
+                values[place] = piece.column(name)[local]
+            return torch.from_numpy(values)
+
         return Batch(
             p4=torch.from_numpy(p4),
             is_real=torch.from_numpy(is_real),
-            weight=torch.from_numpy(self.weight[rows].astype(np.float32)),
-            id=torch.from_numpy(numbers),
+            weight=scalars("weight"),
+            id=torch.stack([scalars(name, np.int64) for name in ("run", "lumi", "event")], 1),
             columns=columns,
-            context={k: torch.from_numpy(v[rows]) for k, v in self.context.items()},
+            context={name: scalars(f"context.{name}") for name in self.context_names},
         )
 
-    def _fill(
-        self,
-        rows: NDArray[np.int64],
-        p4: NDArray[np.float32],
-        extra: NDArray[np.float32],
-        is_real: NDArray[np.bool_],
-    ) -> None:
+    def _places(
+        self, rows: NDArray[np.int64]
+    ) -> list[tuple[_Piece, NDArray[np.int64], NDArray[np.int64]]]:
+        """For each record batch that holds some of `rows`: it, its rows, and their places."""
         piece_of = np.searchsorted(self._starts, rows, side="right") - 1
         order = np.argsort(piece_of, kind="stable")
         bounds = np.searchsorted(piece_of[order], np.arange(len(self._pieces) + 1))
+        found = []
         for i in np.unique(piece_of):
             places = order[bounds[i] : bounds[i + 1]]
-            piece = self._pieces[i]
-            local = rows[places] - self._starts[i]
-            gather_rows(piece.offsets, piece.values, local, places, p4, extra, is_real)
+            found.append((self._pieces[i], rows[places] - self._starts[i], places))
+        return found
 
 
 class Shards(Reader):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,19 +55,21 @@ def apply(selection: Selection, events: Events, *, is_simulation: bool) -> Selec
         events: as read with `needed_columns(selection)`.
         is_simulation: the golden JSON applies to collision data only.
     """
-    kinds, is_bjet = _select_objects(selection, events)
-    passed = np.ones(len(events), dtype=np.bool_)
     steps = [Step.of("all events", events.weight)]
-    for name, mask in _steps(selection, events, kinds, is_bjet, is_simulation):
-        passed &= mask
-        steps.append(Step.of(name, events.weight[passed]))
-    met = Flat.of(events.particles["met"]) if selection.met else None
-    kept = {name: flat.keep(passed[flat.event]) for name, flat in kinds.items()}
+    rows = np.arange(len(events))
+    for name, mask in _flag_steps(selection, events, is_simulation):
+        rows = rows[mask.take(rows)]
+        steps.append(Step.of(name, events.weight.take(rows)))
+    # Objects of what no trigger took are most of a file: they are not looked at.
+    kinds, is_bjet = _select_objects(selection, events, _mask(rows, len(events)))
+    for name, mask in _counting_steps(selection, kinds, is_bjet):
+        rows = rows[mask.take(rows)]
+        steps.append(Step.of(name, events.weight.take(rows)))
+    passed = _mask(rows, len(events))
+    met = Flat.of(events.particles["met"], passed) if selection.met else None
+    kept = {name: flat.keep_events(passed) for name, flat in kinds.items()}
     bjets_kept = is_bjet[passed[kinds["jet"].event]]
-    met_kept = met.keep(passed[met.event]) if met is not None else None
-    merged, capped = merge(
-        kept, met_kept, selection.jets.btag.tagger, bjets_kept, selection.max_objects
-    )
+    merged, capped = merge(kept, met, selection.jets.btag.tagger, bjets_kept, selection.max_objects)
     chosen = Events(
         particles={"object": merged[passed]},
         weight=events.weight[passed],
@@ -77,27 +79,31 @@ def apply(selection: Selection, events: Events, *, is_simulation: bool) -> Selec
     return Selected(chosen, passed, Cutflow(tuple(steps)), int(capped[passed].sum()))
 
 
-def _select_objects(selection: Selection, events: Events) -> tuple[dict[str, Flat], Mask]:
-    """Return the selected objects by kind, and which of the jets are b-jets."""
-    flat = {name: Flat.of(events.particles[name]) for name in ("electron", "muon", "jet")}
+def _mask(rows: NDArray[np.intp], n: int) -> Mask:
+    mask = np.zeros(n, dtype=np.bool_)
+    mask[rows] = True
+    return mask
+
+
+def _select_objects(
+    selection: Selection, events: Events, among: Mask
+) -> tuple[dict[str, Flat], Mask]:
+    """Return the selected objects of the events `among` by kind, and which jets are b-jets."""
+    names = ["electron", "muon", "jet", *(["tau"] if selection.taus is not None else [])]
+    flat = {name: Flat.of(events.particles[name], among) for name in names}
     electrons = pick.electrons(flat["electron"], selection.electrons)
     muons = pick.muons(flat["muon"], selection.muons)
     kinds = {"electron": electrons, "muon": muons}
     if selection.taus is not None:
-        found = Flat.of(events.particles["tau"])
-        kinds["tau"] = pick.taus(found, selection.taus, [electrons, muons])
+        kinds["tau"] = pick.taus(flat["tau"], selection.taus, [electrons, muons])
     jets = pick.jets(flat["jet"], selection.jets, selection.era, list(kinds.values()))
     return {**kinds, "jet": jets}, jets[selection.jets.btag.tagger] > selection.btag_cut
 
 
-def _steps(
-    selection: Selection,
-    events: Events,
-    kinds: dict[str, Flat],
-    is_bjet: Mask,
-    is_simulation: bool,
+def _flag_steps(
+    selection: Selection, events: Events, is_simulation: bool
 ) -> list[tuple[str, Mask]]:
-    """Return the cuts in order, each with the events that pass it alone."""
+    """Return the cuts that look at no object, in order, each with the events that pass it alone."""
     steps: list[tuple[str, Mask]] = []
     if selection.golden_json is not None:
         steps.append(("golden JSON", _certified(selection.golden_json, events, is_simulation)))
@@ -107,7 +113,7 @@ def _steps(
         steps.append(("trigger veto", ~_any(events, selection.veto_triggers)))
     if selection.filters:
         steps.append(("filters", _all(events, selection.filters)))
-    return steps + _counting_steps(selection, kinds, is_bjet)
+    return steps
 
 
 def _counting_steps(
@@ -136,13 +142,11 @@ def _leading(leptons: Flat, cuts: LeptonCuts) -> Mask:
 
 
 def _any(events: Events, names: Sequence[str]) -> Mask:
-    fired: Mask = np.logical_or.reduce([_flag(events, name) for name in names])
-    return fired
+    return reduce(np.logical_or, [_flag(events, name) for name in names])
 
 
 def _all(events: Events, names: Sequence[str]) -> Mask:
-    passed: Mask = np.logical_and.reduce([_flag(events, name) for name in names])
-    return passed
+    return reduce(np.logical_and, [_flag(events, name) for name in names])
 
 
 def _flag(events: Events, name: str) -> NDArray[np.bool_]:
