@@ -15,7 +15,7 @@ COFFEA := 2026.9.0
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo test lint types imports docs examples bench real-data ci clean
+.PHONY: help demo test lint types imports docs examples bench bench-io bench-gat real-data ci clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -24,12 +24,12 @@ help:  ## show this list
 	@test -n "$(PYTHON)" || { echo "transferline needs Python 3.11 or later: make PYTHON=..."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints.txt -e '.[$(GENERATE)dev]'
+		-c constraints.txt -e '.[$(GENERATE)dev,onnx,dask]'
 	@touch $@
 
 .venv/.installed-docs: .venv/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints.txt -e '.[$(GENERATE)dev,docs]'
+		-c constraints.txt -e '.[$(GENERATE)dev,onnx,dask,docs]'
 	@touch $@
 
 demo: .venv/.installed  ## generate, prepare, transfer and report: under five minutes, no download
@@ -57,6 +57,12 @@ docs: .venv/.installed-docs  ## build the pages in docs/ into build/site
 
 bench: .venv/.installed  ## speed and memory of generation, loading and training
 	$(BIN)/python benchmarks/speed.py
+
+bench-io: .venv/.installed  ## generation, preparation, loader and memory against targets: ten minutes
+	$(BIN)/python -m benchmarks.io
+
+bench-gat: .venv/.installed  ## the graph attention network beside PyTorch Geometric's
+	$(BIN)/python benchmarks/gat.py
 
 real-data: .real-data/.complete  ## small real NanoAOD files, from the source archive of coffea
 .real-data/.complete: | .venv/.installed

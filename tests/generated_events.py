@@ -6,7 +6,7 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-from transferline.samples import Sample, materialise
+from transferline.samples import Sample, generated_file, materialise
 
 SIGNAL = Sample(
     process="ttH_bb_1l", n=800, seed=1, mpi=False, filter="emu_jets", selection="l1_j4_b1"
@@ -30,3 +30,8 @@ def cache() -> Path:
 def shards(sample: Sample) -> Path:
     """The shard directory of a sample."""
     return materialise(sample, cache())
+
+
+def root_file(sample: Sample) -> Path:
+    """The NanoAOD file behind a sample."""
+    return generated_file(sample, cache())

@@ -86,8 +86,8 @@ def test_commands_stand_in_the_order_of_the_work(capsys):
     listed = capsys.readouterr().out.partition("Commands:")[2].partition("\n\n")[0]
     shown = re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE)
     assert shown == [
-        *("demo", "generate", "inspect", "prepare", "pretrain", "transfer", "study", "report"),
-        *("list", "doctor"),
+        *("demo", "generate", "validate", "inspect", "prepare", "pretrain", "transfer", "study"),
+        *("report", "predict", "export", "list", "doctor"),
     ]
 
 
@@ -130,17 +130,6 @@ def test_list_names_and_explains(family, member, capsys):
     assert capsys.readouterr().out.count("\n") == len(rows)
 
 
-def test_doctor_tells_what_a_bug_report_needs(capsys):
-    assert run(["doctor", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert set(found) == {"transferline", "machine", "packages", "extras"}
-    assert re.match(r"3\.\d+", found["machine"]["python"])
-    assert re.match(r"2\.\d+", found["packages"]["torch"])
-    assert all(found["extras"].values())
-    assert run(["doctor"]) == 0
-    assert "torch threads" in capsys.readouterr().out
-
-
 def test_inspect(files, capsys):
     assert run(["inspect", f"{files}/a.root"]) == 0
     out = capsys.readouterr().out
@@ -172,7 +161,8 @@ def test_transfer_measures_and_keeps_a_record(checkpoint, shards, tmp_path, caps
     (shards / "task.yaml").write_text(TASK.format(folder=shards))
     for mode, start in (("finetuned", str(checkpoint)), ("trees", "none")):
         words = ["transfer", start, f"{shards}/task.yaml", "--mode", mode, "--n-train", "40"]
-        assert run([*words, "--seed", "1", "--out", f"{tmp_path}/{mode}"]) == 0
+        words += ["--seed", "1", "--allow-overlap"]  # its background is what it was pre-trained on
+        assert run([*words, "--out", f"{tmp_path}/{mode}"]) == 0
         out = capsys.readouterr().out
         assert f"b_or_a, {mode}, 40 labelled events, seed 1" in out
         assert re.search(r"auc +0\.\d+ ± 0\.\d+", out)
@@ -257,7 +247,7 @@ def test_skip_bad_leaves_damaged_files_out_with_a_warning(capsys, files, tmp_pat
     assert failure(capsys, *words, "--out", tmp_path / "s1")[0] == 3
     code, text = failure(capsys, *words, "--out", tmp_path / "s2", "--skip-bad")
     assert code == 0
-    assert re.search(r"warning: 1 damaged files left out:\n .*bad\.root", text)
+    assert re.search(r"warning: 1 damaged or unreachable files left out:\n .*bad\.root", text)
 
 
 def test_an_output_that_cannot_be_written_is_said_plainly(capsys, files, tmp_path):

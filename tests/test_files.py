@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transferline.errors import DataError
 from transferline.files import (
     atomic_directory,
     atomic_path,
     file_hash,
     json_hash,
+    wait_for_files,
     write_json,
     write_text,
 )
@@ -60,6 +64,30 @@ def test_a_crash_leaves_the_old_directory(tmp_path):
         raise CrashError
     assert names(tmp_path) == ["set"]
     assert names(target) == ["one"]
+
+
+def test_writers_that_share_a_process_number_do_not_meet(tmp_path, monkeypatch):
+    """As threads do, and processes of two machines on one file system."""
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    text = "x" * 100_000
+    with ThreadPoolExecutor(8) as threads:
+        for future in [threads.submit(write_text, tmp_path / "a.txt", text) for _ in range(64)]:
+            future.result()
+    assert (tmp_path / "a.txt").read_text() == text
+    assert names(tmp_path) == ["a.txt"]
+    with atomic_directory(tmp_path / "set") as one, atomic_directory(tmp_path / "other") as other:
+        assert one != other
+
+
+def test_files_of_other_machines_are_waited_for(tmp_path):
+    late = tmp_path / "late"
+    timer = threading.Timer(0.3, late.touch)
+    timer.start()
+    wait_for_files([tmp_path, late])
+    assert late.exists()
+    timer.join()
+    with pytest.raises(DataError, match=r"never: .*share this file system"):
+        wait_for_files([late, tmp_path / "never"], seconds=0.1)
 
 
 def test_leavings_of_a_killed_process_are_not_in_the_way(tmp_path):

@@ -10,7 +10,8 @@ from transferline import samples
 from transferline.data.readers.shards import ShardSet
 from transferline.data.selections import selection
 from transferline.errors import ConfigError, DataError
-from transferline.samples import Sample, cache_directory, chosen_selection, materialise
+from transferline.runtime import cache_directory
+from transferline.samples import Sample, chosen_selection, materialise
 
 from .generated_events import BACKGROUND, SIGNAL, cache, shards
 from .learning.event_shards import write_nanoaod, write_shards

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     ModelWrapValidatorHandler,
     ValidationError,
     WrapSerializer,
@@ -18,18 +19,25 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from transferline.errors import ConfigError, did_you_mean
+from transferline.errors import ConfigError, did_you_mean, shortened
 from transferline.files import json_hash
 from transferline.registry import Registry
 from transferline.strict_yaml import Layer, merge, read_assignment, read_yaml
 
 R = TypeVar("R", bound="Recipe")
 
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""What every generator of random numbers takes."""
+
+_SHOWN = 10  # problems of one configuration that are told at once
+
 
 class Recipe(BaseModel):
     """A frozen description of something to build or run; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     @model_validator(mode="wrap")
     @classmethod
@@ -38,13 +46,15 @@ class Recipe(BaseModel):
         try:
             return handler(value)
         except ValidationError as error:
-            details = [cls._detail(item) for item in error.errors()]
+            items = error.errors(include_url=False)
+            # Looking for near names takes long, and more hints than are shown help nobody.
+            details = [cls._detail(item, hint=i < _SHOWN) for i, item in enumerate(items)]
             raise ValidationError.from_exception_data(cls.__name__, details) from error
 
     @classmethod
-    def _detail(cls, item: ErrorDetails) -> InitErrorDetails:
-        text = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
+    def _detail(cls, item: ErrorDetails, hint: bool) -> InitErrorDetails:
+        text = shortened(item["msg"].removeprefix("Value error, "), 600)
+        if hint and item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
             text = f"unknown key.{did_you_mean(str(item['loc'][0]), cls.model_fields)}"
         problem = PydanticCustomError("invalid", "{text}", {"text": text})
         return InitErrorDetails(type=problem, loc=item["loc"], input=item["input"])
@@ -67,14 +77,14 @@ def one_of(registry: Registry[Any]) -> Any:
     def build(value: Any, _handler: Any) -> Any:
         if isinstance(value, Recipe):
             return value
-        if not isinstance(value, dict) or "kind" not in value:
+        if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
             raise PydanticCustomError(
                 "kind",
                 "needs a mapping with `kind:`, one of {names}",
                 {"names": ", ".join(registry.names())},
             )
         try:
-            cls = registry.load(str(value["kind"]))
+            cls = registry.load(value["kind"])
         except ConfigError as error:
             raise PydanticCustomError("kind", "{text}", {"text": str(error)}) from error
         return cls.model_validate(value)
@@ -104,14 +114,20 @@ def load_config(path: Path | str, recipe: type[R], assignments: Sequence[str] = 
     try:
         return recipe.model_validate(reduce(merge, layers, {}))
     except ValidationError as error:
-        lines = [_describe(file, layers, detail) for detail in error.errors()]
+        problems = error.errors(include_url=False)
+        lines = [_describe(file, layers, detail) for detail in problems[:_SHOWN]]
+        if len(problems) > _SHOWN:
+            lines.append(f"{path}: and {len(problems) - _SHOWN} more problems.")
         raise ConfigError("\n".join(lines)) from error
 
 
 def _base(file: Layer, path: Path, recipe: type[Recipe]) -> list[Layer]:
     if "base" not in file.value or "base" in recipe.model_fields:
         return []
-    base = read_yaml(path.parent / str(file.value.pop("base")))
+    name = file.value.pop("base")
+    if not isinstance(name, str):
+        raise ConfigError(f"{file.place(['base'])}: base: must be the name of one YAML file.")
+    base = read_yaml(path.parent / name)
     if not isinstance(base.value, dict):
         raise ConfigError(f"{base.name}: holds no mapping of keys to values.")
     if "base" in base.value:
@@ -124,5 +140,5 @@ def _describe(file: Layer, layers: Sequence[Layer], error: ErrorDetails) -> str:
     path = error["loc"]
     guilty = max(reversed(layers), key=lambda layer: layer.depth(path))
     place = (guilty if guilty.depth(path) else file).place(path)
-    keys = ".".join(str(step) for step in path)
+    keys = ".".join(shortened(step) for step in path)
     return f"{place}: {keys}: {error['msg']}" if keys else f"{place}: {error['msg']}"

@@ -30,6 +30,20 @@ class NumericalError(TransferlineError):
     exit_code = 4
 
 
+def shortened(value: object, width: int = 120) -> str:
+    """Return `value` as text on one line of at most `width` characters, for use in a message.
+
+    What a user or a damaged file gives may be a megabyte long or hold control characters.
+
+    >>> shortened("a" * 10 + chr(0), width=9)
+    'aaa...aa?'
+    """
+    text = str(value)
+    if len(text) > width:
+        text = f"{text[: width // 3]}...{text[width // 3 + 3 - width :]}"
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` with the nearest known name, or the list of known names.
 
@@ -37,7 +51,7 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     " Did you mean 'heads'?"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(shortened(wrong), names, n=1, cutoff=0.6)
     if near:
         return f" Did you mean '{near[0]}'?"
-    return f" Known: {', '.join(names)}." if names else ""
+    return f" Known: {shortened(', '.join(names), 600)}." if names else ""

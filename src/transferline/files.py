@@ -1,4 +1,7 @@
-"""Writing that is either whole or absent: temporary name beside the target, fsync, rename."""
+"""Writing that is either whole or absent: temporary name beside the target, fsync, rename.
+
+Also reading JSON, so that every kind of damage gets one clear error.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,26 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+import uuid
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
+from transferline.errors import DataError, shortened
+
 
 def _temporary(target: Path) -> Path:
+    # Random: threads share a process number, and so do machines that share a file system.
     # Keep the suffix: writers such as matplotlib choose the format by it.
-    return target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    return target.with_name(f".{target.stem}.{_random()}.partial{target.suffix}")
+
+
+def _random() -> str:
+    return uuid.uuid4().hex[:16]
 
 
 def _open_to_all(path: Path) -> None:
@@ -33,6 +47,23 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
+def naming(target: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Name the file that is being written where the system does not: a full disk tells no name.
+
+    Raises:
+        DataError: in place of an OSError that names no file, or the temporary one.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and error.filename != str(temporary):
+            raise
+        raise DataError(f"{target}: cannot be written ({error.strerror or error}).") from error
+    except SafetensorError as error:  # what safetensors makes of the errors of the system
+        raise DataError(f"{target}: cannot be written ({shortened(error)}).") from error
+
+
+@contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary file path; on success it is fsynced and renamed to `target`.
 
@@ -42,11 +73,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(target)
     try:
-        yield temporary
-        _open_to_all(temporary)
-        _sync(temporary)
-        temporary.replace(target)
-        _sync(target.parent)
+        with naming(target, temporary):
+            yield temporary
+            _open_to_all(temporary)
+            _sync(temporary)
+            temporary.replace(target)
+            _sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -57,34 +89,92 @@ def atomic_directory(target: Path) -> Iterator[Path]:
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(target)
-    shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        yield temporary
-        for file in sorted(temporary.rglob("*")):
-            _sync(file)
-        if target.exists():
-            # A directory cannot be replaced in one step: move the old one aside first.
-            old = target.with_name(f".{target.name}.{os.getpid()}.old")
-            target.replace(old)
-            temporary.replace(target)
-            shutil.rmtree(old)
-        else:
-            temporary.replace(target)
-        _sync(target.parent)
+        with naming(target):
+            yield temporary
+            for file in sorted(temporary.rglob("*")):
+                _sync(file)
+            if target.exists():
+                # A directory cannot be replaced in one step: move the old one aside first.
+                old = target.with_name(f".{target.name}.{_random()}.old")
+                target.replace(old)
+                temporary.replace(target)
+                shutil.rmtree(old)
+            else:
+                temporary.replace(target)
+            _sync(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def resolved(path: Path | str) -> Path:
+    """Return the absolute path without symbolic links.
+
+    Other than `Path.resolve` before Python 3.13, it leaves a link to itself as it stands: opening
+    it fails with an error that names it.
+    """
+    return Path(os.path.realpath(path))
 
 
 def write_text(target: Path, text: str) -> None:
     """Write `text` to `target` atomically."""
     with atomic_path(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # A file name may hold bytes that are no text.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(target: Path, value: Any) -> None:
     """Write `value` as indented JSON to `target` atomically."""
     write_text(target, json.dumps(value, indent=2, sort_keys=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return the value in a JSON file.
+
+    Raises:
+        DataError: it cannot be read or is not JSON.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is damaged, it is not UTF-8 text.") from error
+    return parse_json(text, str(path))
+
+
+def parse_json(text: str | bytes, where: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        DataError: it is not JSON, or is nested thousands of levels deep; begins with `where`.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: is damaged, it is not JSON ({shortened(error)}).") from error
+
+
+def wait_for_files(paths: Iterable[Path], seconds: float = 90.0) -> None:
+    """Return once all `paths` are there, which other machines have written.
+
+    A network file system may show a new file only after a minute. Reading the directory makes
+    it look again.
+
+    Raises:
+        DataError: a file is not there after `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    for path in paths:
+        while not path.exists():
+            if time.monotonic() > deadline:
+                raise DataError(
+                    f"{path}: was written by another process, which this one cannot see. Do all "
+                    "machines share this file system, under the same path?"
+                )
+            os.listdir(path.parent)  # noqa: PTH208  read for its effect
+            time.sleep(0.2)
 
 
 def file_hash(path: Path) -> str:

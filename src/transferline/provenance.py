@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -53,6 +54,15 @@ def run_facts() -> dict[str, Any]:
     return {
         "versions": {"python": platform.python_version(), **package_versions()},
         "commit": commit(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *map(_without_keys, sys.argv[1:])]),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _without_keys(word: str) -> str:
+    """Remove user and query from URLs: provenance is published, and signed links open files.
+
+    >>> _without_keys("files=https://me:secret@host/a.root?key=1")
+    'files=https://host/a.root'
+    """
+    return re.sub(r"://[^/@\s]*@", "://", re.sub(r"(://[^?\s]*)\?\S*", r"\1", word))

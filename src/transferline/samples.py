@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
+from concurrent.futures import Executor
 from fnmatch import fnmatch
 from itertools import product
 from pathlib import Path
@@ -11,15 +11,18 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from transferline.config import Recipe, one_of
+from transferline.config import Recipe, Seed, one_of
 from transferline.data.layouts.shards import CARD
 from transferline.data.prepare import prepare
 from transferline.data.readers import READERS, Reader
+from transferline.data.readers.file_list import named_files
 from transferline.data.readers.nanoaod import NanoAOD
 from transferline.data.selections import Selection, selection
-from transferline.errors import DataError
+from transferline.data.survey import file_stamps
+from transferline.errors import ConfigError, DataError
 from transferline.files import file_hash, json_hash
 from transferline.provenance import package_versions
+from transferline.runtime import cache_directory
 
 GENERATION = 1
 """Raised when the same recipe would be generated or prepared differently."""
@@ -45,8 +48,8 @@ class Sample(Recipe):
     """
 
     process: str | None = None
-    n: int | None = Field(None, gt=0)
-    seed: int = 1
+    n: int | None = Field(None, gt=0, le=10**9)
+    seed: Seed = 1
     mpi: bool = True
     detector: str = "cms"
     filter: str | None = None
@@ -80,23 +83,30 @@ class Sample(Recipe):
         if self.process is not None:
             return (self.process, self.seed, self.lhe) == (other.process, other.seed, other.lhe)
         if self.reader is not None and other.reader is not None:
-            pairs = product(self.reader.files, other.reader.files)
+            pairs = product(named_files(self.reader.files), named_files(other.reader.files))
             # Names alone: a study must be readable where its files are not.
             return any(fnmatch(a, b) or fnmatch(b, a) for a, b in pairs)
         return self.shards is not None and self.shards == other.shards
 
 
-def cache_directory() -> Path:
-    """Return `TRANSFERLINE_CACHE`, or `~/.cache/transferline`."""
-    return Path(os.environ.get("TRANSFERLINE_CACHE") or Path.home() / ".cache" / "transferline")
-
-
-def materialise(sample: Sample, cache: Path | None = None, *, jobs: int = 1) -> Path:
+def materialise(
+    sample: Sample,
+    cache: Path | None = None,
+    *,
+    jobs: int = 1,
+    executor: Executor | None = None,
+) -> Path:
     """Return the shard directory of a sample, generating and preparing what is not there.
 
     What is in the cache is found again by the hash of everything that made it: the recipe, the
     catalogue's entry, the detector card, the selection and the versions of the generator.
     Interrupted, both steps go on where they stopped.
+
+    Args:
+        sample: the recipe.
+        cache: where samples are kept; `cache_directory()` unless given.
+        jobs: processes on this machine, if no `executor` is given.
+        executor: does the work instead; it must see `cache`.
 
     Raises:
         ConfigError: a name of the recipe is unknown.
@@ -122,12 +132,15 @@ def materialise(sample: Sample, cache: Path | None = None, *, jobs: int = 1) -> 
     if not (place / CARD).is_file():
         reader: Reader | None = sample.reader
         if reader is None:
-            reader = NanoAOD(files=[str(_generate(sample, cache, jobs))])
+            reader = NanoAOD(
+                files=[str(generated_file(sample, cache, jobs=jobs, executor=executor))]
+            )
         prepare(
             reader,
             chosen,
             place,
             jobs=jobs,
+            executor=executor,
             sample=sample.label or name,
             cross_section_pb=_cross_section(sample),
         )
@@ -148,11 +161,23 @@ def _content(file: Path) -> str:
     return file_hash(file)
 
 
-def _generate(sample: Sample, cache: Path, jobs: int) -> Path:
-    """Return the ROOT file of a generated sample."""
+def generated_file(
+    sample: Sample,
+    cache: Path | None = None,
+    *,
+    jobs: int = 1,
+    executor: Executor | None = None,
+) -> Path:
+    """Return the ROOT file of a generated sample, before any selection; made if it is not there.
+
+    Raises:
+        ConfigError: the sample is not of a process, or a name of the recipe is unknown.
+    """
     from transferline.generate.events import generate_events  # noqa: PLC0415  # an extra
 
-    assert sample.process is not None and sample.n is not None  # Sample._check
+    if sample.process is None or sample.n is None:
+        raise ConfigError("Only samples of a process are generated.")
+    cache = cache or cache_directory()
     name = _name(sample.process, f"s{sample.seed}-n{sample.n}", json_hash(_generation(sample)))
     file = cache / "generated" / f"{name}.root"
     generate_events(
@@ -161,6 +186,7 @@ def _generate(sample: Sample, cache: Path, jobs: int) -> Path:
         n=sample.n,
         seed=sample.seed,
         jobs=jobs,
+        executor=executor,
         mpi=sample.mpi,
         detector=sample.detector,
         filter=sample.filter,
@@ -172,6 +198,7 @@ def _generate(sample: Sample, cache: Path, jobs: int) -> Path:
 
 def _generation(sample: Sample) -> dict[str, Any]:
     """Everything that decides what the generator writes."""
+    from transferline.generate.blocks import REVISION  # noqa: PLC0415
     from transferline.generate.card import load_card  # noqa: PLC0415
     from transferline.generate.catalogue import process  # noqa: PLC0415
 
@@ -181,6 +208,7 @@ def _generation(sample: Sample) -> dict[str, Any]:
         del recipe[name]
     return {
         **recipe,
+        "revision": REVISION,
         "entry": process(sample.process).model_dump(mode="json", exclude={"purpose"}),
         "card": load_card(sample.detector).model_dump(mode="json"),
         "lhe": file_hash(Path(sample.lhe)) if sample.lhe else None,
@@ -199,14 +227,7 @@ def _cross_section(sample: Sample) -> float | None:
 
 def _files(reader: Reader) -> dict[str, Any]:
     """A reader's recipe, and size and time of its files: a file that changed is another one."""
-    stamps = {}
-    for path in reader.paths():
-        if "://" not in path:
-            if not Path(path).is_file():
-                raise DataError(f"{path}: no such file.")
-            status = Path(path).stat()
-            stamps[path] = [status.st_size, status.st_mtime_ns]
-    return {"reader": reader.to_dict(), "stamps": stamps}
+    return {"reader": reader.content(), "stamps": file_stamps(reader)}
 
 
 def _name(what: str, how: str, digest: str) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from transferline.cli import data, generate, inform, studies, training
-from transferline.cli.application import app, describe_failure
+from transferline.cli import data, export, generate, inform, predict, studies, training, validate
+from transferline.cli.application import app
+from transferline.cli.failures import UsageError, describe_failure, describe_usage
 
 __all__ = ["app", "run"]
 
-for _part in (generate, data, training, studies, inform):
+for _part in (generate, validate, data, training, studies, predict, export, inform):
     _part.add(app)
 
 
@@ -36,7 +37,10 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        app(args=list(arguments), prog_name="transferline")
+        code = app(args=list(arguments), prog_name="transferline", standalone_mode=False)
+    except UsageError as error:
+        sys.stderr.write(describe_usage(error))
+        return 2
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
-    return 0
+    return code if isinstance(code, int) else 0

@@ -1,4 +1,4 @@
-"""The Typer application itself, and how failures become messages and exit codes."""
+"""The Typer application itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from transferline.errors import DataError, TransferlineError
+from transferline.errors import TransferlineError
+from transferline.launch import refuse_torchrun
 
 
 class InterruptedByUserError(TransferlineError):
@@ -19,9 +20,11 @@ class InterruptedByUserError(TransferlineError):
 
 
 _ORDER = (  # on the help page: that of the work
-    "demo", "generate", "inspect", "prepare", "pretrain", "transfer", "study", "report",
-    "list", "doctor",
+    "demo", "generate", "validate", "inspect", "prepare", "pretrain", "transfer", "study", "report",
+    "predict", "export", "list", "doctor",
 )  # fmt: skip
+
+_TOGETHER = ("pretrain", "doctor")  # what makes sense in several processes of torchrun
 
 
 class _Group(TyperGroup):
@@ -65,6 +68,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of expected failures, too.")
     ] = False,
@@ -75,21 +79,10 @@ def _options(
 ) -> None:
     if not debug:
         warnings.showwarning = _show_warning
+    if context.invoked_subcommand not in _TOGETHER:
+        refuse_torchrun(str(context.invoked_subcommand))
 
 
 def _show_warning(message: Warning | str, *_place: object, **_more: object) -> None:
     """Show the text alone: the line of our code that warned helps nobody."""
     sys.stderr.write(f"warning: {message}\n")
-
-
-def describe_failure(error: Exception) -> tuple[str | None, int]:
-    """Return the message and exit code of an expected failure; None for a surprise.
-
-    >>> describe_failure(DataError("a.root: is empty."))
-    ('a.root: is empty.', 3)
-    """
-    if isinstance(error, TransferlineError):
-        return str(error), error.exit_code
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}.", DataError.exit_code
-    return None, 1

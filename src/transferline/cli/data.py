@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from transferline.cli import options, output
-from transferline.errors import ConfigError
+from transferline.errors import ConfigError, shortened
 
 if TYPE_CHECKING:
     from transferline.data.card import DataCard
+    from transferline.data.readers.base import Reader
 
 
 def add(app: typer.Typer) -> None:
@@ -40,7 +42,12 @@ def inspect(
 
 
 def prepare(
-    files: Annotated[list[str], typer.Argument(metavar="FILES...", help="Paths, globs, URLs.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILES...", help="Paths, globs, URLs; @LIST for a text file of them."
+        ),
+    ],
     selection: Annotated[
         str,
         typer.Option(
@@ -66,8 +73,22 @@ def prepare(
         typer.Option(metavar="FILE", help="Certified luminosity sections, for collision data."),
     ] = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave damaged files out instead of stopping.")
+        bool,
+        typer.Option("--skip-bad", help="Leave damaged and unreachable files out, don't stop."),
     ] = False,
+    skip: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LIST", help="Files known to be bad: a path or pattern per line, # reason."
+        ),
+    ] = None,
+    retries: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Further attempts on a server (4).")
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="S", min=0.1, help="A server silent for so long has failed (30)."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew if the directory is taken.")
     ] = False,
@@ -78,7 +99,8 @@ def prepare(
     """Select events and write training shards.
 
     Prints the cut-flow, raw and weighted; a data card with provenance lies in the directory.
-    Interrupted, it resumes when the command is repeated. The result does not depend on --jobs.
+    Interrupted, it resumes when the command is repeated. The result does not depend on
+    --jobs or --dask.
     """
     from transferline.data.prepare import prepare as prepare_files  # noqa: PLC0415
     from transferline.data.readers import READERS  # noqa: PLC0415
@@ -87,8 +109,12 @@ def prepare(
     chosen = load_selection(selection)
     if golden_json is not None:
         chosen = chosen.model_copy(update={"golden_json": str(golden_json)})
-    source = READERS.load(reader)(kind=reader, files=files, skip_bad=skip_bad)
-    with options.dask_executor(dask) as executor:
+    source = _reader(
+        READERS.load(reader),
+        {"kind": reader, "files": files, "skip_bad": skip_bad},
+        {"skip": skip and [f"@{skip}"], "retries": retries, "timeout_s": timeout},
+    )
+    with options.cluster(jobs, dask, out.absolute().parent) as executor:
         card = prepare_files(
             source,
             chosen,
@@ -106,17 +132,35 @@ def prepare(
     _show_card(card, out)
 
 
+def _reader(cls: type[Reader], recipe: dict[str, Any], more: dict[str, Any]) -> Reader:
+    """Build a reader; of `more`, what is not None."""
+    given = {name: value for name, value in more.items() if value is not None}
+    for name in given:
+        if name not in cls.model_fields:
+            raise ConfigError(f"--reader {recipe['kind']}: has no `{name}`.")
+    return cls(**recipe, **given)
+
+
 def _labels(texts: list[str]) -> dict[str, float]:
-    labels = {}
+    labels: dict[str, float] = {}
     for text in texts:
-        name, equals, value = text.partition("=")
-        try:
-            labels[name] = float(value)
-        except ValueError:
-            equals = ""
-        if not (name and equals):
-            raise ConfigError(f"--label {text}: is not of the form name=number.")
+        name, _, value = text.partition("=")
+        number = _finite(value)
+        if number is None or not re.fullmatch(r"[\w.-]+", name):
+            raise ConfigError(f"--label {shortened(text)}: is not of the form name=number.")
+        if name in labels:
+            raise ConfigError(f"--label {name}: is given twice.")
+        labels[name] = number
     return labels
+
+
+def _finite(text: str) -> float | None:
+    """Return a number that shards can hold, None if it is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if abs(number) < 3e38 else None  # False for NaN, too
 
 
 def _show_card(card: DataCard, out: Path) -> None:

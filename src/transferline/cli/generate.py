@@ -28,12 +28,13 @@ def events(
         Path, typer.Option("--out", "-o", metavar="FILE", help="ROOT file to write (NanoAODv9).")
     ],
     n: Annotated[
-        int, typer.Option("--n", "-n", metavar="N", min=1, help="Events to write.")
+        int, typer.Option("--n", "-n", metavar="N", min=1, max=10**9, help="Events to write.")
     ] = 10_000,
     seed: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Equal seeds give equal files.")
+        int, typer.Option(metavar="N", min=0, max=2**63 - 1, help="Equal seeds give equal files.")
     ] = 0,
     jobs: options.Jobs = 1,
+    dask: options.Dask = None,
     mpi: Annotated[
         bool,
         typer.Option(
@@ -61,22 +62,25 @@ def events(
     """Generate events of one process into a NanoAOD file.
 
     Pythia 8 with shower and hadronisation, a parametrised detector, jets, b and tau tags.
-    Interrupted, it resumes when the command is repeated. The content does not depend on --jobs.
+    Interrupted, it resumes when the command is repeated. The content does not depend on
+    --jobs or --dask.
     """
     from transferline.generate.events import generate_events, summary_json  # noqa: PLC0415
 
-    done = generate_events(
-        process,
-        out,
-        n=n,
-        seed=seed,
-        jobs=jobs,
-        mpi=mpi,
-        detector=detector,
-        filter=filter_name,
-        tune=tune,
-        lhe=lhe,
-    )
+    with options.cluster(jobs, dask, out.absolute().parent) as executor:
+        done = generate_events(
+            process,
+            out,
+            n=n,
+            seed=seed,
+            jobs=jobs,
+            executor=executor,
+            mpi=mpi,
+            detector=detector,
+            filter=filter_name,
+            tune=tune,
+            lhe=lhe,
+        )
     if json:
         output.show_json(summary_json(done))
         return

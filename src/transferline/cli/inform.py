@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from transferline.cli import options, output
-from transferline.errors import ConfigError, did_you_mean
+from transferline.errors import ConfigError, did_you_mean, shortened
 
 _FAMILIES = ("processes", "readers", "selections", "backbones", "objectives", "tasks")
 
@@ -26,7 +26,9 @@ def list_names(
 ) -> None:
     """List what a configuration can name."""
     if family not in _FAMILIES:
-        raise ConfigError(f"'{family}' cannot be listed.{did_you_mean(family, _FAMILIES)}")
+        raise ConfigError(
+            f"'{shortened(family)}' cannot be listed.{did_you_mean(family, _FAMILIES)}"
+        )
     rows = _rows(family)
     if json:
         output.show_json(dict(rows))
@@ -64,7 +66,8 @@ def _first_line(row: type) -> str:
 def doctor(json: options.Json = False) -> None:
     """Show what a bug report needs.
 
-    Versions, processor, what training uses of it, extras and directories.
+    Versions, machine, limits, what training uses of it, directories, extras, plug-ins; Pythia,
+    checkpoints and samples are tried. Paths show no user's name.
     """
     from transferline.doctor import examine  # noqa: PLC0415
 
@@ -72,6 +75,9 @@ def doctor(json: options.Json = False) -> None:
     if json:
         output.show_json(found)
         return
+    problems = found.pop("problems")
     for title, facts in found.items():
         typer.echo(title)
         output.show_rows([(name, str(value)) for name, value in facts.items()], indent=2)
+    typer.echo("problems" if problems else "no problems found")
+    output.show_rows(list(problems.items()), indent=2)

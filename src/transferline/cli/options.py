@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from transferline.errors import ConfigError
-
 Jobs = Annotated[
-    int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Processes on this machine.")
+    int,
+    typer.Option("--jobs", "-j", metavar="N", min=1, max=1024, help="Processes on this machine."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Dask = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="Run on this Dask cluster (extra `dask`) instead."),
+    typer.Option(
+        metavar="ADDRESS",
+        help="Run on a Dask cluster instead: tcp://HOST:PORT of its scheduler, or its scheduler "
+        "file. Workers must see the same files. Needs the extra `dask`.",
+    ),
 ]
 Assignments = Annotated[
     list[str] | None,
@@ -26,22 +30,21 @@ Assignments = Annotated[
 
 
 @contextmanager
-def dask_executor(address: str | None) -> Iterator[Executor | None]:
-    """Yield an executor on the Dask cluster at `address`; None without an address.
+def cluster(jobs: int, dask: str | None, *shared: Path) -> Iterator[Executor | None]:
+    """Yield an executor on the cluster that --dask names; None without it.
+
+    Args:
+        jobs: what --jobs says, which cannot stand beside --dask.
+        dask: what --dask says.
+        shared: directories that the workers must see.
 
     Raises:
-        ConfigError: the extra `dask` is not installed, or nobody answers.
+        ConfigError: both are given, or the cluster is not fit; see `transferline.executors`.
     """
-    if address is None:
+    if dask is None:
         yield None
         return
-    try:
-        from distributed import Client  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigError("--dask needs: pip install 'transferline[dask]'") from error
-    try:
-        client = Client(address)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--dask {address}: cannot connect ({error}).") from error
-    with client:
-        yield client.get_executor()
+    from transferline.executors import executor  # noqa: PLC0415
+
+    with executor(jobs, dask=dask, shared=shared) as pool:
+        yield pool

@@ -62,6 +62,7 @@ def study(
     from transferline.learning.study import study as run  # noqa: PLC0415
     from transferline.learning.study_config import StudyConfig  # noqa: PLC0415
     from transferline.learning.study_plan import plan_lines  # noqa: PLC0415
+    from transferline.runtime import cache_directory  # noqa: PLC0415
 
     settings = load_config(config, StudyConfig, assignments or ())
     if check:
@@ -70,7 +71,8 @@ def study(
         return
     if out is None:
         raise ConfigError("study needs --out DIR (or --check, which writes nothing).")
-    done = run(settings, out, jobs=jobs, dask=dask)
+    with options.cluster(jobs, dask, out, cache_directory()) as executor:
+        done = run(settings, out, jobs=jobs, executor=executor)
     output.wrote(done, "study")
     output.next_command("report", done)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +13,16 @@ from transferline.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from transferline.evaluation.records import Record
+    from transferline.learning.folded_transfer import FoldedTransfer
     from transferline.learning.modes import Mode
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file.")]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        metavar="K", min=2, help="K models; number k never sees the events of fold k (a hash)."
+    ),
+]
 
 
 def add(app: typer.Typer) -> None:
@@ -31,22 +39,44 @@ def pretrain(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last saved state, bit for bit.")
     ] = False,
+    folds: Folds = None,
     assignments: options.Assignments = None,
 ) -> None:
     """Pre-train a backbone on unlabelled shards.
 
-    Writes a checkpoint: weights, resolved configuration, card, losses.
+    Writes a checkpoint: weights, resolved configuration, card, losses. Several processes train
+    together under torchrun: torchrun --nproc-per-node 2 -m transferline pretrain CONFIG
     """
     from transferline.config import load_config  # noqa: PLC0415
+    from transferline.learning.distributed import joined  # noqa: PLC0415
+    from transferline.learning.folded_pretraining import pretrain_folds  # noqa: PLC0415
     from transferline.learning.pretraining import PretrainConfig  # noqa: PLC0415
     from transferline.learning.pretraining import pretrain as run  # noqa: PLC0415
 
-    place = run(load_config(config, PretrainConfig, assignments or ()), out, resume=resume)
-    output.wrote(place, "checkpoint")
-    output.show_rows([("card", str(place / "card.md")), ("losses", str(place / "metrics.csv"))])
-    output.next_command(
-        "transfer", place, "task.yaml", "--mode", "finetuned", "--n-train", 1000, "--out", "runs/1"
-    )
+    with joined() as world:  # around everything that may fail: one message is enough
+        settings = load_config(config, PretrainConfig, assignments or ())
+        if folds is None:
+            place = run(settings, out, resume=resume)
+        else:
+            place = pretrain_folds(settings, folds, out, resume=resume)
+    if not world.main:
+        return
+    words: list[Path | str | int] = [
+        "transfer",
+        place,
+        "task.yaml",
+        "--mode",
+        "finetuned",
+        "--n-train",
+        1000,
+    ]
+    if folds is None:
+        output.wrote(place, "checkpoint")
+        output.show_rows([("card", str(place / "card.md")), ("losses", str(place / "metrics.csv"))])
+    else:
+        output.wrote(place, f"{folds} checkpoints, one per fold")
+        words += ["--folds", folds]
+    output.next_command(*words, "--out", "runs/1")
 
 
 def transfer(
@@ -66,35 +96,65 @@ def transfer(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Directory of this run.")],
     seed: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Of subset, head, order and redrawn weights.")
+        int,
+        typer.Option(
+            metavar="N", min=0, max=2**63 - 1, help="Of subset, head, order and redrawn weights."
+        ),
     ] = 0,
+    folds: Folds = None,
+    allow_overlap: Annotated[
+        bool,
+        typer.Option("--allow-overlap", help="Measure also on events of the pre-training."),
+    ] = False,
     assignments: options.Assignments = None,
     json: options.Json = False,
 ) -> None:
     """Train on few labelled events in one mode, and measure.
 
     Modes: scratch redraws the backbone, frozen trains the head alone, finetuned trains all,
-    trees is the baseline. Measured on the test set of the task, which no mode ever sees.
+    trees is the baseline. Measured on the test set of the task, which no mode ever sees; with
+    --folds on all events, each scored by the model that never saw it.
     """
     from transferline.config import load_config  # noqa: PLC0415
     from transferline.evaluation import records  # noqa: PLC0415
+    from transferline.learning import folded_transfer  # noqa: PLC0415
     from transferline.learning.adaptation import transfer as run  # noqa: PLC0415
+    from transferline.learning.folds import FOLDS  # noqa: PLC0415
     from transferline.learning.transfer_config import TransferConfig  # noqa: PLC0415
-    from transferline.models.checkpoint import Checkpoint  # noqa: PLC0415
-    from transferline.models.shipped import resolve_checkpoint  # noqa: PLC0415
 
     chosen = _mode(mode)
     settings = load_config(config, TransferConfig, assignments or ())
+    start = None if checkpoint == "none" else checkpoint
+    how = settings.how(chosen)
+    pretraining = "none" if chosen in ("scratch", "trees") else "checkpoint"
+    if folds is not None:
+        done = folded_transfer.transfer_folds(
+            folded_transfer.starting_checkpoints(start, folds),
+            settings.task,
+            chosen,
+            n_train=n_train,
+            seed=seed,
+            how=how,
+            out=out,
+            allow_overlap=allow_overlap,
+            pretraining=pretraining,
+            label=f"{mode} {n_train}",
+        )
+        _show_folds(done, out, as_json=json)
+        return
+    if (out / FOLDS).exists():
+        raise ConfigError(f"{out}: holds a run with folds. Choose another --out.")
     record = run(
-        None if checkpoint == "none" else Checkpoint.load(resolve_checkpoint(checkpoint)),
+        None if start is None else folded_transfer.single_checkpoint(start),
         settings.task,
         chosen,
         n_train=n_train,
         seed=seed,
-        how=settings.how(chosen),
+        how=how,
         out=out,
-        pretraining="none" if chosen in ("scratch", "trees") else "checkpoint",
+        pretraining=pretraining,
         keep_checkpoint=True,
+        allow_overlap=allow_overlap,
         label=f"{mode} {n_train}",
     )
     records.append(out / "records.jsonl", record)
@@ -117,4 +177,32 @@ def _show_record(record: Record, out: Path) -> None:
     typer.echo(title)
     output.show_rows([(name, str(value)) for name, value in record.metrics.items()], indent=2)
     output.wrote(out / "record.json", "record")
+    output.show_rows(_independence([record]))
     output.next_command("report", out / "records.jsonl", "--markdown", out / "results.md")
+    if record.mode != "trees":
+        output.next_command("predict", out, "FILES", "-o", "scores.root")
+
+
+def _show_folds(done: FoldedTransfer, out: Path, *, as_json: bool) -> None:
+    if as_json:
+        output.show_json(done.to_dict())
+        return
+    first = done.records[0]
+    typer.echo(
+        f"{first.task}, {first.mode}, {first.n_train} labelled events per fold, seed {first.seed}"
+    )
+    rows = [(f"fold {k}", record.metrics) for k, record in enumerate(done.records)]
+    for name, metrics in [*rows, ("all events, each scored by its fold's model", done.metrics)]:
+        typer.echo(name)
+        output.show_rows([(key, str(value)) for key, value in metrics.items()], indent=2)
+    output.wrote(out, f"{len(done.records)} runs, one per fold")
+    output.show_rows(_independence(done.records))
+    if first.mode != "trees":
+        output.next_command("predict", out, "FILES", "-o", "scores.root")
+
+
+def _independence(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """What the runs found out about test events in the pre-training, each answer once."""
+    found = [record.extra.get("pretraining_overlap") for record in records]
+    verdicts = [str(note["verdict"]) for note in found if isinstance(note, dict)]
+    return [("test events", verdict) for verdict in dict.fromkeys(verdicts)]

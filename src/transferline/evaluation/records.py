@@ -5,19 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from transferline.errors import DataError
+from transferline.errors import DataError, shortened
 from transferline.evaluation.bootstrap import Replicas
 from transferline.evaluation.json_lines import append_line, read_lines
 from transferline.evaluation.measurement import Measurement
-from transferline.files import json_hash
+from transferline.files import json_hash, write_text
 
+_SHOWN = 5  # problems of one line that are told at once
 _FROZEN = ConfigDict(
     extra="forbid", frozen=True, protected_namespaces=(), ser_json_inf_nan="strings"
 )
+
+
+_Name = Annotated[str, Field(max_length=300)]
 
 
 class Hashes(BaseModel):
@@ -76,14 +80,14 @@ class Record(BaseModel):
 
     model_config = _FROZEN
 
-    study: str
-    task: str
-    mode: str
-    pretraining: str
-    objective: str
-    backbone: str
-    n_train: int = Field(gt=0)
-    seed: int
+    study: _Name
+    task: _Name
+    mode: _Name
+    pretraining: _Name
+    objective: _Name
+    backbone: _Name
+    n_train: int = Field(gt=0, le=10**15)
+    seed: int = Field(ge=-(2**63), lt=2**63)
     metrics: dict[str, Measurement]
     extra: dict[str, JsonValue] = {}
     hashes: Hashes
@@ -151,6 +155,12 @@ def append(path: Path | str, record: Record) -> None:
     append_line(Path(path), record.model_dump_json(exclude_none=True), complete=_is_record)
 
 
+def write(path: Path | str, records: Iterable[Record]) -> None:
+    """Replace a JSONL file by one that holds these records, in their order."""
+    lines = [record.model_dump_json(exclude_none=True) + "\n" for record in records]
+    write_text(Path(path), "".join(lines))
+
+
 def read(paths: Path | str | Iterable[Path | str]) -> list[Record]:
     """Return the records of one or several JSONL files, in their order.
 
@@ -171,13 +181,16 @@ def _parse(text: str, place: str) -> Record:
     try:
         return Record.model_validate_json(text)
     except ValidationError as error:
-        problems = "; ".join(_describe(item) for item in error.errors())
-        raise DataError(f"{place}: is not a record: {problems}") from error
+        found = error.errors(include_url=False)
+        problems = "; ".join(_describe(item) for item in found[:_SHOWN])
+        more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise DataError(f"{place}: is not a record: {problems}{more}.") from error
 
 
 def _describe(item: Any) -> str:
-    where = ".".join(str(step) for step in item["loc"])
-    return f"{where}: {item['msg']}" if where else str(item["msg"])
+    where = ".".join(shortened(step, 60) for step in item["loc"])
+    text = shortened(item["msg"], 300)
+    return f"{where}: {text}" if where else text
 
 
 def _is_record(text: str) -> bool:

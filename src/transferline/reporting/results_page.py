@@ -8,10 +8,10 @@ from itertools import groupby
 from pathlib import Path
 
 from transferline.config import load_config
-from transferline.errors import DataError, TransferlineError
+from transferline.errors import ConfigError, DataError, TransferlineError
 from transferline.evaluation.learning_curve import Line, learning_curve, without_repeats
 from transferline.evaluation.records import Record, read
-from transferline.files import write_text
+from transferline.files import resolved, write_text
 from transferline.reporting import plots
 from transferline.reporting.claims import Claim, Claims
 from transferline.reporting.result_tables import (
@@ -43,11 +43,12 @@ def write_results_page(
 
     Raises:
         DataError: there are no records, or a file is broken.
-        ConfigError: the file of claims is wrong.
+        ConfigError: the file of claims is wrong, or `out_md` is one of the files read.
     """
     judged = load_config(claims, Claims).claims if claims else []
     sources = [records] if isinstance(records, Path) else list(records)
     files = find_records(sources)
+    _check_target(out_md, [*files, *([claims] if claims else [])])
     found = sorted(without_repeats(read(files)), key=_order)
     if not found:
         raise DataError(f"no records in {', '.join(map(str, sources))}.")
@@ -58,6 +59,13 @@ def write_results_page(
     parts.append(_provenance(found))
     write_text(out_md, "\n".join(part for part in parts if part))
     return out_md
+
+
+def _check_target(out_md: Path, read: Sequence[Path]) -> None:
+    if out_md.is_dir():
+        raise ConfigError(f"{out_md}: is a directory; name the page, such as {out_md}/results.md.")
+    if resolved(out_md) in map(resolved, read):
+        raise ConfigError(f"{out_md}: is what the page is made from; give --markdown another name.")
 
 
 def find_records(sources: Iterable[Path]) -> list[Path]:
@@ -92,7 +100,7 @@ def _order(record: Record) -> tuple[str | int, ...]:
 def _shown(path: Path) -> str:
     """Return a path below the working directory as relative: pages never name a machine."""
     here = Path.cwd()
-    absolute = path.resolve()
+    absolute = resolved(path)
     return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else path.name
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 import zipfile
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from transferline.data.cutflow import Cutflow
 from transferline.errors import DataError
 from transferline.evaluation.records import Record, read
 from transferline.evaluation.roc import Floats
+from transferline.files import parse_json
 from transferline.reporting.run_plots import Losses, Scores
 
 
@@ -119,9 +119,9 @@ class StudyDirectory:
         if (text := self._text(file)) is None:
             return None
         try:
-            return json.loads(text)
-        except json.JSONDecodeError as error:
-            self.absent.append(f"{self._relative(file)}: is not JSON ({error}).")
+            return parse_json(text, self._relative(file))
+        except DataError as error:
+            self.absent.append(str(error))
             return None
 
     def _read_records(self) -> list[Record]:
@@ -159,9 +159,9 @@ class StudyDirectory:
         # A line still being written has no end yet.
         lines = text.split("\n")[:-1]
         try:
-            rows = [json.loads(line) for line in lines if line.strip()]
+            rows = [parse_json(line, self._relative(file)) for line in lines if line.strip()]
             columns = [_column(rows, name) for name in ("step", "train_loss", "val_loss")]
-        except (ValueError, TypeError, AttributeError) as error:
+        except (DataError, ValueError, TypeError, AttributeError) as error:
             self.absent.append(f"{self._relative(file)}: cannot be read ({error}).")
             return None
         return Losses(*columns) if rows else None

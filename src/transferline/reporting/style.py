@@ -22,6 +22,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
 
 from transferline.files import atomic_path
 
@@ -202,6 +204,16 @@ def legend_with_room(axes: Axes, more: Sequence[Artist] = ()) -> None:
     )
 
 
+def _spare_broken_math(figure: Figure) -> None:
+    """Draw a text as it stands where its `$` are no formula: names of tasks are the user's."""
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and "$" in text.get_text():
+            try:
+                MathTextParser("path").parse(text.get_text())
+            except ValueError:
+                text.set_parse_math(False)
+
+
 def save(
     figure: Figure, stem: Path, formats: Sequence[Literal["png", "pdf"]] = ("png", "pdf")
 ) -> list[Path]:
@@ -211,6 +223,7 @@ def save(
     """
     written = []
     with styled():
+        _spare_broken_math(figure)
         for name in formats:
             path = stem.with_name(f"{stem.name}.{name}")
             with atomic_path(path) as temporary:

@@ -51,7 +51,8 @@ def check_backbone(recipe: BackboneRecipe, features: Features = Features()) -> N
 def _check_shapes(backbone: Backbone, inputs: Inputs) -> None:
     n, p = inputs.is_real.shape
     latent = backbone(inputs)
-    expect(backbone.embed(inputs).shape == (n, p, backbone.width), "embed gives [n, p, width]")
+    tokens = backbone.embed(inputs)
+    expect(tokens.shape == (n, p, backbone.token_width), "embed gives [n, p, token_width]")
     expect(latent.tokens.shape == (n, p, backbone.width), "tokens are [n, p, width]")
     expect(latent.pooled.shape == (n, backbone.width), "pooled is [n, width]")
     expect_equal(latent.is_real, inputs.is_real, "Latent.is_real is that of the inputs")

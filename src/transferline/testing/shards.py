@@ -14,7 +14,7 @@ from transferline.data.card import DataCard
 from transferline.data.events import ID_DTYPE, identity_hash
 from transferline.data.layouts.shards import CARD, P4_COLUMNS, shard_schema
 from transferline.data.selections.merge import OBJECT_COLUMNS
-from transferline.files import file_hash, write_json
+from transferline.files import file_hash, json_hash, write_json
 from transferline.testing.batches import toy_batch
 
 
@@ -81,6 +81,6 @@ def _card(n: int, parts: list[dict[str, object]]) -> DataCard:
         capped=0,
         duplicates=0,
         parts=parts,
-        content_hash=str(parts[0]["sha256"]),
+        content_hash=json_hash([part["sha256"] for part in parts]),
         config_hash="toy",
     )

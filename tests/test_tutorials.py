@@ -1,0 +1,156 @@
+"""The pages are executed: every block of commands, of YAML and of Python, from top to bottom."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests import generated_events
+from tests.generate import drell_yan_lhe
+
+ROOT = Path(__file__).parents[1]
+FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SMALLER = [  # the same commands on fewer events and steps: what a page says must run, not learn
+    (r"\bn: (\d+)000\b", r"n: \g<1>0"),
+    (r"-n (\d+)000\b", r"-n \g<1>0"),
+    (r"--n-train \d+", "--n-train 20"),
+    (r"n_train: \[[^]]*\]", "n_train: [16, 24]"),
+    (r"seeds: 5", "seeds: 2"),
+    (r"steps[:=] ?(\d+)00\b", r"steps: \g<1>"),
+    (r"lr: \[[^]]*\]", "lr: [1e-3]"),
+    (r"epochs: \d+", "epochs: 2"),
+    (r"--jobs \d+", "--jobs 1"),
+]
+"""Pattern -> replacement, in every block."""
+
+MADE_ELSEWHERE = re.compile(r"^(make|git clone|pip install|bash \.ci|python -m pip)\b")
+"""Commands that continuous integration itself consists of."""
+
+
+def small(text: str) -> str:
+    for pattern, replacement in SMALLER:
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+def blocks(page: Path) -> list[tuple[str, str, str]]:
+    """Return (language, title, text) of every block of a page."""
+    return FENCE.findall(page.read_text(encoding="utf-8"))
+
+
+def run(language: str, title: str, text: str, folder: Path) -> None:
+    """Do what the reader does with a block: save it, type it, or run it."""
+    text = small(text)
+    if title:
+        (folder / title).write_text(text)
+    if language == "bash":
+        lines = [line for line in text.splitlines() if not MADE_ELSEWHERE.match(line)]
+        execute(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], folder)
+    elif language == "python":
+        execute([sys.executable, "-W", "error", "-c", text], folder)
+    elif language == "yaml":
+        assert title, "a reader cannot know where to save this"
+
+
+def execute(command: list[str], folder: Path) -> None:
+    here = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{here}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # what it leaves in the background can be ended as one
+    )
+    SESSIONS.append(done.pid)
+    out, errors = done.communicate()
+    assert done.returncode == 0, f"{command[-1]}\n{out[-3000:]}\n{errors[-3000:]}"
+
+
+SESSIONS: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_behind():
+    yield
+    while SESSIONS:
+        with suppress(ProcessLookupError):
+            os.killpg(SESSIONS.pop(), signal.SIGTERM)
+
+
+def follow(page: str, folder: Path) -> None:
+    for block in blocks(ROOT / page):
+        run(*block, folder)
+
+
+def test_the_quickstart_leads_to_a_learning_curve_and_scores(tmp_path):
+    follow("docs/tutorials/quickstart.md", tmp_path)
+    assert (tmp_path / "runs/hplus/report/report.html").is_file()
+    assert (tmp_path / "scores.root").is_file()
+    assert (tmp_path / "hplus.onnx.json").is_file()
+
+
+@pytest.fixture
+def your_files(tmp_path):
+    """Files under the names that the pages use: real ones have those of their data sets."""
+    made = generated_events.root_file(generated_events.BACKGROUND)
+    (tmp_path / "data").mkdir()
+    for name in ("data/SingleMuon_2016H.root", "my.root", "other.root"):
+        shutil.copy(made, tmp_path / name)
+    (tmp_path / "Cert_2016.txt").write_text('{"1": [[1, 5000]]}')
+    (tmp_path / "files.txt").write_text("data/SingleMuon_2016H.root\nbroken.root\ndata/bad.root\n")
+    (tmp_path / "broken.root").write_bytes(made.read_bytes()[:5000])
+    (tmp_path / "known_bad.txt").write_text("data/bad.root  # half of it is zeros\n")
+    shutil.copy(ROOT / "src/transferline/data/selections/objects.yaml", tmp_path)
+    drell_yan_lhe.write_lhe(tmp_path / "unweighted_events.lhe", [1.0] * 40)
+    both = (generated_events.SIGNAL, generated_events.BACKGROUND)
+    samples = [generated_events.shards(sample) for sample in both]
+    (tmp_path / "task.yaml").write_text(
+        f"task: {{kind: event_classification, name: t, signal: [{samples[0]}], "
+        f"background: [{samples[1]}]}}\n"
+        "finetuned: {optim: {steps: 10, batch_size: 32}, lr: [1e-3], epochs: 2}\n"
+    )
+    return tmp_path
+
+
+def test_your_own_data(your_files):
+    follow("docs/tutorials/your_data.md", your_files)
+    assert (your_files / "shards/far/files.jsonl").is_file()
+    assert (your_files / "scores/my.scores.root").is_file()
+
+
+def save_the_configurations_of_the_quickstart(folder: Path) -> None:
+    for language, title, text in blocks(ROOT / "docs/tutorials/quickstart.md"):
+        if language == "yaml":
+            run(language, title, text, folder)
+
+
+def test_the_readme(tmp_path):
+    save_the_configurations_of_the_quickstart(tmp_path)
+    follow("README.md", tmp_path)
+    assert (tmp_path / "runs/hplus/report/report.html").is_file()
+
+
+def test_clusters(tmp_path):
+    save_the_configurations_of_the_quickstart(tmp_path)
+    shutil.copytree(generated_events.shards(generated_events.BACKGROUND), tmp_path / "shards/free")
+    follow("docs/tutorials/clusters.md", tmp_path)
+    assert (tmp_path / "runs/study/records.jsonl").is_file()
+    assert (tmp_path / "runs/two/model.safetensors").is_file()
+
+
+def test_every_language_of_every_page_is_executed_or_data():
+    """A new page, or a new kind of block, must not slip through."""
+    known = {"bash", "yaml", "python", "toml", "text", ""}
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        assert {language for language, _, _ in blocks(page)} <= known, page
