@@ -31,11 +31,18 @@ def _random() -> str:
     return uuid.uuid4().hex[:16]
 
 
-def _open_to_all(path: Path) -> None:
-    """Give a file the permissions that `open` gives; some writers make private files."""
+def _umask() -> int:
     umask = os.umask(0)
     os.umask(umask)
-    path.chmod(0o666 & ~umask)
+    return umask
+
+
+_UMASK = _umask()  # read once: reading sets it, and another thread may be making a file then
+
+
+def _open_to_all(path: Path) -> None:
+    """Give a file the permissions that `open` gives; some writers make private files."""
+    path.chmod(0o666 & ~_UMASK)
 
 
 def _sync(path: Path) -> None:
