@@ -44,8 +44,7 @@ def demo_config(from_scratch: bool = False) -> StudyConfig:
     config = load_config(_SHIPPED / name, StudyConfig)
     if find_spec("pythia8mc") is not None:
         return config
-    used = [*config.task.samples(), *config.unlabelled()]
-    changes = {name: _shipped_events(name, config.samples[name].label) for name in used}
+    changes = {name: _shipped_events(name, config.samples[name].label) for name in config.used()}
     return StudyConfig.model_validate({**config.to_dict(), "samples": changes})
 
 

@@ -75,6 +75,30 @@ def finished(config, tmp_path_factory):
     return study(config, tmp_path_factory.mktemp("finished") / "out")
 
 
+def test_several_questions_share_the_backbones(places, tmp_path):
+    old = (
+        "task: {kind: event_classification, name: toy, signal: [signal], background: [background]}"
+    )
+    new = """tasks:
+  - {kind: event_classification, name: toy, signal: [signal], background: [background]}
+  - {kind: event_classification, name: reverse, signal: [background], background: [signal]}"""
+    config = parse(
+        places, tmp_path, old, new, ["grid.n_train=[80]", "grid.modes=[scratch, frozen]"]
+    )
+    out = study(config, tmp_path / "out")
+    found = records.read(out / "records.jsonl")
+    assert {(r.task, r.mode, r.pretraining) for r in found} == {
+        (task, *rest)
+        for task in ("toy", "reverse")
+        for rest in (("scratch", "none"), ("frozen", "one"), ("frozen", "two"))
+    }
+    assert len({r.hashes.loaded for r in found if r.mode == "frozen"}) == 2
+    with pytest.raises(ConfigError, match="name 'toy' stands twice"):
+        parse(places, tmp_path, old, new.replace("reverse", "toy"))
+    with pytest.raises(ConfigError, match="needs either `task`, or `tasks`"):
+        parse(places, tmp_path, old, "")
+
+
 def lines(out: Path) -> list[str]:
     return (out / "records.jsonl").read_text().splitlines()
 

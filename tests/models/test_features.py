@@ -29,6 +29,7 @@ def test_columns_are_the_formulas_of_their_names():
         "sin_phi": phi.sin(),
         "cos_phi": phi.cos(),
         "log_mass": (1 + mass).log(),
+        "log10_mass": torch.where(mass > 0, mass.clamp(min=1e-30).log10(), 0.0),
         "charge": batch.columns["charge"],
         "btag": batch.columns["btag"],
     }
@@ -46,6 +47,20 @@ def test_fitted_columns_have_mean_zero_and_width_one():
     torch.testing.assert_close(real[:, :2].mean(0), torch.zeros(2), atol=1e-4, rtol=0)
     torch.testing.assert_close(real[:, :2].std(0), torch.ones(2), atol=1e-2, rtol=0)
     assert set(real[:, 2].tolist()) == {-1.0, 0.0, 1.0}  # charges stay as they are
+
+
+def test_without_scaling_the_inputs_are_the_published_ones():
+    """log10 pT, eta, phi, log10 m (0 where there is none), and the bare code of the type."""
+    names = ("log10_pt", "eta", "phi", "log10_mass")
+    module = fitted(particles=names, species="integer", scaling="none")
+    batch = toy_batch()
+    batch.p4[:, 0, MASS] = 0
+    x, real = module(batch).x, batch.is_real
+    assert x.shape[-1] == 5
+    torch.testing.assert_close(x[real][:, 0], batch.p4[real][:, PT].log10())
+    torch.testing.assert_close(x[real][:, 1:3], batch.p4[real][:, [ETA, PHI]])
+    assert not x[:, 0, 3].any()
+    assert torch.equal(x[real][:, 4].long(), batch.columns["species"][real])
 
 
 def test_constants_do_not_depend_on_padding_or_batching():

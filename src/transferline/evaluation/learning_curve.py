@@ -23,7 +23,7 @@ from transferline.errors import DataError, NumericalError
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.records import Record
 
-_ORDER = ("trees", "scratch", "frozen", "finetuned")
+_ORDER = ("trees", "scratch", "frozen", "fixed", "finetuned")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ class Hashes(BaseModel):
     """What a run was made from, as SHA-256.
 
     `loaded`, `start` and `end` are those of the backbone, buffers included: as read from the
-    checkpoint, before the first step and after the last. Runs without a backbone have none.
+    checkpoint, before the first step and after the last. `weights_start` and `weights_end` leave
+    the buffers out. Runs without a backbone have none.
     """
 
     model_config = _FROZEN
@@ -36,6 +37,8 @@ class Hashes(BaseModel):
     loaded: str | None = None
     start: str | None = None
     end: str | None = None
+    weights_start: str | None = None
+    weights_end: str | None = None
     config: str
     data: str | None = None
     checkpoint: str | None = None
@@ -58,7 +61,7 @@ class Record(BaseModel):
     Args:
         study: name of the study.
         task: name of the downstream question.
-        mode: "scratch", "frozen", "finetuned", "trees", or another name.
+        mode: "scratch", "frozen", "fixed", "finetuned", "trees", or another name.
         pretraining: name of the pre-training variant, or "none".
         objective: the objective of the pre-training, or "none".
         backbone: the architecture, or "none".
@@ -75,7 +78,8 @@ class Record(BaseModel):
 
     Raises:
         ValidationError: a field is unknown or missing, or the backbone hashes contradict the mode
-            (frozen: all three equal; finetuned: start = loaded; scratch: start differs).
+            (frozen: all three equal; fixed: start = loaded, weights equal; finetuned: start =
+            loaded; scratch: start differs).
     """
 
     model_config = _FROZEN
@@ -116,14 +120,21 @@ class Record(BaseModel):
         )
 
 
+_TRANSFERRED = ("frozen", "fixed", "finetuned")
+
+
 def _contradiction(mode: str, hashes: Hashes) -> str | None:
     loaded, start, end = hashes.loaded, hashes.start, hashes.end
-    if mode in ("frozen", "finetuned") and loaded is None:
+    if mode in _TRANSFERRED and loaded is None:
         return "the hash of the loaded backbone is absent"
-    if mode in ("frozen", "finetuned") and start != loaded:
+    if mode in _TRANSFERRED and start != loaded:
         return "the backbone at the start is not the one that was loaded"
     if mode == "frozen" and end != start:
         return "the backbone at the end is not the one at the start"
+    if mode == "fixed" and (
+        hashes.weights_end is None or hashes.weights_end != hashes.weights_start
+    ):
+        return "the weights of the backbone at the end are not those at the start"
     if mode == "scratch" and start is not None and start == loaded:
         return "the backbone at the start is the one of the checkpoint"
     return None

@@ -4,8 +4,13 @@
 |-----------|-----------------------------|---------------------|------|
 | scratch   | drawn anew from the seed    | trained             | new  |
 | frozen    | as loaded                   | as loaded           | new  |
+| fixed     | as loaded                   | weights as loaded   | new  |
 | finetuned | as loaded                   | trained             | new  |
 | trees     | no backbone: `baselines.py` |                     |      |
+
+`fixed` is how PoS(ISGC2022) 016 froze its network: the weights stand still, but BatchNorm keeps
+taking the mean and spread of each batch, and its running values follow the new events. Backbones
+without BatchNorm have no such mode; for them `frozen` is all there is.
 
 The modes differ in nothing else. The proof are hashes of Features and backbone, buffers
 included, taken in every run: a "pre-trained" curve that in truth started from scratch is the
@@ -14,18 +19,23 @@ one way in which every study of transfer can be wrong without anybody seeing it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+from torch import nn
 
 from transferline.errors import TransferlineError
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.heads import Head
-from transferline.models.model import Model, weight_hash
+from transferline.models.model import Model, tensor_hash, weight_hash
 
-Mode = Literal["scratch", "frozen", "finetuned", "trees"]
-MODES: tuple[Mode, ...] = ("scratch", "frozen", "finetuned", "trees")
+Mode = Literal["scratch", "frozen", "fixed", "finetuned", "trees"]
+MODES: tuple[Mode, ...] = ("scratch", "frozen", "fixed", "finetuned", "trees")
+TRANSFERRED: frozenset[Mode] = frozenset({"frozen", "fixed", "finetuned"})
+"""Modes that start from the weights of the checkpoint."""
+TRAINED: frozenset[Mode] = frozenset({"scratch", "finetuned"})
+"""Modes that move the weights of the backbone."""
 
 _HEAD_STREAM = 0x48454144  # keeps the draw of the head apart from that of a backbone
 
@@ -36,13 +46,23 @@ class BrokenTransferError(TransferlineError):
     exit_code = 4
 
 
+def adapts(checkpoint: Checkpoint) -> bool:
+    """Whether a backbone has BatchNorm, without which `fixed` would be `frozen`."""
+    return checkpoint.backbone().backbone.batch_dependent
+
+
 @dataclass(frozen=True)
 class BackboneHashes:
-    """SHA-256 of Features and backbone: as loaded, before the first step, after the last."""
+    """SHA-256 of Features and backbone: as loaded, before the first step, after the last.
+
+    `weights_start` and `weights_end` leave out the buffers, which `fixed` lets adapt.
+    """
 
     loaded: str
     start: str
     end: str
+    weights_start: str
+    weights_end: str
 
 
 def starting_model(
@@ -72,11 +92,12 @@ def check_start(mode: Mode, checkpoint: Checkpoint, model: Model) -> BackboneHas
         raise BrokenTransferError(
             "scratch: the backbone starts from the weights of the checkpoint; it must be redrawn."
         )
-    if mode != "scratch" and start != hashes:
+    if mode in TRANSFERRED and start != hashes:
         raise BrokenTransferError(
             f"{mode}: the backbone does not start from the weights of the checkpoint."
         )
-    return BackboneHashes(loaded=hashes, start=start, end=start)
+    weights = _hash_weights(model)
+    return BackboneHashes(hashes, start, start, weights, weights)
 
 
 def check_end(mode: Mode, before: BackboneHashes, model: Model) -> BackboneHashes:
@@ -85,13 +106,21 @@ def check_end(mode: Mode, before: BackboneHashes, model: Model) -> BackboneHashe
     Raises:
         BrokenTransferError: a frozen backbone moved, or one that should train did not.
     """
-    end = _hash(model)
+    end, weights = _hash(model), _hash_weights(model)
     if mode == "frozen" and end != before.start:
         raise BrokenTransferError("frozen: the backbone moved during the training of the head.")
-    if mode != "frozen" and end == before.start:
+    if mode == "fixed" and weights != before.weights_start:
+        raise BrokenTransferError("fixed: weights moved during the training of the head.")
+    if mode in TRAINED and weights == before.weights_start:
         raise BrokenTransferError(f"{mode}: the backbone did not move; nothing was trained.")
-    return BackboneHashes(loaded=before.loaded, start=before.start, end=end)
+    return replace(before, end=end, weights_end=weights)
 
 
 def _hash(model: Model) -> str:
     return weight_hash(model.features, model.backbone)
+
+
+def _hash_weights(model: Model) -> str:
+    """Of the parameters alone, without buffers such as BatchNorm's running values."""
+    parts: list[nn.Module] = [model.features, model.backbone]
+    return tensor_hash(*(dict(part.named_parameters()) for part in parts))

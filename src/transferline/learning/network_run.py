@@ -21,7 +21,14 @@ from transferline.config import Recipe
 from transferline.data.loader import Loader
 from transferline.data.readers.shards import ShardSet
 from transferline.errors import DataError, NumericalError
-from transferline.learning.modes import BackboneHashes, Mode, check_end, check_start, starting_model
+from transferline.learning.modes import (
+    TRAINED,
+    BackboneHashes,
+    Mode,
+    check_end,
+    check_start,
+    starting_model,
+)
 from transferline.learning.objectives.supervised import Supervised
 from transferline.learning.optim import Optim
 from transferline.learning.per_event import EventTable
@@ -29,10 +36,17 @@ from transferline.learning.probe import EmbeddedShards, ProbedModel, scorer
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows, Rows
 from transferline.learning.training import FitResult, StopRequestedError, fit
+from transferline.learning.training_step import BackboneState
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.heads import class_probability
 from transferline.models.model import Model
 
+_BACKBONE: dict[Mode, BackboneState] = {
+    "scratch": "trained",
+    "finetuned": "trained",
+    "fixed": "adapting",
+    "frozen": "frozen",
+}
 _SCORING_BATCH = 1024
 _SMALLEST_BATCH = 32
 
@@ -48,8 +62,8 @@ class Adaptation(Recipe):
         trial_share: share of the steps that each rate is tried with; below 1 the best rate is
             then trained in full, and the better of both by validation loss counts.
         head_first: train the head alone, on cached embeddings, before all weights move (linear
-            probing, then fine-tuning: arXiv:2202.10054); at once if None. The frozen mode needs
-            none.
+            probing, then fine-tuning: arXiv:2202.10054); at once if None. Modes that
+            train the head alone need none.
         objective: label smoothing and augmentation; the latter cannot act on cached embeddings.
     """
 
@@ -198,8 +212,7 @@ class NetworkRun:
         if self._first_head is not None:
             _head(model).load_state_dict(self._first_head)
         before = check_start(self.mode, self.checkpoint, model)
-        frozen = self.mode == "frozen"
-        model, result = self._train(model, optim, logs, on_embeddings=frozen)
+        model, result = self._train(model, optim, logs, _BACKBONE[self.mode])
         return Trial(lr, optim, model, check_end(self.mode, before, model), result, logs)
 
     def _start(self) -> Model:
@@ -210,20 +223,20 @@ class NetworkRun:
     def _first_head(self) -> dict[str, Tensor] | None:
         """Weights of a head that was trained on the backbone as it starts."""
         first = self.how.head_first
-        if first is None or self.mode == "frozen":
+        if first is None or self.mode not in TRAINED:
             return None
         optim = first.model_copy(
             update={"batch_size": _batch_size(first, len(self.rows.fit)), "patience": None}
         )
         with _workspace(self.out / "head") as logs:
-            model, _ = self._train(self._start(), optim, logs, on_embeddings=True)
+            model, _ = self._train(self._start(), optim, logs, "frozen")
         return _head(model).state_dict()
 
     def _train(
-        self, model: Model, optim: Optim, logs: Path, on_embeddings: bool
+        self, model: Model, optim: Optim, logs: Path, backbone: BackboneState
     ) -> tuple[Model, FitResult]:
         events: ShardSet = self.data.shards
-        if on_embeddings:
+        if backbone == "frozen":  # its embeddings stay what they are
             model = ProbedModel(model.features, model.backbone, model.head)
             events = self._embedded
         select = self.rows.select
@@ -235,7 +248,7 @@ class NetworkRun:
             logs,
             seed=self.seed,
             label=f"{self.label}, lr {optim.lr:g}" if self.label else None,
-            frozen_backbone=on_embeddings,
+            backbone=backbone,
         )
         self.examples_seen += result.examples_seen
         self.steps += result.steps

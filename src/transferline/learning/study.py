@@ -24,12 +24,13 @@ from transferline.executors import (
 )
 from transferline.files import read_json, write_json
 from transferline.learning.independence import check_test_events
-from transferline.learning.study_budget import budget_lines, training_seconds
+from transferline.learning.modes import TRANSFERRED
+from transferline.learning.study_budget import budget_lines
 from transferline.learning.study_config import StudyConfig
 from transferline.learning.study_pretraining import prepare_checkpoints
 from transferline.learning.study_records import RECORDS, keep_current
-from transferline.learning.study_runs import Run, execute, fill_table, plan
-from transferline.learning.tasks.base import TaskData
+from transferline.learning.study_runs import Run, execute, fill_table, plan, small_first
+from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.training import StopRequestedError
 from transferline.models.checkpoint import Checkpoint
 from transferline.progress import Ticker, progress
@@ -114,18 +115,32 @@ def _check_owner(file: Path, name: str) -> None:
 def _run(config: StudyConfig, out: Path, cache: Path, pool: Executor) -> tuple[dict[str, str], int]:
     """Do what is not done yet; return the failures by key, and how many runs there were to do."""
     places = _samples(config, out, cache, pool)
-    task = config.task.located({name: places[name] for name in config.task.samples()})
-    data = task.load()
-    data.shards.verify()
+    questions = [_question(task, places) for task in config.questions()]
     checkpoints = prepare_checkpoints(config, places, out / "pretrain", pool)
-    _check_overlap(config, data, checkpoints)
-    runs = plan(config, task, data, checkpoints)
+    for question in questions:
+        _check_overlap(config, question.data, checkpoints)
+    runs = small_first([plan(config, q.task, q.data, checkpoints) for q in questions])
     done = keep_current(out, {run.key for run in runs})
     todo = [run for run in runs if run.key not in done]
-    _announce(config, runs, todo, data, size_of(pool))
+    _announce(config, runs, todo, questions, size_of(pool))
     site = _Site(out, pool, None if isinstance(pool, InlineExecutor) else 1)
     site.fill_tables(todo)
     return site.grid(todo), len(todo)
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A task with its events."""
+
+    task: Task
+    data: TaskData
+
+
+def _question(task: Task, places: Mapping[str, Path]) -> _Question:
+    located = task.located({name: places[name] for name in task.samples()})
+    data = located.load()
+    data.shards.verify()
+    return _Question(located, data)
 
 
 def _stopped(out: Path) -> StopRequestedError:
@@ -149,9 +164,9 @@ def _description(config: StudyConfig) -> dict[str, Any]:
 
 def _samples(config: StudyConfig, out: Path, cache: Path, pool: Executor) -> dict[str, Path]:
     """Make the samples that are used, and list them for the report."""
-    used = dict.fromkeys((*config.task.samples(), *config.unlabelled()))
     places = {
-        name: materialise(config.samples[name], cache, executor=pool).absolute() for name in used
+        name: materialise(config.samples[name], cache, executor=pool).absolute()
+        for name in config.used()
     }
     rows = [
         {
@@ -168,7 +183,7 @@ def _samples(config: StudyConfig, out: Path, cache: Path, pool: Executor) -> dic
 
 def _check_overlap(config: StudyConfig, data: TaskData, checkpoints: Mapping[str, Path]) -> None:
     """Ask before the grid starts, and once, what every run will ask again."""
-    if {"frozen", "finetuned"}.isdisjoint(config.grid.modes):
+    if TRANSFERRED.isdisjoint(config.grid.modes):
         return
     for name, place in checkpoints.items():
         found = check_test_events(Checkpoint.load(place), data, allow=config.allow_overlap)
@@ -176,24 +191,23 @@ def _check_overlap(config: StudyConfig, data: TaskData, checkpoints: Mapping[str
 
 
 def _announce(
-    config: StudyConfig, runs: Sequence[Run], todo: Sequence[Run], data: TaskData, jobs: int
+    config: StudyConfig,
+    runs: Sequence[Run],
+    todo: Sequence[Run],
+    questions: Sequence[_Question],
+    jobs: int,
 ) -> None:
     """Print the event-pass budget before anything of the grid starts."""
-    say(
-        f"{config.title}: {len(data.pool)} events to draw from, {len(data.test)} test events; "
-        f"{len(runs) - len(todo)} of {len(runs)} runs are finished."
-    )
-    say(
-        f"n_train counts all classes together and includes the {config.task.select_share:.0%} "
-        "that select (early stopping, learning rate, tree settings) instead of fitting."
-    )
+    say(f"{config.title}: {len(runs) - len(todo)} of {len(runs)} runs are finished.")
+    for task, data in ((question.task, question.data) for question in questions):
+        say(
+            f"{task.name}: {len(data.pool)} events to draw from, {len(data.test)} test events. "
+            f"n_train counts all classes together and includes the {task.select_share:.0%} "
+            "that select (early stopping, learning rate, tree settings) instead of fitting."
+        )
     if not todo:
         return
-    networks = [run for run in todo if run.mode in ("scratch", "finetuned") and run.checkpoint]
-    per_pass = 0.0
-    if networks and networks[0].checkpoint is not None:
-        per_pass = training_seconds(Checkpoint.load(networks[0].checkpoint), networks[0], data)
-    lines, hours = budget_lines(todo, data, per_pass, jobs)
+    lines, hours = budget_lines(todo, {q.task.name: q.data for q in questions}, jobs)
     for line in lines:
         say(line)
     if config.budget is not None and hours > config.budget:
@@ -217,7 +231,11 @@ class _Site:
 
     def fill_tables(self, todo: Sequence[Run]) -> None:
         """Compute once what several runs would otherwise each compute for themselves."""
-        first = {(run.mode, run.checkpoint): run for run in todo if run.mode in ("frozen", "trees")}
+        first = {
+            (run.task.name, run.mode, run.checkpoint): run
+            for run in todo
+            if run.mode in ("frozen", "trees")
+        }
         calls = [(run, self.out / "tables", self.threads) for run in first.values()]
         each(self.pool, fill_table, calls, lambda _, future: result_of(future))
 

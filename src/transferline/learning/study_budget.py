@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 
 import torch
 
 from transferline.data.batch import Batch
 from transferline.data.loader import Loader
-from transferline.learning.modes import starting_model
+from transferline.learning.modes import TRAINED, starting_model
 from transferline.learning.network_run import Adaptation
 from transferline.learning.objectives.base import Objective
 from transferline.learning.optim import Optim
@@ -56,22 +57,45 @@ def run_seconds(run: Run, data: TaskData, per_pass: float) -> float:
     if run.mode == "frozen":
         return run.examples() * _PROBE_SECONDS + 2.0
     scored = len(data.test) + len(data.valid)
-    return (run.examples() + scored * _FORWARD_SHARE) * per_pass
+    trained = run.examples() * (1.0 if run.mode in TRAINED else _FORWARD_SHARE)
+    return (trained + scored * _FORWARD_SHARE) * per_pass
 
 
 def budget_lines(
-    runs: Sequence[Run], data: TaskData, per_pass: float, jobs: int
+    runs: Sequence[Run], data: Mapping[str, TaskData], jobs: int
 ) -> tuple[list[str], float]:
-    """Return a table for people, one row per mode and size, and the total in CPU hours."""
+    """Return a table for people, one row per mode and size, and the total in CPU hours.
+
+    Args:
+        runs: what is to be done.
+        data: task -> its events.
+        jobs: processes that do it.
+    """
+    speed = _speeds(runs, data)
     rows = []
     for part in _by_cell(runs):
-        hours = sum(run_seconds(run, data, per_pass) for run in part) / 3600
-        rows.append((part[0], len(part), hours))
+        seconds = sum(run_seconds(r, data[r.task.name], speed[r.checkpoint]) for r in part)
+        rows.append((part[0], len(part), seconds / 3600))
     total = sum(hours for _, _, hours in rows)
     lines = [f"{_HEADER}{'CPU hours':>11}"]
     lines += [f"{_row(run, count)}{hours:>11.2f}" for run, count, hours in rows]
     lines.append(f"in all {len(runs)} runs, about {total:.2f} CPU hours on {jobs} process(es)")
     return lines, total
+
+
+def _speeds(runs: Sequence[Run], data: Mapping[str, TaskData]) -> dict[Path | None, float]:
+    """CPU seconds per event pass of every architecture that is to be trained as a whole."""
+    found: dict[Path | None, float] = dict.fromkeys((run.checkpoint for run in runs), 0.0)
+    measured: dict[str, float] = {}
+    for run in runs:
+        if run.checkpoint is None or run.mode not in (*TRAINED, "fixed") or found[run.checkpoint]:
+            continue
+        checkpoint = Checkpoint.load(run.checkpoint)
+        recipe = checkpoint.recipe.digest()
+        if recipe not in measured:
+            measured[recipe] = training_seconds(checkpoint, run, data[run.task.name])
+        found[run.checkpoint] = measured[recipe]
+    return found
 
 
 _HEADER = "mode        n_train  runs  event passes per run"

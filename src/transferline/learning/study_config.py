@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -16,8 +17,10 @@ from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.optim import Optim
 from transferline.learning.pretraining import PretrainConfig
 from transferline.learning.tasks import TASKS
+from transferline.learning.tasks.base import Task
 from transferline.models.backbones import BACKBONES
 from transferline.models.features import Features
+from transferline.models.heads import Head
 from transferline.samples import Sample
 
 # It names directories and files, none of which may lead elsewhere.
@@ -30,11 +33,15 @@ class Variant(Recipe):
     Attributes:
         checkpoint: a checkpoint directory, or `shipped` for one inside the package.
         samples: names of the study's samples, taken without their labels.
-        features, backbone, objective, optim, seed, n_train, valid_share: see `PretrainConfig`.
+        classes: class -> some of these samples, for objectives that need labels.
+        features, backbone, objective, head, optim, seed, n_train, valid_share: see
+            `PretrainConfig`.
     """
 
     checkpoint: str | None = None
     samples: tuple[str, ...] = ()
+    classes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    head: Head = Head()
     features: Features = Features()
     backbone: one_of(BACKBONES) | None = None  # type: ignore[valid-type]  # registry-driven
     objective: one_of(OBJECTIVES) | None = None  # type: ignore[valid-type]  # registry-driven
@@ -52,13 +59,26 @@ class Variant(Recipe):
         if self.checkpoint is None and given != made:
             missing = ", ".join(sorted(made - given))
             raise ValueError(f"needs either `checkpoint`, or also: {missing}.")
+        for name in (name for names in self.classes.values() for name in names):
+            if name not in self.samples:
+                hint = did_you_mean(name, self.samples)
+                raise ValueError(f"classes: '{name}' is none of the `samples`.{hint}")
+        if self.checkpoint is None:
+            self.config({name: Path(name) for name in self.samples})
         return self
 
-    def config(self, shards: list[Path]) -> PretrainConfig:
-        """Return the pre-training on these shards."""
+    def config(self, places: Mapping[str, Path]) -> PretrainConfig:
+        """Return the pre-training on the shards of its samples, `places[name]`.
+
+        Raises:
+            ValueError: the settings do not go together.
+        """
         rest = self.to_dict()
         del rest["checkpoint"], rest["samples"]
-        data = {"kind": "shards", "files": [str(path) for path in shards]}
+        rest["classes"] = {
+            label: [str(places[name]) for name in names] for label, names in self.classes.items()
+        }
+        data = {"kind": "shards", "files": [str(places[name]) for name in self.samples]}
         return PretrainConfig.model_validate({"data": data, **rest})
 
 
@@ -66,7 +86,8 @@ class Grid(Recipe):
     """The runs: modes x sizes x seeds.
 
     Attributes:
-        modes: `scratch`, `frozen`, `finetuned`, `trees`.
+        modes: `scratch`, `frozen`, `fixed`, `finetuned`, `trees`; `fixed` is done for backbones
+            with BatchNorm.
         n_train: numbers of labelled events, all classes together, selecting ones included.
         seeds: runs per point, with the seeds 0, 1, ...
         fewer_seeds: size -> seeds from this size on, where the full number is too dear.
@@ -93,8 +114,9 @@ class StudyConfig(Recipe):
         samples: name -> sample.
         pretrain: name of the variant -> pre-training.
         task: the downstream question; its signal and background are names of samples.
+        tasks: several questions, each with a name of its own, in place of one.
         grid: the runs.
-        scratch, frozen, finetuned: training of the networks in each mode.
+        scratch, frozen, fixed, finetuned: training of the networks in each mode.
         trees: settings of the baseline.
         budget: CPU hours that the grid should stay within; a warning is printed otherwise.
         keep_checkpoints: save every trained model.
@@ -106,10 +128,12 @@ class StudyConfig(Recipe):
     scale: Literal["smoke", "cpu", "extended", "paper"]
     samples: dict[str, Sample] = Field(min_length=1)
     pretrain: dict[_Name, Variant] = Field(min_length=1)
-    task: one_of(TASKS)  # type: ignore[valid-type]  # a registry-driven field type
+    task: one_of(TASKS) | None = None  # type: ignore[valid-type]  # registry-driven
+    tasks: tuple[one_of(TASKS), ...] = ()  # type: ignore[valid-type]  # registry-driven
     grid: Grid
     scratch: Adaptation | None = None
     frozen: Adaptation | None = None
+    fixed: Adaptation | None = None
     finetuned: Adaptation | None = None
     trees: Trees = Trees()
     budget: float | None = Field(None, gt=0)
@@ -121,23 +145,44 @@ class StudyConfig(Recipe):
         for mode in self.grid.modes:
             if self.how(mode) is None:
                 raise ValueError(f"grid.modes names {mode}, but there are no settings `{mode}:`.")
-        for name in (*self.task.samples(), *self.unlabelled()):
+        self._check_questions()
+        for name in self.used():
             if name not in self.samples:
                 raise ValueError(f"no sample '{name}'.{did_you_mean(name, self.samples)}")
         if not self.allow_overlap:
             self._check_disjoint()
         return self
 
+    def _check_questions(self) -> None:
+        if (self.task is None) == (not self.tasks):
+            raise ValueError("needs either `task`, or `tasks` with one or more of them.")
+        names = [task.name for task in self.questions()]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"tasks: the name '{twice[0]}' stands twice; Records go by it.")
+
     def _check_disjoint(self) -> None:
         """Events of a task must not have been seen in the pre-training that it judges."""
         for seen in self.unlabelled():
-            for judged in self.task.samples():
+            for judged in self._labelled():
                 if self.samples[seen].shares_events_with(self.samples[judged]):
                     raise ValueError(
                         f"the samples '{seen}' (pre-training) and '{judged}' (task) hold the "
                         "same events; generate one of them with another seed, or take other files "
                         "(or accept it with allow_overlap: true)."
                     )
+
+    def questions(self) -> tuple[Task, ...]:
+        """Return the tasks, be it one or several."""
+        return self.tasks if self.task is None else (self.task,)
+
+    def _labelled(self) -> list[str]:
+        """Names of the samples that some task asks about, each once."""
+        return list(dict.fromkeys(n for task in self.questions() for n in task.samples()))
+
+    def used(self) -> list[str]:
+        """Names of all samples that are needed, each once."""
+        return list(dict.fromkeys((*self._labelled(), *self.unlabelled())))
 
     def unlabelled(self) -> list[str]:
         """Names of the samples that some pre-training sees, each once."""

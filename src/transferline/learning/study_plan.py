@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import product
+
+from transferline.learning.modes import TRAINED
 from transferline.learning.study_config import StudyConfig
 
 
@@ -14,15 +17,15 @@ def plan_lines(config: StudyConfig) -> list[str]:
     """
     lines = [f"{config.title} ({config.scale})", "mode        n_train  runs  event passes per run"]
     runs = passes = 0
-    for n_train in sorted(config.grid.n_train):
-        n_fit = round(n_train * (1 - config.task.select_share))
+    for task, n_train in product(config.questions(), sorted(config.grid.n_train)):
+        n_fit = round(n_train * (1 - task.select_share))
         for mode in config.grid.modes:
             how = config.how(mode)
             assert how is not None  # StudyConfig checks it
             number = _runs(config, mode, n_train)
             lines.append(f"{mode:<10}{n_train:>9}{number:>6}{how.examples(n_fit):>22,}")
             runs += number
-            passes += number * how.examples(n_fit) * (mode in ("scratch", "finetuned"))
+            passes += number * how.examples(n_fit) * (mode in TRAINED)
     lines.append(f"at most {runs} runs, {passes:,} event passes through whole networks")
     return lines
 

@@ -42,7 +42,7 @@ def prepare_checkpoints(
         if variant.checkpoint is not None:
             Checkpoint.load(resolve_checkpoint(variant.checkpoint)).save(out / name)
         else:
-            made[name] = variant.config([places[sample] for sample in variant.samples])
+            made[name] = variant.config(places)
     _run_all(made, out, workers)
     return {name: out / name for name in config.pretrain}
 

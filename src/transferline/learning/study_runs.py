@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from transferline.learning.adaptation import (
     transfer,
 )
 from transferline.learning.baselines import Trees
-from transferline.learning.modes import Mode
+from transferline.learning.modes import TRANSFERRED, Mode, adapts
 from transferline.learning.network_run import Adaptation
 from transferline.learning.study_config import StudyConfig
 from transferline.learning.tasks.base import Task, TaskData
@@ -58,7 +58,7 @@ class Run:
     def title(self) -> str:
         """For people."""
         variant = f" {self.pretraining}" if self.pretraining != "none" else ""
-        return f"{self.mode}{variant}, n = {self.n_train}, seed {self.seed}"
+        return f"{self.task.name}: {self.mode}{variant}, n = {self.n_train}, seed {self.seed}"
 
     def examples(self) -> int:
         """Events passed through training at most; see `Adaptation.examples`."""
@@ -94,11 +94,13 @@ def _cells(
         seen: set[str] = set()
         for variant, path in checkpoints.items() if mode != "trees" else [("none", None)]:
             checkpoint = None if path is None else Checkpoint.load(path)
+            if mode == "fixed" and checkpoint is not None and not adapts(checkpoint):
+                continue
             digest = run_digest(checkpoint, task, data, mode, how)
             if digest in seen and len(families) <= 1:
                 continue
             seen.add(digest)
-            named = mode in ("frozen", "finetuned") or len(families) > 1
+            named = mode in TRANSFERRED or len(families) > 1
             yield Run(
                 study=config.name,
                 task=task,
@@ -120,6 +122,12 @@ def _scratch_families(
     """Digests of the scratch runs: one where all variants share architecture and Features."""
     loaded = (Checkpoint.load(path) for path in checkpoints.values())
     return {run_digest(checkpoint, task, data, "scratch", how) for checkpoint in loaded}
+
+
+def small_first(plans: Sequence[Sequence[Run]]) -> list[Run]:
+    """Lay the runs of several tasks together: sizes rise, seeds within a size, tasks in turns."""
+    runs = [run for plan in plans for run in plan]
+    return sorted(runs, key=lambda run: (run.n_train, run.seed))
 
 
 @one_at_a_time

@@ -23,7 +23,7 @@ from transferline.learning.optim import Optim
 from transferline.learning.stop_signals import Stop, StopRequestedError, stop_signals
 from transferline.learning.training_log import NoLog, TrainingLog
 from transferline.learning.training_state import Progress, load_state, save_state
-from transferline.learning.training_step import Batches, Stepper
+from transferline.learning.training_step import BackboneState, Batches, Stepper
 from transferline.progress import Ticker, progress
 
 __all__ = ["Batches", "FitResult", "StopRequestedError", "fit"]
@@ -55,7 +55,7 @@ def fit(
     seed: int = 0,
     resume: bool = False,
     label: str | None = "train",
-    frozen_backbone: bool = False,
+    backbone: BackboneState = "trained",
     save_seconds: float = 60.0,
     digest: str = "",
     world: World = ALONE,
@@ -75,7 +75,8 @@ def fit(
         seed: of everything random.
         resume: continue from `out/state` if it is there.
         label: of the progress bar, or None for no bar.
-        frozen_backbone: keep Features and backbone fixed, in evaluation mode.
+        backbone: `trained`, or its weights stand still: in evaluation mode if `frozen`, with
+            the batch statistics and moving averages of a training if `adapting`.
         save_seconds: time between two saved states; a killed training loses at most this much.
         digest: hash of all else that decides the result (objective, model, data); a state is
             resumed only under the same one.
@@ -88,8 +89,8 @@ def fit(
         DataError: the state to resume from is damaged or of another configuration, or not
             every process sees it.
     """
-    parts = Stepper(objective, optim, seed=seed, frozen=frozen_backbone, world=world)
-    whole = json_hash([optim.to_dict(), seed, frozen_backbone, digest])
+    parts = Stepper(objective, optim, seed=seed, backbone=backbone, world=world)
+    whole = json_hash([optim.to_dict(), seed, backbone, digest])
     loop = _Fit(parts, train, valid, out, digest=whole, save_seconds=save_seconds)
     return loop.run(resume, label)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from safetensors.torch import save_file
@@ -19,6 +19,8 @@ from transferline.learning.distributed import World
 from transferline.learning.objectives.base import Loss, Objective
 from transferline.learning.optim import Optim
 from transferline.runtime import limit_kernel_caches
+
+BackboneState = Literal["trained", "frozen", "adapting"]
 
 
 class Batches(Protocol):
@@ -38,16 +40,22 @@ class Stepper:
     """
 
     def __init__(
-        self, objective: Objective, optim: Optim, *, seed: int, frozen: bool, world: World
+        self,
+        objective: Objective,
+        optim: Optim,
+        *,
+        seed: int,
+        backbone: BackboneState,
+        world: World,
     ) -> None:
         """Move the objective to the device of this process, and build its optimiser."""
         limit_kernel_caches()
         self.objective, self.optim, self.world = objective, optim, world
-        self.seed, self.frozen = seed, frozen
+        self.seed, self.backbone = seed, backbone
         self.device = world.device(optim.torch_device())
         self.bfloat16 = optim.bfloat16(self.device)
         objective.to(self.device)
-        if frozen:
+        if backbone != "trained":
             objective.model.features.requires_grad_(False)
             objective.model.backbone.requires_grad_(False)
         self.optimizer = optim.optimizer(objective)
@@ -102,7 +110,7 @@ class Stepper:
 
     def _train_mode(self) -> None:
         self.objective.train()
-        if self.frozen:
+        if self.backbone == "frozen":
             self.objective.model.features.eval()
             self.objective.model.backbone.eval()
 

@@ -15,13 +15,14 @@ class TransferConfig(Recipe):
 
     Attributes:
         task: the question; its samples are directories of shards.
-        scratch, frozen, finetuned: training of the networks in each mode.
+        scratch, frozen, fixed, finetuned: training of the networks in each mode.
         trees: settings of the baseline.
     """
 
     task: one_of(TASKS)  # type: ignore[valid-type]  # a registry-driven field type
     scratch: Adaptation | None = None
     frozen: Adaptation | None = None
+    fixed: Adaptation | None = None
     finetuned: Adaptation | None = None
     trees: Trees = Trees()
 

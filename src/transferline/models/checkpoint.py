@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
+from transferline.data.card import DataCard
 from transferline.errors import DataError, shortened
 from transferline.files import atomic_path, file_hash, write_json, write_text
 from transferline.models.model import Model, ModelRecipe, weight_hash
@@ -38,7 +39,7 @@ class Checkpoint:
     Attributes:
         recipe: what `Model` to build.
         tensors: its state, name -> tensor.
-        selection: the resolved selection its events passed, or None.
+        selection: the resolved selection its events passed, see `common_selection`, or None.
         provenance: data, objective, seed, versions, commit, command, hashes.
         card: Markdown for people.
         seen: the events it was made from; None in checkpoints that do not list them.
@@ -159,6 +160,18 @@ class Checkpoint:
         """Hash of Features and backbone as stored, buffers included."""
         model = self.backbone()
         return weight_hash(model.features, model.backbone)
+
+
+def common_selection(cards: Sequence[DataCard]) -> dict[str, Any] | None:
+    """Return the selection that all samples passed, or None if they passed different ones.
+
+    Certified blocks concern collision data only: a golden JSON that some samples lack is kept.
+    """
+    golden = {card.selection.get("golden_json") for card in cards} - {None}
+    rest = [{**card.selection, "golden_json": None} for card in cards]
+    if not rest or len(golden) > 1 or any(selection != rest[0] for selection in rest):
+        return None
+    return {**cards[0].selection, "golden_json": next(iter(golden), None)}
 
 
 def load_exactly(

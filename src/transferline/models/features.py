@@ -15,16 +15,23 @@ from transferline.data.batch import ETA, MASS, PHI, PT, Batch
 from transferline.data.events import SPECIES
 from transferline.errors import ConfigError, did_you_mean
 
+
+def _log10(value: Tensor) -> Tensor:
+    """log10, and 0 where there is none: so PoS(ISGC2022) 016 fed missing momentum's mass."""
+    return torch.where(value > 0, value, 1.0).log10()
+
+
 PARTICLE_FEATURES: dict[str, Callable[[Batch], Tensor]] = {
     # The floor keeps the logarithm finite for padding; every real object is far above it.
     "log_pt": lambda b: b.p4[..., PT].clamp(min=1e-3).log(),
-    "log10_pt": lambda b: b.p4[..., PT].clamp(min=1e-3).log10(),
+    "log10_pt": lambda b: _log10(b.p4[..., PT]),
     "eta": lambda b: b.p4[..., ETA],
     "phi": lambda b: b.p4[..., PHI],
     "sin_phi": lambda b: b.p4[..., PHI].sin(),
     "cos_phi": lambda b: b.p4[..., PHI].cos(),
     # Missing momentum has mass 0 and merged massless jets come near it: log(1 + m/GeV).
     "log_mass": lambda b: b.p4[..., MASS].clamp(min=0).log1p(),
+    "log10_mass": lambda b: _log10(b.p4[..., MASS]),
     "charge": lambda b: b.columns["charge"],
     "btag": lambda b: b.columns["btag"],
 }
@@ -62,12 +69,15 @@ class Features(Recipe):
         particles: names from `PARTICLE_FEATURES`, in order.
         species: `onehot` appends one bit per known species (an object whose species is hidden
             has none set), `integer` the bare code, `hidden` nothing.
+        scaling: `standard` subtracts the mean and divides by the spread, `none` leaves the
+            features as they are.
     """
 
     particles: tuple[Annotated[str, AfterValidator(_known)], ...] = Field(
         ("log_pt", "eta", "sin_phi", "cos_phi", "log_mass", "charge"), min_length=1
     )
     species: Literal["onehot", "integer", "hidden"] = "onehot"
+    scaling: Literal["standard", "none"] = "standard"
 
     def build(self) -> FeatureExtractor:
         """Return the module, its constants not yet fitted."""
@@ -103,6 +113,8 @@ class FeatureExtractor(nn.Module):
     @torch.no_grad()
     def fit(self, batches: Iterable[Batch]) -> None:
         """Set mean and scale to mean and standard deviation over the real particles."""
+        if self.recipe.scaling == "none":
+            return
         count = 0
         total = torch.zeros(len(self.recipe.particles), dtype=torch.float64)
         square = torch.zeros_like(total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -59,9 +60,14 @@ class Model(nn.Module):
 
 def weight_hash(*modules: nn.Module) -> str:
     """SHA-256 over names, shapes and bytes of all parameters and buffers, in order."""
+    return tensor_hash(*(module.state_dict() for module in modules))
+
+
+def tensor_hash(*groups: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and bytes of named tensors, in order."""
     digest = hashlib.sha256()
-    for module in modules:
-        for name, tensor in sorted(module.state_dict().items()):
+    for group in groups:
+        for name, tensor in sorted(group.items()):
             value = tensor.detach().cpu().contiguous()
             digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
             digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -34,16 +34,18 @@ _COLOURS = {
     "scratch": "#404040",
     "finetuned": "#D55E00",
     "frozen": "#0072B2",
+    "fixed": "#56B4E9",
     "trees": "#009E73",
 }
-_MARKERS = {"scratch": "s", "finetuned": "o", "frozen": "^", "trees": "D"}
-_SPARE = ("#CC79A7", "#E69F00", "#56B4E9", "#8C6D00")
-_SPARE_MARKERS = ("v", "P", "X", "<")
+_MARKERS = {"scratch": "s", "finetuned": "o", "frozen": "^", "fixed": "<", "trees": "D"}
+_SPARE = ("#CC79A7", "#E69F00", "#8C6D00", "#999999")
+_SPARE_MARKERS = ("v", "P", "X", ">")
 _DASHES = ("-", "--", ":", "-.")
 _TITLES = {
     "scratch": "from scratch",
     "finetuned": "fine-tuned",
     "frozen": "frozen backbone",
+    "fixed": "fixed weights",
     "trees": "boosted trees",
 }
 SIGNAL, BACKGROUND = "#D55E00", "#0072B2"

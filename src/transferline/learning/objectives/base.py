@@ -53,6 +53,11 @@ class ObjectiveRecipe(Recipe, ABC):
 
     kind: str
 
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the events need a target, and the model a head."""
+        return False
+
     @abstractmethod
     def build(self, model: Model) -> Objective:
         """Return the module around `model`."""

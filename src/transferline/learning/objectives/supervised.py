@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from transferline.data.batch import Batch
 from transferline.errors import DataError
 from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
+from transferline.learning.source_labels import UNLABELLED
 from transferline.models.augment import Augment
 from transferline.models.model import Model
 
@@ -16,13 +17,19 @@ from transferline.models.model import Model
 class Supervised(ObjectiveRecipe):
     r"""Weighted cross-entropy $-\frac{1}{n} \sum_i w_i \log p_{y_i}(x_i)$.
 
-    The weights are the training weights of the Task, whose mean is one over all its events. Over
-    the signed weights of one batch it may come near zero, so it is never divided by.
+    The weights are the training weights of the Task, or of the classes of a pre-training, whose
+    mean is one over all events. Over the signed weights of one batch it may come near zero, so it
+    is never divided by. Events of no class (target -1) count nothing.
     """
 
     kind: Literal["supervised"] = "supervised"
     label_smoothing: float = 0.0
     augment: Augment = Augment()
+
+    @property
+    def needs_labels(self) -> bool:
+        """Always."""
+        return True
 
     def build(self, model: Model) -> SupervisedObjective:
         """Return the module; `model` must have a head."""
@@ -46,9 +53,11 @@ class SupervisedObjective(Objective):
         losses = F.cross_entropy(
             logits,
             batch.target,
+            ignore_index=UNLABELLED,
             reduction="none",
             label_smoothing=self.recipe.label_smoothing if self.training else 0.0,
         )
         weight = batch.weight.to(losses)
-        right = (logits.argmax(-1) == batch.target).float().mean()
-        return Loss((weight * losses).mean(), {"accuracy": right})
+        labelled = batch.target != UNLABELLED
+        right = ((logits.argmax(-1) == batch.target) & labelled).sum()
+        return Loss((weight * losses).mean(), {"accuracy": right / labelled.sum().clamp(min=1)})

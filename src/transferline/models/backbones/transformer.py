@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from transferline.models.backbones.base import Backbone, BackboneRecipe, Latent, masked_mean
 from transferline.models.features import Inputs, InputSpec
 
-
 _ROUND = 128  # tokens
 
 

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from transferline.data.readers.shards import ShardSet
+from transferline.errors import ConfigError
+from transferline.learning.pretraining import PretrainConfig, pretrain
+from transferline.learning.source_labels import UNLABELLED, source_labels
+from transferline.models.checkpoint import Checkpoint
+
+from .event_shards import write_shards
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("labels")
+    return [
+        str(write_shards(folder, n, seed=i, hardness=h))
+        for i, (n, h) in enumerate([(400, 1.0), (200, 3.0), (100, 1.0)])
+    ]
+
+
+def config(places, **changes):
+    kind = changes.pop("kind", "supervised")
+    settings = {
+        "data": {"kind": "shards", "files": places},
+        "backbone": {"kind": "transformer", "width": 16, "depth": 1, "heads": 2},
+        "objective": {"kind": kind},
+        "optim": {"steps": 60, "batch_size": 64, "lr": 1e-2},
+        "classes": {"soft": [places[0]], "hard": [places[1]]},
+        "valid_share": 0.2,
+    }
+    return PretrainConfig.model_validate({**settings, **changes})
+
+
+def test_classes_count_equally_and_other_samples_have_none(places):
+    shards = ShardSet([*places])
+    train = np.arange(0, len(shards), 2)
+    found = source_labels(shards, {"soft": [places[0]], "hard": [places[1]]}, train)
+    counts = [int((found.target == code).sum()) for code in (0, 1, UNLABELLED)]
+    assert counts == [int((shards.source == i).sum()) for i in range(3)]
+    sums = [found.weight[train][found.target[train] == code].sum() for code in (0, 1)]
+    assert sums[0] == pytest.approx(sums[1], rel=1e-5)
+    labelled = train[found.target[train] != UNLABELLED]
+    assert found.weight[labelled].mean() == pytest.approx(1, rel=1e-5)
+
+
+def test_a_backbone_learns_classes_and_keeps_no_head(places, tmp_path):
+    pretrain(config(places), tmp_path / "run", label=None)
+    last = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    accuracy = dict(zip(last[0].split(","), last[-1].split(","), strict=True))["val_accuracy"]
+    assert float(accuracy) > 0.75
+    checkpoint = Checkpoint.load(tmp_path / "run")
+    assert checkpoint.recipe.head is None
+    assert "events labelled as soft, hard" in (tmp_path / "run" / "card.md").read_text()
+
+
+def test_labels_that_are_missing_or_misplaced_are_named(places, tmp_path):
+    with pytest.raises(ValidationError, match="needs labels: give `classes:`"):
+        config(places, classes={})
+    with pytest.raises(ValidationError, match="stands twice"):
+        config(places, classes={"a": [places[0]], "b": [places[0]]})
+    other = config(places, classes={"a": [places[0]], "b": ["elsewhere"]})
+    with pytest.raises(ConfigError, match=r"classes\.b: 'elsewhere' is none of the files"):
+        pretrain(other, tmp_path / "run", label=None)
+
+
+def test_an_objective_without_labels_ignores_classes(places, tmp_path):
+    pretrain(config(places, kind="masked_type"), tmp_path / "with", label=None)
+    pretrain(config(places, kind="masked_type", classes={}), tmp_path / "without", label=None)
+    found = [Checkpoint.load(tmp_path / name).backbone_hash() for name in ("with", "without")]
+    assert found[0] == found[1]
+    assert torch.is_tensor(Checkpoint.load(tmp_path / "with").backbone().features.mean)
