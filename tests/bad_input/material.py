@@ -151,7 +151,7 @@ def make_good(folder: Path) -> Good:
     for kind in ("pretrain", "transfer", "study", "claims", "selection", "detector"):
         write_yaml(folder / f"{kind}.yaml", good.config(kind))
     must("pretrain", folder / "pretrain.yaml", "--out", good.checkpoint)
-    for mode, start in (("finetuned", good.checkpoint), ("trees", "none")):
+    for mode, start in (("trees", "none"), ("finetuned", good.checkpoint)):
         words = ["transfer", start, folder / "transfer.yaml", "--mode", mode, "--n-train", 40]
         must(*words, "--out", folder / "run")
     must("study", folder / "study.yaml", "--out", good.study)

@@ -234,6 +234,34 @@ def test_the_verdict_says_exactly_what_is_known(run, files, shards, tmp_path):
     )
 
 
+@pytest.fixture(scope="module")
+def shared(folder, greedy, task):
+    """Folds that all start from one backbone, which was pre-trained on the background."""
+    train([greedy] * K, task, folder / "shared", allow_overlap=True)
+    return folder / "shared"
+
+
+def test_folds_with_a_backbone_that_has_seen_the_input_are_refused(shared, files, tmp_path, capsys):
+    both = NanoAOD(files=[str(files["signal"]), str(files["background"])])
+    refusal = r"fold-0/checkpoint: its backbone was pre-trained on .*background\.root.*--allow-ov"
+    with pytest.raises(DataError, match=refusal):
+        predict(shared, both, tmp_path / "s.root", need_folds=True)
+    assert not list(tmp_path.iterdir())
+    done = predict(shared, both, tmp_path / "s.root", allow_overlap=True)
+    signal, background = (row["independence"] for row in done.card["inputs"])
+    assert signal["verdict"] == INDEPENDENT
+    assert background["counts"] == {"pretraining.yes": background["events"]}
+    assert background["verdict"] in done.card_file.read_text()
+    # What was accepted once is not accepted for ever.
+    place = str(tmp_path / "each")
+    words = ["predict", str(shared), str(files["background"]), "--folds", "-o", place]
+    assert command(words) == 3
+    assert "--allow-overlap" in capsys.readouterr().err
+    assert command([*words, "--allow-overlap"]) == 0
+    assert "were in the pre-training of the backbone" in capsys.readouterr().out
+    assert command(words) == 3
+
+
 def test_rows_of_shards_are_traced_to_their_files(run, files, tmp_path):
     fresh = write_nanoaod(tmp_path / "fresh.root", 60, seed=8)
     both = tmp_path / "both"

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +19,10 @@ from transferline.cli import run
 from transferline.data.batch import Batch
 from transferline.data.selections import selection
 from transferline.deploy import onnx as exporting
+from transferline.deploy import onnx_events
 from transferline.deploy.batches import chosen, widened
 from transferline.deploy.onnx_check import answers, reference, session
+from transferline.deploy.onnx_description import describe
 from transferline.deploy.onnx_events import real_events
 from transferline.deploy.onnx_graph import RawColumns, columns_read
 from transferline.errors import ConfigError, DataError, NumericalError
@@ -311,3 +314,37 @@ def test_files_give_the_events_that_prepare_gives(tmp_path):
         torch.testing.assert_close(getattr(from_file, name), getattr(from_shards, name))
     for name, values in from_shards.columns.items():
         torch.testing.assert_close(from_file.columns[name], values)
+
+
+def test_the_description_holds_no_place_of_the_machine_that_trained(tmp_path):
+    resolved = {**selection("l1_j4_b1").to_dict(), "golden_json": "/private/place/golden.json"}
+    card = (
+        "# Toy\n\n- seed 0\n- command: `transferline pretrain /private/place/a.yaml`\n\n## Data\n"
+    )
+    made = replace(tiny("transformer"), selection=resolved, card=card).save(tmp_path / "made")
+    checkpoint = Checkpoint.load(made)
+    module = RawColumns(checkpoint.model(), ["charge", "species"], embedding=False)
+    opset = SimpleNamespace(version=18)
+    graph = SimpleNamespace(opset_import=[opset], ir_version=8)
+    described = describe(checkpoint, made, module, graph)
+    assert "/private" not in json.dumps(described) and "command" not in json.dumps(described)
+    assert described["selection"] == {**resolved, "golden_json": "golden.json"}
+    assert described["checkpoint"]["card"] == "# Toy\n\n- seed 0"
+    assert described["working_points"]["btag_min"] == 0.2489
+
+
+def test_large_samples_are_compared_evenly_with_the_longest_event(tmp_path, monkeypatch):
+    resolved = selection("l1_j4_b1").to_dict()
+    files = [write_nanoaod(tmp_path / f"{i}.root", 150, seed=i) for i in (1, 2, 3)]
+    whole = real_events(files, resolved)
+    for most, chunk in ((20, 20_000), (20, 31), (1, 50)):
+        monkeypatch.setattr(onnx_events, "MOST_EVENTS", most)
+        monkeypatch.setattr(onnx_events, "_CHUNK", chunk)
+        part = real_events(files, resolved)
+        assert most // 2 <= len(part.batch) <= most + 1
+        assert part.sizes.max() == whole.sizes.max()
+        if most > 1:
+            assert part.batch.id[:, 1].unique().tolist() == [1, 2, 3]  # the luminosity blocks
+        every = set(map(tuple, whole.batch.id.tolist()))
+        mine = list(map(tuple, part.batch.id.tolist()))
+        assert len(set(mine)) == len(mine) and set(mine) <= every

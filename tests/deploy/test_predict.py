@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
+import awkward as ak
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -12,16 +15,22 @@ import torch
 import uproot
 
 from transferline.cli import run as command
-from transferline.data.readers.base import SkippedFileWarning, UncertifiedDataWarning
+from transferline.data.readers.base import (
+    SkippedFileWarning,
+    UncertifiedDataWarning,
+    UnmatchedSkipWarning,
+)
 from transferline.data.readers.nanoaod import NanoAOD
 from transferline.data.readers.shards import Shards, ShardSet
 from transferline.data.selections import apply, needed_columns, selection
 from transferline.deploy import predict as module
 from transferline.deploy.inputs import OtherSelectionWarning
+from transferline.deploy.job import UnusableEventsWarning
 from transferline.deploy.predict import predict
 from transferline.deploy.scoring import Predictor, batches
 from transferline.errors import ConfigError, DataError
 from transferline.learning.adaptation import transfer
+from transferline.learning.independence import INDEPENDENT
 from transferline.learning.optim import Optim
 from transferline.learning.pretraining import pretrain
 from transferline.learning.probe import scorer
@@ -304,16 +313,151 @@ def test_a_damaged_file_stops_everything_or_is_left_out_as_a_whole(run, files, t
         predict(run, only_bad, tmp_path / "none.root")
 
 
-def test_what_is_not_finite_is_named(run, folder, tmp_path, files):
-    with uproot.open(files["two"]) as content:
+def edited(file: Path, out: Path, change) -> Path:
+    """A copy of the events of a file, with branches that `change` replaces."""
+    with uproot.open(file) as content:
         events = content["Events"].arrays()
-    events["Jet_mass"] = events["Jet_mass"] * np.nan
-    with uproot.recreate(tmp_path / "nan.root") as file:
-        names = [n for n in events.fields if not n.startswith("n")]
+        runs = content["Runs"].arrays(library="np")
+    change(events)
+    names = [n for n in events.fields if not n.startswith("n")]
+    with uproot.recreate(out) as target:
         kinds = {n: events[n].type.content for n in names}
-        file.mktree("Events", kinds).extend({n: events[n] for n in names})
-    with pytest.raises(DataError, match=r"nan\.root: branch Jet_mass holds nan"):
-        predict(run, NanoAOD(files=[str(tmp_path / "nan.root")]), tmp_path / "s.root")
+        target.mktree("Events", kinds).extend({n: events[n] for n in names})
+        target.mktree("Runs", {n: v.dtype for n, v in runs.items()}).extend(runs)
+    return out
+
+
+def with_nan(events, branch: str, entries) -> None:
+    """Put NaN into all values that a branch has for some entries."""
+    bad = np.isin(np.arange(len(events)), entries)
+    events[branch] = ak.values_astype(ak.where(bad, np.nan, 1) * events[branch], np.float32)
+
+
+def test_what_is_not_finite_is_named(run, tmp_path, files):
+    everywhere = np.arange(200)
+    file = edited(
+        files["two"], tmp_path / "nan.root", lambda e: with_nan(e, "Jet_mass", everywhere)
+    )
+    with pytest.raises(DataError, match=r"(?s)nan\.root: branch Jet_mass holds nan.*--skip-bad"):
+        predict(run, NanoAOD(files=[str(file)]), tmp_path / "s.root")
+    # A file of nothing else is damaged, not a file with a few bad events.
+    with (
+        pytest.raises(DataError, match="no usable file"),
+        pytest.warns(SkippedFileWarning, match="Jet_mass holds nan"),
+    ):
+        predict(run, NanoAOD(files=[str(file)], skip_bad=True), tmp_path / "s.root")
+
+
+@pytest.mark.parametrize("branch", ["Jet_btagDeepFlavB", "MET_pt"])
+def test_an_event_that_is_not_finite_has_no_score_and_spoils_nothing(run, files, tmp_path, branch):
+    predict(run, NanoAOD(files=[str(files["two"])]), tmp_path / "whole.root")
+    whole = scores_of(tmp_path / "whole.root")
+    bad = np.flatnonzero(whole["selected"])[[3, 4, 20]]
+
+    def change(events):
+        if branch == "MET_pt":
+            with_nan(events, branch, bad)
+        else:  # the last jet alone: the others still pass the selection
+            last = ak.local_index(events[branch]) == ak.num(events[branch]) - 1
+            mine = np.isin(np.arange(len(events)), bad)
+            broken = ak.where(last & mine, np.nan, events[branch])
+            events[branch] = ak.values_astype(broken, np.float32)
+
+    file = edited(files["two"], tmp_path / "nan.root", change)
+    named = rf"nan\.root: .*(entry {bad[0]} \(run 1, |run 1, luminosityBlock 2, event {bad[0]})"
+    with pytest.raises(DataError, match=named):
+        predict(run, NanoAOD(files=[str(file)]), tmp_path / "s.root")
+    reader = NanoAOD(files=[str(file)], skip_bad=True)
+    with pytest.warns(UnusableEventsWarning, match=rf"NaN: 3 of {re.escape(str(file))}"):
+        done = predict(run, reader, tmp_path / "s.root", chunk_size=70)
+    found = scores_of(tmp_path / "s.root")
+    assert np.array_equal(identities(tmp_path / "s.root", "Scores"), identities(files["two"]))
+    assert np.isnan(found["score"][bad]).all()
+    rest = np.setdiff1d(np.arange(200), bad)
+    np.testing.assert_allclose(found["score"][rest], whole["score"][rest], atol=1e-6)
+    # What the selection says of it, where the reader gives more than its identity.
+    assert found["selected"][bad].all() == (branch != "MET_pt")
+    n = int(whole["selected"].sum()) - 3
+    [row] = done.card["inputs"]
+    assert (row["scored"], row["unusable"], row["independence"]["events"]) == (n, 3, n)
+    assert (done.card["scored"], done.card["unusable"]) == (n, 3)
+    assert "3 of nan.root" in done.card_file.read_text()
+
+
+def test_a_prediction_into_a_directory_goes_on(run, files, tmp_path, monkeypatch):
+    copies = {name: tmp_path / f"{name}.root" for name in ("one", "two", "free")}
+    for name, copy in copies.items():
+        copy.write_bytes(files[name].read_bytes())
+    reader, out = NanoAOD(files=[str(copy) for copy in copies.values()]), tmp_path / "out"
+    whole = predict(run, reader, tmp_path / "whole")
+    assert not whole.kept
+    scored, genuine = [], Predictor.__call__
+
+    def stopped(self, events, **more):
+        if int(events.id["lumi"][0]) == 5 and len(scored) < 3:
+            raise KeyboardInterrupt
+        return genuine(self, events, **more)
+
+    monkeypatch.setattr(Predictor, "__call__", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        predict(run, reader, out)
+    assert len(list(out.iterdir())) == 2
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+
+    def counted(self, events, **more):
+        scored.append(int(events.id["lumi"][0]))
+        return genuine(self, events, **more)
+
+    monkeypatch.setattr(Predictor, "__call__", counted)
+    done = predict(run, reader, out)
+    assert scored == [5] and done.kept == done.outputs[:2]
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    same = ("inputs", "independence", "cutflow", "entries", "selected", "scored", "outputs")
+    assert all(done.card[name] == whole.card[name] for name in same)
+    # Nothing is left to do: the card alone is written again.
+    assert predict(run, reader, out, device="cpu").kept == done.outputs and scored == [5]
+    assert not predict(run, reader, out, overwrite=True).kept
+
+
+@pytest.mark.parametrize("suffix", ["root", "parquet"])
+def test_scores_of_another_making_are_not_kept(run, files, tmp_path, suffix):
+    file = tmp_path / "two.root"
+    file.write_bytes(files["two"].read_bytes())
+    reader, out = NanoAOD(files=[str(file)]), tmp_path / "out"
+    predict(run, reader, out, file_format=suffix)
+    again = {"out": out, "file_format": suffix}
+    assert predict(run, reader, **again).kept
+    refusal = "exists, and was made with another model, input or option"
+    with pytest.raises(ConfigError, match=refusal):
+        predict(run, reader, embeddings=True, **again)
+    with pytest.raises(ConfigError, match=refusal), pytest.warns(OtherSelectionWarning):
+        predict(run, reader, selection=selection("pretraining"), **again)
+    kept = Checkpoint.load(run / "checkpoint")
+    tensors = {n: v + 1 if n.startswith("head") else v for n, v in kept.tensors.items()}
+    other = replace(kept, tensors=tensors).save(tmp_path / "other")
+    with pytest.raises(ConfigError, match=refusal):
+        predict(other, reader, **again)
+    file.write_bytes(files["one"].read_bytes())
+    with pytest.raises(ConfigError, match=refusal):
+        predict(run, reader, **again)
+    [scores] = out.glob(f"*.{suffix}")
+    scores.write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=refusal):
+        predict(run, reader, **again)
+    assert scores.read_bytes() == b"mine"
+    assert not predict(run, reader, overwrite=True, **again).kept
+
+
+def test_each_file_has_a_verdict_of_its_own(run, files, tmp_path):
+    names = ["one", "signal"]
+    reader = NanoAOD(files=[str(files[name]) for name in names])
+    for out in ("s.root", "each"):
+        done = predict(run, reader, tmp_path / out)
+        fresh, seen = (row["independence"]["verdict"] for row in done.card["inputs"])
+        assert fresh == INDEPENDENT
+        assert re.fullmatch(r"40 of \d+ events were in the training of the model .*", seen)
+        text = done.card_file.read_text()
+        assert f"| {fresh} |" in text and f"| {seen} |" in text
 
 
 def test_wrong_arguments_are_explained(run, folder, files, tmp_path):
@@ -402,3 +546,50 @@ def test_the_command_says_what_it_wrote_and_how_independent_it_is(run, files, tm
     assert command([*words, "--overwrite", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["entries"] == 300
     assert command(["predict", str(run), f"{tmp_path}/no.root", "-o", f"{tmp_path}/t.root"]) == 3
+
+
+def test_the_command_leaves_out_and_waits_as_it_is_told(run, files, tmp_path, capsys):
+    bad = tmp_path / "bad.root"
+    bad.write_bytes(files["two"].read_bytes()[:5000])
+    known = tmp_path / "bad.txt"
+    known.write_text("bad.root  # cut off\n")
+    words = ["predict", str(run), str(files["one"]), str(bad), "-o", f"{tmp_path}/s.root"]
+    assert command(words) == 3
+    assert "--skip-bad" in capsys.readouterr().err
+    options = ["--skip", str(known), "--retries", "0", "--timeout", "5"]
+    assert command([*words, *options, "--json"]) == 0
+    card = json.loads(capsys.readouterr().out)
+    assert card["skipped"] == {str(bad): f"{bad}: named by the skip list: cut off"}
+    assert card["entries"] == 300 and "cut off" in (tmp_path / "s.card.md").read_text()
+    only = ["predict", str(run), str(bad), "-o", f"{tmp_path}/t.root", "--skip", str(known)]
+    assert command(only) == 3
+    assert "no usable file is left" in capsys.readouterr().err
+    with pytest.warns(UnmatchedSkipWarning):
+        predict(run, NanoAOD(files=[str(files["two"])], skip=["no.root"]), tmp_path / "u.root")
+    place = str(shards_of(files["two"]))
+    shards = ["predict", str(run), place, "--reader", "shards", "-o", f"{tmp_path}/v.root"]
+    assert command([*shards, "--retries", "1"]) == 2
+    assert "has no `retries`" in capsys.readouterr().err
+
+
+def test_retries_and_patience_reach_the_reader(run, files, tmp_path, monkeypatch):
+    given = []
+
+    def spy(place, reader, out, **more):
+        given.append(reader)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr(module, "predict", spy)
+    words = ["predict", str(run), str(files["one"]), "-o", f"{tmp_path}/s.root"]
+    assert command([*words, "--retries", "7", "--timeout", "2.5"]) == 2
+    assert (given[0].retries, given[0].timeout_s) == (7, 2.5)
+    assert command(words) == 2
+    assert (given[1].retries, given[1].timeout_s) == (4, 30.0)
+
+
+def test_the_command_says_what_an_earlier_call_had_done(run, files, tmp_path, capsys):
+    words = ["predict", str(run), str(files["one"]), str(files["two"]), "-o", f"{tmp_path}/out"]
+    assert command(words) == 0
+    assert "earlier" not in capsys.readouterr().out
+    assert command(words) == 0
+    assert capsys.readouterr().out.count(" scored, by an earlier call: ") == 2

@@ -12,7 +12,10 @@ import pytest
 import torch
 
 from transferline.data.loader import Loader
+from transferline.data.prepare import prepare
+from transferline.data.readers.nanoaod import NanoAOD
 from transferline.data.readers.shards import Shards, ShardSet
+from transferline.data.selections import selection
 from transferline.errors import DataError, NumericalError
 from transferline.learning.objectives.masked_type import MaskedType
 from transferline.learning.optim import Optim
@@ -21,7 +24,7 @@ from transferline.learning.training import fit
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.model import ModelRecipe, weight_hash
 
-from .event_shards import write_shards
+from .event_shards import write_nanoaod, write_shards
 
 BACKBONE = {"kind": "transformer", "width": 16, "depth": 1, "heads": 2}
 
@@ -190,7 +193,7 @@ def test_a_frozen_backbone_does_not_move(shards, tmp_path):
     before = weight_hash(module.model.features, module.model.backbone)
     head = module.classifier.weight.clone()
     loader = Loader(whole, None, 64)
-    fit(module, loader, None, Optim(steps=5), tmp_path, label=None, frozen_backbone=True)
+    fit(module, loader, None, Optim(steps=5), tmp_path, label=None, backbone="frozen")
     assert weight_hash(module.model.features, module.model.backbone) == before
     assert not torch.equal(head, module.classifier.weight)
 
@@ -245,3 +248,20 @@ def test_the_memory_of_a_pretraining_holds_no_table_of_all_events(shards, tmp_pa
     pretrain(config(shards, steps=3), tmp_path / "pre", label=None)
     assert "n_particles" in kept
     assert not kept & {"hash", "weight", "id", "labels", "context"}
+
+
+def test_a_pretraining_on_several_selections_names_them_all(shards, tmp_path):
+    other = tmp_path / "other"
+    reader = NanoAOD(files=[str(write_nanoaod(tmp_path / "other.root", 200, seed=5))])
+    prepare(reader, selection("pretraining"), other, sample="loose")
+    both = config(shards, steps=2).model_dump(mode="json")
+    both["data"]["files"] = [str(shards), str(other)]
+    place = pretrain(PretrainConfig.model_validate(both), tmp_path / "both", label=None)
+    made = Checkpoint.load(place)
+    assert made.selection is None  # neither of the two is that of all its events
+    known = made.provenance["selections"]
+    assert sorted(row["name"] for row in known.values()) == ["l1_j4_b1", "pretraining"]
+    assert [row["selection_hash"] in known for row in made.provenance["data"]] == [True, True]
+    assert "events, selection `l1_j4_b1`" in made.card and "selection `pretraining`" in made.card
+    alone = Checkpoint.load(pretrain(config(shards, steps=2), tmp_path / "one", label=None))
+    assert alone.selection["name"] == "l1_j4_b1"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from transferline.cli import options, output
+from transferline.cli.data import _reader as reader_of
 
 if TYPE_CHECKING:
     from transferline.deploy.predict import Prediction
@@ -59,7 +60,30 @@ def predict(
     ] = "root",
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave damaged files out instead of stopping.")
+        bool,
+        typer.Option(
+            "--skip-bad",
+            help="Leave damaged and unreachable files out, give bad events NaN, don't stop.",
+        ),
+    ] = False,
+    skip: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LIST", help="Files known to be bad: a path or pattern per line, # reason."
+        ),
+    ] = None,
+    retries: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Further attempts on a server (4).")
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="S", min=0.1, help="A server silent for so long has failed (30)."),
+    ] = None,
+    allow_overlap: Annotated[
+        bool,
+        typer.Option(
+            "--allow-overlap", help="Accept folds whose backbone was pre-trained on their events."
+        ),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace output that exists.")
@@ -70,17 +94,23 @@ def predict(
 
     One row per entry, in order: run, luminosityBlock, event, selected, score (probability of
     signal; NaN where not selected). The tree `Scores` is a friend of `Events`. Where RUN was
-    made with --folds, each event is scored by the model that never saw it.
+    made with --folds, each event is scored by the model that never saw it. Interrupted, a
+    prediction into a DIR goes on when the command is repeated.
     """
     from transferline.data.readers import READERS  # noqa: PLC0415
     from transferline.data.selections import selection as load_selection  # noqa: PLC0415
     from transferline.deploy.predict import predict as score  # noqa: PLC0415
     from transferline.stopping import sigterm_as_interrupt  # noqa: PLC0415
 
+    source = reader_of(
+        READERS.load(reader),
+        {"kind": reader, "files": files, "skip_bad": skip_bad},
+        {"skip": skip and [f"@{skip}"], "retries": retries, "timeout_s": timeout},
+    )
     with sigterm_as_interrupt():
         done = score(
             run,
-            READERS.load(reader)(kind=reader, files=files, skip_bad=skip_bad),
+            source,
             out,
             need_folds=folds,
             selection=load_selection(selection) if selection else None,
@@ -88,6 +118,7 @@ def predict(
             embeddings=embeddings,
             file_format=file_format,
             overwrite=overwrite,
+            allow_overlap=allow_overlap,
             device=device,
         )
     if json:
@@ -103,7 +134,7 @@ def _show(done: Prediction) -> None:
     if card["cutflow"]:
         typer.echo(Cutflow.from_list(card["cutflow"]).render())
     for path, row in zip(done.outputs, _rows(done), strict=True):
-        output.wrote(path, row)
+        output.wrote(path, f"{row}, by an earlier call" if path in done.kept else row)
     folds = card["model"]["folds"]
     friend = f'Events->AddFriend("{card["tree"]}", "{done.outputs[0]}")'
     rows = [
@@ -119,5 +150,5 @@ def _show(done: Prediction) -> None:
 def _rows(done: Prediction) -> list[str]:
     files = done.card["inputs"]
     if len(done.outputs) == 1:
-        return [f"{done.card['entries']} rows, {done.card['selected']} scored"]
-    return [f"{row['entries']} rows, {row['selected']} scored" for row in files]
+        return [f"{done.card['entries']} rows, {done.card['scored']} scored"]
+    return [f"{row['entries']} rows, {row['scored']} scored" for row in files]

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import uproot
 from numpy.typing import NDArray
 
-from transferline.data.readers.rootfile import PROVENANCE_KEY
-from transferline.errors import ConfigError
-from transferline.files import atomic_path
+from transferline.data.readers.rootfile import PROVENANCE_KEY, open_root
+from transferline.errors import ConfigError, DataError, shortened
+from transferline.files import atomic_path, parse_json
 
 TREE = "Scores"
 Columns = Mapping[str, NDArray[Any]]
@@ -58,6 +58,26 @@ def score_file(target: Path, empty: Columns) -> Iterator[ScoreFile]:
             yield file
         finally:
             file.close()
+
+
+def read_provenance(file: Path) -> dict[str, Any]:
+    """Return what `finish` stored in a file of scores.
+
+    Raises:
+        DataError: it is damaged, or none of ours.
+    """
+    try:
+        if file.suffix == ".parquet":
+            text = (pq.read_metadata(file).metadata or {})[PROVENANCE_KEY.encode()]
+        else:
+            with open_root(str(file)) as content:
+                text = str(content[PROVENANCE_KEY])
+    except (KeyError, OSError, pa.ArrowException) as error:
+        raise DataError(f"{file}: is no whole file of scores ({shortened(error)}).") from error
+    value = parse_json(text, str(file))
+    if not isinstance(value, dict):
+        raise DataError(f"{file}: is no file of scores of ours.")
+    return value
 
 
 class _RootScores(ScoreFile):

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from transferline.data.card import load_card
 from transferline.data.origins import Origin, card_origins, source_origins
+from transferline.data.readers.addresses import public_name
 from transferline.data.readers.base import (
     Columns,
     Reader,
@@ -22,9 +22,11 @@ from transferline.data.readers.base import (
     UncertifiedDataWarning,
     warn_missing,
     warn_skipped,
+    warn_unmatched,
 )
 from transferline.data.selections import Selection, needed_columns
-from transferline.data.survey import Survey, look
+from transferline.data.survey import Survey, look, nothing_usable
+from transferline.deploy.trained import own_selection
 from transferline.errors import ConfigError
 from transferline.progress import progress
 
@@ -66,7 +68,7 @@ class Inputs:
         selection: to apply; None where the input is selected already.
         columns: to read; None for all.
         files: in order.
-        skipped: name -> reason of those that are left out.
+        skipped: name -> reason of those that are left out, damaged or named by a skip list.
     """
 
     reader: Reader
@@ -87,16 +89,7 @@ def survey_inputs(reader: Reader, selection: Selection) -> Inputs:
     """
     selected = reader.kind == _SHARDS
     columns = None if selected else needed_columns(selection)
-    paths = reader.paths()
-    with progress(len(paths), "files") as ticker:
-        looks = []
-        for path in paths:
-            looks.append(look(path, reader, columns or {}))
-            ticker.advance()
-    survey = Survey.of(paths, looks)
-    survey.check(skip_bad=reader.skip_bad)
-    skipped = {failure.path: failure.reason for failure in survey.failures}
-    warn_skipped(skipped)
+    survey, skipped = _survey(reader, columns or {})
     sources = survey.sources
     warn_missing(Counter(name for source in sources for name in source.missing), len(sources))
     files = [
@@ -108,6 +101,26 @@ def survey_inputs(reader: Reader, selection: Selection) -> Inputs:
     if not selected:
         _check_certified(selection, sources)
     return Inputs(reader, None if selected else selection, columns, files, skipped)
+
+
+def _survey(reader: Reader, columns: Columns) -> tuple[Survey, dict[str, str]]:
+    """Look at every file; also return the reason of each that is left out."""
+    listing = reader.listing()
+    warn_unmatched(listing.unmatched)
+    names = {path: public_name(path) for path in listing.left_out}
+    named = {names[path]: f"{names[path]}: {why}" for path, why in listing.left_out.items()}
+    if not listing.paths:
+        raise nothing_usable(list(named.values()))
+    with progress(len(listing.paths), "files") as ticker:
+        looks = []
+        for path in listing.paths:
+            looks.append(look(path, reader, columns))
+            ticker.advance()
+    survey = Survey.of(listing.paths, looks)
+    survey.check(skip_bad=reader.skip_bad)
+    broken = {failure.path: failure.reason for failure in survey.failures}
+    warn_skipped(broken)
+    return survey, broken | named
 
 
 def _origins(path: str, source: Source, selection: Selection) -> list[tuple[Origin, int]]:
@@ -154,7 +167,7 @@ def resolve_selection(
     """
     own = _own_selection(resolved, place, needed=given is None)
     chosen = given or own
-    assert chosen is not None  # _own_selection
+    assert chosen is not None  # own_selection raises
     if golden_json is not None:
         chosen = chosen.model_copy(update={"golden_json": str(golden_json)})
     if given is not None and own is not None and _cuts(given) != _cuts(own):
@@ -171,19 +184,9 @@ def _cuts(selection: Selection) -> dict[str, Any]:
 
 
 def _own_selection(resolved: dict[str, Any] | None, place: str, needed: bool) -> Selection | None:
-    if resolved is None:
-        if needed:
-            raise ConfigError(
-                f"{place}: the model does not name one selection that all its samples passed. "
-                "Give it: --selection NAME|FILE."
-            )
-        return None
     try:
-        return Selection.model_validate(resolved)
-    except ValidationError as error:
-        if not needed:
-            return None
-        raise ConfigError(
-            f"{place}: the selection of the model is not usable ({error.error_count()} problems). "
-            "Give one: --selection NAME|FILE."
-        ) from error
+        return own_selection(resolved, place, "Give one: --selection NAME|FILE.")
+    except ConfigError:
+        if needed:
+            raise
+        return None

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from transferline.data.events import SPECIES
-from transferline.data.selections import Selection
 from transferline.data.selections.working_points import jet_puid_bit
 from transferline.deploy.onnx_check import TOLERANCE, Difference
 from transferline.deploy.onnx_graph import RawColumns
-from transferline.deploy.trained import checkpoint_directory
+from transferline.deploy.trained import checkpoint_directory, class_names, own_selection
+from transferline.errors import ConfigError
 from transferline.files import file_hash
 from transferline.models.checkpoint import Checkpoint
 from transferline.provenance import commit, package_versions
@@ -61,7 +59,7 @@ def describe(
         "classes": class_names(checkpoint) if "logits" in module.outputs else [],
         "species": SPECIES,
         "order": _order(module),
-        "selection": checkpoint.selection,
+        "selection": _portable(checkpoint.selection),
         "working_points": _working_points(checkpoint.selection),
         "opset": graph.opset_import[0].version,
         "ir_version": graph.ir_version,
@@ -94,18 +92,17 @@ def _order(module: RawColumns) -> str:
     return "electrons and muons by falling pt, then taus, then jets, each by falling pt, then MET"
 
 
-def class_names(checkpoint: Checkpoint) -> list[str]:
-    """Return the names of the model's outputs; numbers where the checkpoint tells none."""
-    n = checkpoint.recipe.n_outputs or 0
-    names: list[str] = checkpoint.provenance.get("classes") or []
-    return names if len(names) == n else [str(i) for i in range(n)]
+def _portable(resolved: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The selection without the place of a file on the machine that trained."""
+    golden = (resolved or {}).get("golden_json")
+    return {**(resolved or {}), "golden_json": Path(golden).name} if golden else resolved
 
 
 def _working_points(resolved: dict[str, Any] | None) -> dict[str, Any]:
     """The numbers behind the names in the selection, for programs without our tables."""
     try:
-        selection = Selection.model_validate(resolved)
-    except ValidationError:  # none, or of another version
+        selection = own_selection(resolved, "", "")
+    except ConfigError:  # none, or of another version
         return {}
     pu_id = selection.jets.pu_id
     bit = None if pu_id is None else jet_puid_bit(selection.era, pu_id.working_point)
@@ -113,13 +110,13 @@ def _working_points(resolved: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _origin(checkpoint: Checkpoint, place: Path | str) -> dict[str, Any]:
-    """Where the weights come from; names of samples only, never paths of the machine."""
+    """Where the weights come from; names of samples only, never paths or commands."""
     provenance = checkpoint.provenance
     task, record = provenance.get("task", {}), provenance.get("record", {})
     kept = ("task", "mode", "pretraining", "n_train", "seed", "metrics", "time")
     return {
         "weights_sha256": file_hash(checkpoint_directory(place) / "model.safetensors"),
-        "card": checkpoint.card.partition("\n## ")[0].strip(),
+        "card": _card(checkpoint.card),
         "record": {name: record[name] for name in kept if name in record},
         "samples": {
             role: [Path(name).name for name in task[role]]
@@ -127,6 +124,12 @@ def _origin(checkpoint: Checkpoint, place: Path | str) -> dict[str, Any]:
             if role in task
         },
     }
+
+
+def _card(card: str) -> str:
+    """The head of the card; the command that trained is full of paths of its machine."""
+    head = card.partition("\n## ")[0].strip()
+    return "\n".join(line for line in head.splitlines() if not line.startswith("- command: "))
 
 
 def check_summary(differences: Sequence[Difference], source: str) -> dict[str, Any]:

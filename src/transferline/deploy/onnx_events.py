@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from transferline.data.batch import Batch
 from transferline.data.readers import READERS
@@ -18,7 +17,8 @@ from transferline.data.readers.addresses import public_name
 from transferline.data.readers.base import Reader
 from transferline.data.readers.shards import ShardSet
 from transferline.data.selections import Selection, apply, needed_columns
-from transferline.deploy.batches import batch_of, joined
+from transferline.deploy.batches import batch_of, chosen, joined
+from transferline.deploy.trained import own_selection
 from transferline.errors import ConfigError, DataError
 
 MOST_EVENTS = 10_000
@@ -65,7 +65,8 @@ def real_events(
     if directories:
         return RealEvents(_from_shards(directories), names)
     source = READERS.load(reader)(kind=reader, files=[str(place) for place in places])
-    return RealEvents(_from_files(source, _selection(selection)), names)
+    remedy = "Prepare them and give the shards."
+    return RealEvents(_from_files(source, own_selection(selection, "--events", remedy)), names)
 
 
 def _shipped() -> list[Path]:
@@ -85,29 +86,53 @@ def _from_shards(directories: Sequence[Path]) -> Batch:
     return shards.gather(rows, width=max(int(shards.n_particles.max()), 1))
 
 
-def _selection(resolved: dict[str, Any] | None) -> Selection:
-    if resolved is None:
-        raise ConfigError(
-            "--events: the model names no selection, so it cannot be applied to files. "
-            "Prepare them and give the shards."
-        )
-    try:
-        return Selection.model_validate(resolved)
-    except ValidationError as error:
-        raise ConfigError(f"the selection of the model is not usable: {error}") from error
-
-
 def _from_files(reader: Reader, selection: Selection) -> Batch:
-    columns = needed_columns(selection)
-    found: list[Batch] = []
+    """Read all of every file: nothing less finds the longest event."""
+    columns, spread = needed_columns(selection), _Spread(MOST_EVENTS)
     for path in reader.paths():
         source = reader.source(path, columns)
         for chunk in reader.read(path, 0, source.entries, columns, _CHUNK):
             kept = apply(selection, chunk, is_simulation=source.is_simulation).events
-            found.append(batch_of(kept))
-            if sum(map(len, found)) >= MOST_EVENTS:
-                return joined(found)
-    if not sum(map(len, found)):
+            spread.add(batch_of(kept))
+    if not spread.n:
         names = ", ".join(map(public_name, reader.files))
         raise DataError(f"{names}: no event passes the selection '{selection.name}'.")
-    return joined(found)
+    return spread.batch()
+
+
+class _Spread:
+    """Every n-th event of a stream of unknown length, and the longest one; in bounded memory."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.n, self._step = most, 0, 1
+        self._kept: list[tuple[NDArray[np.int64], Batch]] = []  # places in the stream, events
+        self._longest: tuple[int, Batch] | None = None  # its place
+
+    def add(self, batch: Batch) -> None:
+        """Take the next events of the stream."""
+        if not len(batch):
+            return
+        self._compare(batch)
+        self._kept.append(_thinned(np.arange(self.n, self.n + len(batch)), batch, self._step))
+        self.n += len(batch)
+        while sum(len(places) for places, _ in self._kept) > self.most:
+            self._step *= 2
+            self._kept = [_thinned(*part, self._step) for part in self._kept]
+
+    def _compare(self, batch: Batch) -> None:
+        sizes = batch.is_real.sum(1)
+        row = int(sizes.argmax())
+        if self._longest is None or int(sizes[row]) > int(self._longest[1].is_real.sum()):
+            self._longest = self.n + row, chosen(batch, [row])
+
+    def batch(self) -> Batch:
+        """Return what was kept, in the order of the stream; the longest last if it was not."""
+        assert self._longest is not None  # add
+        place, longest = self._longest
+        parts = [batch for places, batch in self._kept if len(places)]
+        return joined(parts if place % self._step == 0 else [*parts, longest])
+
+
+def _thinned(places: NDArray[np.int64], batch: Batch, step: int) -> tuple[NDArray[np.int64], Batch]:
+    rows = np.flatnonzero(places % step == 0)
+    return places[rows], chosen(batch, rows)

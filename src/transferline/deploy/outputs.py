@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 from transferline.data.cutflow import Cutflow
 from transferline.data.readers.addresses import is_url
@@ -16,14 +17,49 @@ from transferline.learning.independence import Tally
 
 
 @dataclass
+class Counts:
+    """What was found in one input file.
+
+    Attributes:
+        selected: entries that pass the selection; `scored` of them have scores.
+        unusable: entries that cannot be scored because of what they hold, selected or not.
+        tally: what the models had seen of those that were scored.
+    """
+
+    selected: int = 0
+    scored: int = 0
+    unusable: int = 0
+    tally: Tally = field(default_factory=Tally)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        numbers = {"selected": self.selected, "scored": self.scored, "unusable": self.unusable}
+        return {**numbers, "independence": self.tally.to_dict()}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """Undo `to_dict`."""
+        numbers = {name: int(value[name]) for name in ("selected", "scored", "unusable")}
+        return cls(**numbers, tally=Tally.from_dict(value["independence"]))
+
+
+@dataclass
 class Output:
-    """One file of scores and what went into it."""
+    """One file of scores and what went into it.
+
+    Attributes:
+        path: of the file.
+        inputs: whose entries it holds, in order.
+        counts: stored name of an input -> what was found in it.
+        cutflow: of all inputs.
+        kept: it was finished by an earlier call.
+    """
 
     path: Path
     inputs: list[Input]
-    selected: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, Counts] = field(default_factory=dict)
     cutflow: Cutflow = field(default_factory=Cutflow)
-    tally: Tally = field(default_factory=Tally)
+    kept: bool = False
 
 
 _ENDINGS = (".root", ".parquet")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from transferline.data.cutflow import Cutflow
 from transferline.data.selections import Selection
 from transferline.deploy.friend import TREE
 from transferline.deploy.inputs import Input
-from transferline.deploy.outputs import is_one_file
+from transferline.deploy.outputs import Counts, is_one_file
 from transferline.deploy.scoring import Predictor
 from transferline.deploy.trained import TrainedModels
 from transferline.files import file_hash, write_json, write_text
@@ -62,7 +62,7 @@ def _columns(predictor: Predictor) -> dict[str, str]:
         "embedding": f"pooled embedding of the event, given {by}",
     }
     scores = {
-        name: f"probability of class '{label}', given {by}; NaN where not selected"
+        name: f"probability of class '{label}', given {by}; NaN where not selected or not finite"
         for name, label in zip(
             predictor.score_names(), predictor.classes[-len(predictor.score_names()) :], strict=True
         )
@@ -70,11 +70,11 @@ def _columns(predictor: Predictor) -> dict[str, str]:
     return {name: known.get(name) or scores[name] for name in predictor.empty()}
 
 
-def file_facts(file: Input, selected: Mapping[str, int]) -> dict[str, Any]:
-    """Return the row of one input file."""
+def file_facts(file: Input, counts: Counts, digest: str) -> dict[str, Any]:
+    """Return the row of one input file; `digest` is that of all that decides its scores."""
     told = file.source.to_dict()
     names = ("path", "format", "entries", "is_simulation", "size", "missing")
-    return {**{name: told[name] for name in names}, "selected": selected[file.source.path]}
+    return {**{name: told[name] for name in names}, **counts.to_dict(), "digest": digest}
 
 
 def write_cards(card: Mapping[str, Any], path: Path) -> Path:
@@ -91,7 +91,9 @@ def card_markdown(card: Mapping[str, Any]) -> str:
     lines = [
         "# Scores",
         "",
-        f"{card['entries']:,} entries, {card['selected']:,} of them selected and scored.",
+        f"{card['entries']:,} entries, {card['selected']:,} of them selected, "
+        f"{card['scored']:,} scored.",
+        *_unusable(card),
         "",
         f"**Independence:** {card['independence']['verdict']}.",
         "",
@@ -110,11 +112,11 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         "",
         "## Files",
         "",
-        "| file | format | entries | selected |",
-        "|---|---|---|---|",
+        "| file | format | entries | selected | scored | independence |",
+        "|---|---|---|---|---|---|",
         *(
             f"| {Path(row['path']).name} | {row['format']} | {row['entries']:,} "
-            f"| {row['selected']:,} |"
+            f"| {row['selected']:,} | {row['scored']:,} | {row['independence']['verdict']} |"
             for row in card["inputs"]
         ),
         *(f"\nLeft out: {reason}" for reason in card["skipped"].values()),
@@ -126,3 +128,14 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         "```",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _unusable(card: Mapping[str, Any]) -> Iterator[str]:
+    if card["unusable"]:
+        files = ", ".join(
+            f"{row['unusable']:,} of {Path(row['path']).name}"
+            for row in card["inputs"]
+            if row["unusable"]
+        )
+        yield ""
+        yield f"**Not usable:** entries that hold numbers which are not finite, score NaN: {files}."

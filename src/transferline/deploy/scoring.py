@@ -13,10 +13,11 @@ from transferline.data.batch import Batch
 from transferline.data.cutflow import Cutflow
 from transferline.data.events import ID_DTYPE, Events
 from transferline.data.folds import Fold, fold_of
+from transferline.data.jagged import flat_columns
 from transferline.data.selections import Selection, apply
 from transferline.deploy.batches import batch_of, widened
 from transferline.deploy.friend import Columns
-from transferline.errors import ConfigError, NumericalError
+from transferline.errors import ConfigError
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.heads import class_probability
 from transferline.models.model import Model
@@ -57,26 +58,50 @@ class Scorer:
 
 
 def batches(events: Events) -> Iterator[Batch]:
-    """Yield selected events, in order, as batches that equal those of their shards.
-
-    Raises:
-        NumericalError: an object has a value that is not finite, which `prepare` refuses too.
-    """
+    """Yield selected events, in order, as batches that equal those of their shards."""
     for low in range(0, len(events), _BATCH):
         batch = batch_of(events[slice(low, low + _BATCH)])
-        for name, values in {"four-momentum": batch.p4, **batch.columns}.items():
-            if not torch.isfinite(values).all():
-                raise NumericalError(f"a selected object has a {name} that is not finite.")
         yield widened(batch, -(-batch.is_real.shape[1] // _WIDTH_STEP) * _WIDTH_STEP)
+
+
+def not_finite(events: Events) -> tuple[NDArray[np.bool_], list[str]]:
+    """Return which selected events have an object that is not finite, `[n]`, and in which columns.
+
+    `prepare` refuses such events. Judged in float32, as a model sees them.
+    """
+    bad = np.zeros(len(events), np.bool_)
+    names: list[str] = []
+    if not len(events):
+        return bad, names
+    offsets, fields = flat_columns(events.particles["object"])
+    owner = np.repeat(np.arange(len(events)), np.diff(offsets))
+    for name, values in fields.items():
+        with np.errstate(over="ignore"):
+            broken = ~np.isfinite(values.astype(np.float32, copy=False))
+        if broken.any():
+            bad[owner[broken]] = True
+            names.append(name)
+    return bad, names
 
 
 @dataclass(frozen=True)
 class ScoredChunk:
-    """Columns with one row per entry, the events that were scored, and the cut-flow."""
+    """What became of one chunk.
+
+    Attributes:
+        columns: with one row per entry.
+        scored: the events that were scored, and their `rows`.
+        cutflow: of the selection.
+        unusable: rows that are selected and hold numbers that no model can take.
+        reason: what is wrong with those.
+    """
 
     columns: Columns
-    chosen: Events
+    scored: Events
+    rows: NDArray[np.int64]
     cutflow: Cutflow
+    unusable: NDArray[np.int64]
+    reason: str
 
 
 @dataclass
@@ -124,27 +149,49 @@ class Predictor:
         return {**identity, "selected": np.zeros(0, np.bool_), **fold, **floats, **pooled}
 
     def __call__(self, events: Events, *, is_simulation: bool) -> ScoredChunk:
-        """Select and score one chunk; scores are NaN where an event is not selected."""
+        """Select and score one chunk.
+
+        Scores are NaN where an event is not selected, or holds a number that is not finite.
+        """
         if self.selection is None:
             chosen, passed, cutflow = events, np.ones(len(events), np.bool_), Cutflow()
         else:
             done = apply(self.selection, events, is_simulation=is_simulation)
             chosen, passed, cutflow = done.events, done.passed, done.cutflow
+        bad, names = not_finite(chosen)
+        scored = chosen[~bad] if bad.any() else chosen
+        places = np.flatnonzero(passed)
+        rows, unusable = places[~bad], places[bad]
+        columns = self._columns(events, passed, scored, rows)
+        reason = f"a selected object has a {', '.join(names)} that is not finite"
+        return ScoredChunk(columns, scored, rows, cutflow, unusable, reason)
+
+    def unread(self, events: Events, reason: str) -> ScoredChunk:
+        """Return the rows of entries that have an identity and nothing else that can be used."""
+        none = np.zeros(len(events), np.bool_)
+        rows = np.arange(0)
+        columns = self._columns(events, none, events[none], rows)
+        every = np.arange(len(events))
+        return ScoredChunk(columns, events[none], rows, Cutflow(), every, reason)
+
+    def _columns(
+        self, events: Events, passed: NDArray[np.bool_], scored: Events, rows: NDArray[np.int64]
+    ) -> Columns:
         identity = {n: np.ascontiguousarray(events.id[field]) for n, field in _IDENTITY.items()}
         fold = {"fold": self.fold(events).astype(np.int16)} if self.folds else {}
-        columns = {**identity, "selected": passed, **fold, **self._scores(chosen, passed)}
-        return ScoredChunk(columns, chosen, cutflow)
+        scores = self._scores(len(events), scored, rows)
+        return {**identity, "selected": passed, **fold, **scores}
 
-    def _scores(self, chosen: Events, passed: NDArray[np.bool_]) -> dict[str, Floats]:
-        scores = np.full((len(passed), len(self.classes)), np.nan, np.float32)
-        pooled = np.full((len(passed), self.width if self.embeddings else 0), np.nan, np.float32)
-        places, fold = np.flatnonzero(passed), self.fold(chosen)
+    def _scores(self, n: int, scored: Events, rows: NDArray[np.int64]) -> dict[str, Floats]:
+        scores = np.full((n, len(self.classes)), np.nan, np.float32)
+        pooled = np.full((n, self.width if self.embeddings else 0), np.nan, np.float32)
+        fold = self.fold(scored)
         for number in np.unique(fold):
             mine = np.flatnonzero(fold == number)
-            found, embedded = self.scorers[number](chosen[mine])
-            scores[places[mine]] = found
+            found, embedded = self.scorers[number](scored[mine])
+            scores[rows[mine]] = found
             if self.embeddings:
-                pooled[places[mine]] = embedded
+                pooled[rows[mine]] = embedded
         first = 1 if len(self.classes) == 2 else 0
         named = {
             name: np.ascontiguousarray(scores[:, first + i])

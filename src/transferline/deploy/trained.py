@@ -1,11 +1,15 @@
-"""Find the trained models behind what the user names: a run or a checkpoint with a head."""
+"""Find the trained models behind what the user names, their classes and their selection."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from transferline.data.folds import Fold
+from transferline.data.selections import Selection
 from transferline.errors import ConfigError, DataError
 from transferline.learning.folds import FOLDS, FoldSet
 from transferline.models.checkpoint import Checkpoint
@@ -88,3 +92,34 @@ def _with_head(checkpoint: Checkpoint, place: Path | str) -> Checkpoint:
             f"transferline transfer {place} task.yaml --mode finetuned --n-train 1000 --out RUN"
         )
     return checkpoint
+
+
+def class_names(checkpoint: Checkpoint) -> list[str]:
+    """Return the names of the model's outputs; numbers where the checkpoint tells none."""
+    n = checkpoint.recipe.n_outputs or 0
+    names: list[str] = checkpoint.provenance.get("classes") or []
+    return names if len(names) == n else [str(i) for i in range(n)]
+
+
+def own_selection(resolved: dict[str, Any] | None, place: str, remedy: str) -> Selection:
+    """Return the selection that a model was trained with, from what its checkpoint stores.
+
+    Args:
+        resolved: as stored.
+        place: what the user named, for messages.
+        remedy: what to do without it, for messages.
+
+    Raises:
+        ConfigError: the checkpoint has none, or one of a version that is not known here.
+    """
+    if resolved is None:
+        raise ConfigError(
+            f"{place}: the model names no selection that all its samples passed. {remedy}"
+        )
+    try:
+        return Selection.model_validate(resolved)
+    except ValidationError as error:
+        raise ConfigError(
+            f"{place}: the selection of the model is not usable ({error.error_count()} problems). "
+            f"{remedy}"
+        ) from error

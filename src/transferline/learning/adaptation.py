@@ -17,12 +17,12 @@ from torch import Tensor
 from transferline.data.readers.shards import ShardSet
 from transferline.errors import ConfigError
 from transferline.evaluation.records import Cost, Hashes, Record
-from transferline.files import atomic_path, json_hash, write_text
+from transferline.files import atomic_path, json_hash, resolved, write_text
 from transferline.learning.baselines import BoostedTrees, Labelled, Trees, boosted_trees
 from transferline.learning.engineered import engineered
 from transferline.learning.independence import check_test_events
-from transferline.learning.kept_model import kept_model
-from transferline.learning.modes import MODES, BrokenTransferError, Mode
+from transferline.learning.kept_model import CHECKPOINT, forget_run, kept_model
+from transferline.learning.modes import MODES, TRANSFERRED, BrokenTransferError, Mode, adapts
 from transferline.learning.network_run import Adaptation, NetworkRun, Trial
 from transferline.learning.per_event import EventTable
 from transferline.learning.probe import embedder
@@ -70,7 +70,13 @@ def transfer(
     """Train on `n_train` labelled events in one mode, measure on the test set.
 
     Writes `scores.npz`, `record.json`, for networks `metrics.jsonl` and `metrics.csv`, and if
-    asked `checkpoint/`, to `out`. What the modes are and how they are enforced: `modes.py`.
+    asked `checkpoint/`, to `out`; what an earlier run left there is removed when this one begins.
+    What the modes are and how they are enforced: `modes.py`.
+
+    `scratch` scales its inputs with the constants of the checkpoint's Features, that is with means
+    and spreads of the events of the pre-training, so that it differs from `finetuned` in the
+    weights alone. No label enters them. A run with nothing of the pre-training at all would fit
+    them to its training events; the Record names where they are from (`extra.input_scaling`).
 
     Args:
         checkpoint: what to transfer; `scratch` takes only its recipe and the constants of its
@@ -99,6 +105,7 @@ def transfer(
     """
     clock = _Clock()
     _check_arguments(checkpoint, task, mode, how)
+    _check_place(checkpoint, out)
     if data is None:
         data = task.load()
         data.shards.verify()
@@ -106,6 +113,7 @@ def transfer(
     _check_fold(data, rows)
     judged = _independence(checkpoint, data, mode, allow_overlap)
     out.mkdir(parents=True, exist_ok=True)
+    forget_run(out)
     if isinstance(how, Trees):
         outcome = _run_trees(data, rows, how, seed, tables)
     else:
@@ -131,9 +139,18 @@ def transfer(
         kept = kept_model(
             outcome.trial.model, start=checkpoint, task=task, record=record, data=data, rows=rows
         )
-        kept.save(out / "checkpoint")
+        kept.save(out / CHECKPOINT)
     write_text(out / "record.json", record.model_dump_json(indent=2, exclude_none=True) + "\n")
     return record
+
+
+def _check_place(checkpoint: Checkpoint | None, out: Path) -> None:
+    """A run that fails must not take its starting point with it."""
+    if checkpoint is not None and resolved(checkpoint.place) == resolved(out / CHECKPOINT):
+        raise ConfigError(
+            f"{out}: holds the checkpoint that this run starts from, and would replace it. Choose "
+            "another --out."
+        )
 
 
 def _check_fold(data: TaskData, rows: LabelledRows) -> None:
@@ -148,7 +165,7 @@ def _independence(
 ) -> dict[str, Any]:
     """What goes into the Record about test events; other modes have nothing of the weights."""
     extra: dict[str, Any] = {} if data.fold is None else {"fold": asdict(data.fold)}
-    if checkpoint is not None and mode in ("frozen", "finetuned"):
+    if checkpoint is not None and mode in TRANSFERRED:
         extra["pretraining_overlap"] = check_test_events(checkpoint, data, allow=allow)
     return extra
 
@@ -178,6 +195,11 @@ def _check_arguments(
         raise ConfigError(f"mode {mode} needs settings of the kind {wanted}.")
     if mode != "trees" and checkpoint is None:
         raise ConfigError(f"mode {mode} needs a checkpoint.")
+    if mode == "fixed" and checkpoint is not None and not adapts(checkpoint):
+        raise ConfigError(
+            "mode fixed: this backbone has no BatchNorm whose running values could adapt; take "
+            "mode frozen."
+        )
     if isinstance(how, Adaptation) and len(how.lr) > 1 and task.select_share == 0:
         raise ConfigError(
             f"mode {mode}: choosing among {len(how.lr)} learning rates needs held-out labelled "
@@ -232,6 +254,7 @@ def _run_network(run: NetworkRun) -> _Outcome:
         "best_step": trial.result.best_step,
         "best_loss": _finite(trial.result.best_loss),
         "stopped": trial.result.stopped,
+        "input_scaling": "checkpoint",
     }
     return _Outcome(
         score=lambda rows: run.scores(trial, rows),
@@ -327,7 +350,7 @@ def _identity(
     pretraining: str,
 ) -> dict[str, Any]:
     facts = run_facts()
-    transferred = checkpoint is not None and mode in ("frozen", "finetuned")
+    transferred = checkpoint is not None and mode in TRANSFERRED
     objective = "none"
     if checkpoint is not None and transferred:
         config = checkpoint.provenance.get("config", {})

@@ -18,7 +18,7 @@ from transferline.files import atomic_path
 from transferline.learning.adaptation import run_digest, transfer
 from transferline.learning.baselines import Trees
 from transferline.learning.folds import FOLDS, FoldSet, every_fold
-from transferline.learning.modes import Mode
+from transferline.learning.modes import TRANSFERRED, Mode
 from transferline.learning.network_run import Adaptation
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.models.checkpoint import Checkpoint
@@ -134,7 +134,7 @@ def transfer_folds(
             study="transfer",
             task=task.name,
             mode=mode,
-            pretraining=pretraining if mode in ("frozen", "finetuned") else "none",
+            pretraining=pretraining if mode in TRANSFERRED else "none",
             n_train=n_train,
             seed=seed,
             config=run_digest(start, task, part, mode, how),

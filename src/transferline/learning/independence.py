@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -102,7 +102,19 @@ class Tally:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         counts = {f"{role}.{level.name.lower()}": n for (role, level), n in self.counts.items()}
-        return {"verdict": self.verdict(), "events": self.events, "counts": counts}
+        told = {"verdict": self.verdict(), "events": self.events, "counts": counts}
+        return {**told, "samples": {role: names for role, names in self.samples.items() if names}}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """Undo `to_dict`."""
+        tally = cls(int(value["events"]))
+        for role in ROLES:
+            tally.samples[role] = list(value["samples"].get(role, ()))
+            for level in Level:
+                if n := value["counts"].get(f"{role}.{level.name.lower()}"):
+                    tally.counts[role, level] = int(n)
+        return tally
 
 
 def check_test_events(

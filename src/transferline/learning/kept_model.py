@@ -1,18 +1,21 @@
-"""The adapted model as a checkpoint: what must travel with it to be used on other files."""
+"""The model that a run keeps: what must travel with it, and that no older one stays beside it."""
 
 from __future__ import annotations
 
-from typing import Any
+import shutil
+from pathlib import Path
 
 import numpy as np
 
-from transferline.data.card import DataCard
 from transferline.evaluation.records import Record
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows
-from transferline.models.checkpoint import Checkpoint
+from transferline.models.checkpoint import Checkpoint, common_selection
 from transferline.models.model import Model
 from transferline.models.seen import Seen
+
+CHECKPOINT = "checkpoint"
+_OF_A_RUN = ("record.json", CHECKPOINT, "scores.npz", "metrics.jsonl", "metrics.csv")
 
 
 def kept_model(
@@ -48,13 +51,16 @@ def kept_model(
     )
 
 
-def common_selection(cards: list[DataCard]) -> dict[str, Any] | None:
-    """Return the selection that all samples passed, or None if they passed different ones.
+def forget_run(out: Path) -> None:
+    """Remove what an earlier run left in its directory; `records.jsonl`, the history, stays.
 
-    Certified blocks concern collision data only: a golden JSON that some samples lack is kept.
+    Not every mode writes every file: an older network beside a newer Record would be taken for
+    the one that was measured. The Record goes first, because with it a run counts as finished.
     """
-    golden = {card.selection.get("golden_json") for card in cards} - {None}
-    rest = [{**card.selection, "golden_json": None} for card in cards]
-    if len(golden) > 1 or any(selection != rest[0] for selection in rest):
-        return None
-    return {**cards[0].selection, "golden_json": next(iter(golden), None)}
+    aside = out / f".{CHECKPOINT}.old"
+    for place in (aside, *(out / name for name in _OF_A_RUN)):
+        if place.is_dir():
+            # Renamed first: half a checkpoint is never seen under its name.
+            shutil.rmtree(place if place == aside else place.rename(aside))
+        else:
+            place.unlink(missing_ok=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from transferline.config import Recipe, Seed, one_of
 from transferline.data.events import unit_interval
@@ -22,10 +22,12 @@ from transferline.files import json_hash, write_json
 from transferline.learning.distributed import World, joined
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.optim import Optim
+from transferline.learning.source_labels import SourceLabels, source_labels
 from transferline.learning.training import FitResult, fit
 from transferline.models.backbones import BACKBONES
-from transferline.models.checkpoint import Checkpoint
+from transferline.models.checkpoint import Checkpoint, common_selection
 from transferline.models.features import Features
+from transferline.models.heads import Head
 from transferline.models.model import Model, ModelRecipe, weight_hash
 from transferline.models.seen import Seen
 from transferline.provenance import run_facts
@@ -39,6 +41,9 @@ class PretrainConfig(Recipe):
 
     Attributes:
         data: prepared shards.
+        classes: class -> some of the `files` of `data`, for objectives that need labels; the
+            events of other files have none.
+        head: what such an objective puts on the backbone; it is not transferred.
         features: particle columns of the inputs.
         backbone: architecture.
         objective: what to learn from the events.
@@ -52,10 +57,25 @@ class PretrainConfig(Recipe):
     features: Features = Features()
     backbone: one_of(BACKBONES)  # type: ignore[valid-type]  # a registry-driven field type
     objective: one_of(OBJECTIVES)  # type: ignore[valid-type]  # a registry-driven field type
+    classes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    head: Head = Head()
     optim: Optim
     seed: Seed = 0
     n_train: int | None = Field(None, gt=0)
     valid_share: float = Field(0.05, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.objective.needs_labels and len(self.classes) < 2:
+            raise ValueError(
+                f"objective {self.objective.kind} needs labels: give `classes:` with at least two "
+                "of them, each with some of the files of `data`."
+            )
+        files = [file for files in self.classes.values() for file in files]
+        twice = sorted({file for file in files if files.count(file) > 1})
+        if twice:
+            raise ValueError(f"classes: {twice[0]} stands twice.")
+        return self
 
     def recipe(self) -> ModelRecipe:
         """The model without any task's head."""
@@ -115,10 +135,13 @@ def _pretrain(
     if world.main:
         shards.verify()
     train_rows, valid_rows = _split(shards, config, fold)
+    labels = source_labels(shards, config.classes, train_rows) if config.classes else None
     shards.forget()  # a training of millions of events needs no table of them
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = config.recipe().build()
+        if config.objective.needs_labels:
+            model.head = config.head.build(model.backbone.width, len(config.classes))
         objective = config.objective.build(model)
     size = config.optim.batch_size
     # In row order: the constants must not depend on anything random.
@@ -127,8 +150,8 @@ def _pretrain(
     model.features.fit(Loader(shards, some, 1024, shuffle=False).batches(0))
     result = fit(
         objective,
-        Loader(shards, train_rows, size, seed=config.seed),
-        Loader(shards, valid_rows, 2 * size, shuffle=False) if len(valid_rows) else None,
+        _loader(shards, train_rows, labels, size, seed=config.seed),
+        _loader(shards, valid_rows, labels, 2 * size, shuffle=False) if len(valid_rows) else None,
         config.optim,
         out / "training",
         seed=config.seed,
@@ -142,6 +165,7 @@ def _pretrain(
         return
     for name in _LOGS:
         shutil.copyfile(out / "training" / name, out / name)
+    model.head = None
     seen = Seen.of("pretraining", shards, np.concatenate((train_rows, valid_rows)))
     checkpoint = _checkpoint(
         config, shards, model, n_train=len(train_rows), result=result, fold=fold, seen=seen
@@ -149,6 +173,22 @@ def _pretrain(
     checkpoint.save(out)
     # Only now: a kill at any earlier moment leaves a state to resume from.
     shutil.rmtree(out / "training")
+
+
+def _loader(
+    shards: ShardSet,
+    rows: NDArray[np.int64],
+    labels: SourceLabels | None,
+    size: int,
+    *,
+    seed: int = 0,
+    shuffle: bool = True,
+) -> Loader:
+    if labels is None:
+        return Loader(shards, rows, size, seed=seed, shuffle=shuffle)
+    return Loader(
+        shards, rows, size, seed=seed, shuffle=shuffle, target=labels.target, weight=labels.weight
+    )
 
 
 def _digest(fold: Fold | None) -> list[Any]:
@@ -188,32 +228,43 @@ def _checkpoint(
         "config": config.to_dict(),
         "config_sha256": config.digest(),
         "data": [card.summary() for card in shards.cards],
+        "selections": _selections(shards),
         "n_train": n_train,
         "result": result.__dict__,
         "backbone_sha256": weight_hash(model.features, model.backbone),
         **({} if fold is None else {"fold": asdict(fold)}),
     }
-    selection = shards.cards[0].selection if shards.cards else None
     return Checkpoint.of(
         model.cpu(),
         config.recipe(),
-        selection=selection,
+        selection=common_selection(shards.cards),
         provenance=provenance,
         card=_card(provenance),
         seen=seen,
     )
 
 
+def _selections(shards: ShardSet) -> dict[str, Any]:
+    """Every selection that a sample passed, by its hash, for samples that passed different ones."""
+    return {card.selection_hash: card.selection for card in shards.cards}
+
+
 def _card(provenance: dict[str, Any]) -> str:
     config, result = provenance["config"], provenance["result"]
-    lines = [f"- {item['sample']}: {item['n_events']} events" for item in provenance["data"]]
+    lines = [
+        f"- {item['sample']}: {item['n_events']} events, selection `{item['selection']}` "
+        f"(`{item['selection_hash'][:16]}`)"
+        for item in provenance["data"]
+    ]
     data = "\n".join(lines)
+    classes = ", ".join(config.get("classes", {}))
+    labels = f"events labelled as {classes}" if classes else "unlabelled events"
     fold = provenance.get("fold")
     part = f" outside fold {fold['number']} of {fold['of']}" if fold else ""
     return f"""# A pre-trained backbone
 
 - objective: `{config["objective"]["kind"]}`, backbone: `{config["backbone"]["kind"]}`
-- trained on {provenance["n_train"]} unlabelled events, {result["examples_seen"]} event passes,
+- trained on {provenance["n_train"]} {labels}, {result["examples_seen"]} event passes,
   {result["cpu_seconds"]:.0f} CPU seconds; validation loss {result["best_loss"]:.4f} at step
   {result["best_step"]}
 - seed {config["seed"]}, transferline {provenance["versions"].get("transferline", "")},
