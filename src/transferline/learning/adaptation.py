@@ -18,6 +18,7 @@ from transferline.data.readers.shards import ShardSet
 from transferline.errors import ConfigError
 from transferline.evaluation.records import Cost, Hashes, Record
 from transferline.files import atomic_path, json_hash, resolved, write_text
+from transferline.learning.attention import attention_by_kind
 from transferline.learning.baselines import BoostedTrees, Labelled, Trees, boosted_trees
 from transferline.learning.engineered import engineered
 from transferline.learning.independence import check_test_events
@@ -28,6 +29,7 @@ from transferline.learning.per_event import EventTable
 from transferline.learning.probe import embedder
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows, Rows
+from transferline.learning.training_log import history
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.model import weight_hash
 from transferline.provenance import run_facts
@@ -255,6 +257,8 @@ def _run_network(run: NetworkRun) -> _Outcome:
         "best_loss": _finite(trial.result.best_loss),
         "stopped": trial.result.stopped,
         "input_scaling": "checkpoint",
+        "losses": history(run.out / "metrics.jsonl"),
+        **_attention(run, trial),
     }
     return _Outcome(
         score=lambda rows: run.scores(trial, rows),
@@ -264,6 +268,19 @@ def _run_network(run: NetworkRun) -> _Outcome:
         extra=extra,
         trial=trial,
     )
+
+
+def _attention(run: NetworkRun, trial: Trial) -> dict[str, Any]:
+    """What the backbone attends to on test events before and after, and in its pre-training."""
+    shards, rows = run.data.shards, run.data.test
+    end = attention_by_kind(trial.model, shards, rows)
+    if end is None:
+        return {}
+    found: dict[str, Any] = {"end": end}
+    if run.mode in TRANSFERRED:
+        start = attention_by_kind(run.checkpoint.backbone(), shards, rows)
+        found |= {"start": start, "source": run.checkpoint.provenance.get("attention")}
+    return {"attention": {name: table for name, table in found.items() if table}}
 
 
 def embedding_table(

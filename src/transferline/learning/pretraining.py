@@ -19,6 +19,7 @@ from transferline.data.loader import Loader
 from transferline.data.readers.shards import Shards, ShardSet
 from transferline.errors import DataError
 from transferline.files import json_hash, write_json
+from transferline.learning.attention import attention_by_kind
 from transferline.learning.distributed import World, joined
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.optim import Optim
@@ -166,10 +167,13 @@ def _pretrain(
     for name in _LOGS:
         shutil.copyfile(out / "training" / name, out / name)
     model.head = None
+    attention = attention_by_kind(model, shards, valid_rows if len(valid_rows) else train_rows)
     seen = Seen.of("pretraining", shards, np.concatenate((train_rows, valid_rows)))
     checkpoint = _checkpoint(
         config, shards, model, n_train=len(train_rows), result=result, fold=fold, seen=seen
     )
+    if attention is not None:
+        checkpoint.provenance["attention"] = attention
     checkpoint.save(out)
     # Only now: a kill at any earlier moment leaves a state to resume from.
     shutil.rmtree(out / "training")

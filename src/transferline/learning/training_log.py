@@ -22,9 +22,14 @@ class TrainingLog:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return all rows; a half-written last line is left out."""
-        if not self._file.exists():
+        return self.read(self._file)
+
+    @staticmethod
+    def read(file: Path) -> list[dict[str, Any]]:
+        """Return the rows of a file of JSON lines; none if it is not there."""
+        if not file.exists():
             return []
-        lines = self._file.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def add(self, row: dict[str, Any]) -> None:
@@ -41,6 +46,15 @@ class TrainingLog:
             writer = csv.DictWriter(handle, names)
             writer.writeheader()
             writer.writerows(rows)
+
+
+def history(file: Path) -> dict[str, list[float | None]]:
+    """Return steps, training and validation losses of `metrics.jsonl`, rounded, for a Record."""
+    rows = TrainingLog.read(file)
+    return {
+        name: [None if (v := row.get(key)) is None else float(f"{v:.5g}") for row in rows]
+        for name, key in (("step", "step"), ("train", "train_loss"), ("valid", "val_loss"))
+    }
 
 
 class NoLog:

@@ -22,6 +22,11 @@ CLAIMS: Registry[Claim] = Registry(
     beats_scratch="transferline.reporting.claims:BeatsScratch",
     better_than="transferline.reporting.claims:BetterThan",
     closes_gap="transferline.reporting.claims:ClosesGap",
+    reduces_error="transferline.reporting.transfer_claims:ReducesError",
+    agrees_with="transferline.reporting.transfer_claims:AgreesWith",
+    gains_in_order="transferline.reporting.transfer_claims:GainsInOrder",
+    most_attention="transferline.reporting.transfer_claims:MostAttention",
+    attention_rises="transferline.reporting.transfer_claims:AttentionRises",
 )
 
 
@@ -81,8 +86,8 @@ class BeatsScratch(Claim):
 
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `Claim.check`."""
-        line = _line(lines, self.line)
-        return _compare(line, _scratch(line, lines), self.n_train, self.sigma)
+        line = line_of(lines, self.line)
+        return _compare(line, scratch_of(line, lines), self.n_train, self.sigma)
 
 
 class BetterThan(Claim):
@@ -96,7 +101,8 @@ class BetterThan(Claim):
 
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `Claim.check`."""
-        return _compare(_line(lines, self.line), _line(lines, self.other), self.n_train, self.sigma)
+        line, other = line_of(lines, self.line), line_of(lines, self.other)
+        return _compare(line, other, self.n_train, self.sigma)
 
 
 class ClosesGap(Claim):
@@ -110,8 +116,8 @@ class ClosesGap(Claim):
 
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `Claim.check`."""
-        line = _line(lines, self.line)
-        found = gap_closed(line, _scratch(line, lines), self.n_low, self.n_high)
+        line = line_of(lines, self.line)
+        found = gap_closed(line, scratch_of(line, lines), self.n_low, self.n_high)
         return Verdict(HOLDS if found.value >= self.share else FAILS, f"{found} of the gap")
 
 
@@ -121,7 +127,12 @@ class Claims(Recipe):
     claims: list[one_of(CLAIMS)] = Field(min_length=1)  # type: ignore[valid-type]  # registry
 
 
-def _line(lines: Sequence[Line], chosen: Chosen) -> Line:
+def line_of(lines: Sequence[Line], chosen: Chosen) -> Line:
+    """Return the one line that is meant.
+
+    Raises:
+        DataError: there is none, or more than one.
+    """
     found = [
         line
         for line in lines
@@ -133,7 +144,12 @@ def _line(lines: Sequence[Line], chosen: Chosen) -> Line:
     return found[0]
 
 
-def _scratch(line: Line, lines: Sequence[Line]) -> Line:
+def scratch_of(line: Line, lines: Sequence[Line]) -> Line:
+    """Return the scratch line that belongs to a line.
+
+    Raises:
+        DataError: there is none.
+    """
     scratch = scratch_for(line, lines)
     if scratch is None:
         raise DataError(f"there is no scratch line to compare {line.name} with.")

@@ -14,13 +14,16 @@ from transferline.evaluation.records import Record, read
 from transferline.files import resolved, write_text
 from transferline.reporting import plots
 from transferline.reporting.claims import Claim, Claims
+from transferline.reporting.drawing import Drawing
+from transferline.reporting.page_figures import page_figures
 from transferline.reporting.result_tables import (
     common_metrics,
     cost_table,
     metric_table,
+    reduction_table,
     result_tables,
 )
-from transferline.reporting.style import Label, save
+from transferline.reporting.style import save
 from transferline.reporting.table import Table
 
 
@@ -138,17 +141,23 @@ def _task(records: Sequence[Record], out_md: Path) -> str:
         except TransferlineError as error:
             text.append(f"No learning curve of {plots.metric_title(metric)}: {error}\n\n")
     if curves:
-        text.append(_picture(curves[0], out_md, study, task))
-        tables = [*result_tables(curves[0]), *map(metric_table, curves[1:]), cost_table(curves[0])]
+        name = "".join(c if c.isalnum() else "-" for c in f"{out_md.stem}-{study}-{task}")
+        text += [_picture(found, out_md.with_name(name)) for found in page_figures(task, curves)]
+        tables = [*result_tables(curves[0]), *_others(curves[1:]), cost_table(curves[0])]
         text += [table.markdown() for table in tables]
     return "".join(text)
 
 
-def _picture(lines: Sequence[Line], out_md: Path, study: str, task: str) -> str:
-    name = "".join(c if c.isalnum() else "-" for c in f"{out_md.stem}-{study}-{task}")
-    stem = out_md.with_name(f"{name}-learning-curve")
-    [picture] = save(plots.learning_curve(lines, Label(task)), stem, formats=("png",))
-    return f"![Learning curve of {task}]({picture.name})\n\n"
+def _others(curves: Sequence[Sequence[Line]]) -> list[Table]:
+    """Tables of the metrics after the first: values and, of accuracy, the error reduction."""
+    tables = [make(lines) for lines in curves for make in (metric_table, reduction_table)]
+    return [table for table in tables if table.rows]
+
+
+def _picture(drawing: Drawing, stem: Path) -> str:
+    place = stem.with_name(f"{stem.name}-{drawing.stem}")
+    [picture] = save(drawing.make(), place, formats=("png",))
+    return f"![{drawing.caption}]({picture.name})\n\n"
 
 
 def _provenance(records: Sequence[Record]) -> str:

@@ -58,6 +58,14 @@ class Backbone(nn.Module, ABC):
     ) -> Latent:
         """Let the tokens exchange information; masked particles must not be in `is_real`."""
 
+    def attention(self, inputs: Inputs) -> list[Tensor]:
+        """Return what each block attends to, `[n, p, p]`, averaged over heads.
+
+        Entry (i, j) is the weight of particle j in what particle i receives; rows of real
+        particles sum to one. Empty for architectures that show none.
+        """
+        return []
+
     def forward(self, inputs: Inputs) -> Latent:
         """Return `encode(embed(inputs))`."""
         return self.encode(self.embed(inputs), inputs.is_real)

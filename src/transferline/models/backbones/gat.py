@@ -198,12 +198,28 @@ class GraphBackbone(Backbone):
         """Run the blocks."""
         nodes = Nodes.of(is_real, self.packed)
         rows = nodes.gather(tokens)
-        for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            kept = self.residual(rows) if i == 0 else rows
-            # In place: at this width the memory, not the arithmetic, is what costs.
-            rows = F.relu_(_normalise(norm, convolution(rows, nodes).add_(kept)))
+        for i, convolution in enumerate(self.convolutions):
+            rows = self._close(i, rows, convolution(rows, nodes))
         out = nodes.scatter(rows.float())
         return Latent(tokens=out, is_real=is_real, pooled=masked_mean(out, is_real))
+
+    def _close(self, number: int, rows: Tensor, convolved: Tensor) -> Tensor:
+        """Residual, BatchNorm and ReLU of one block."""
+        kept = self.residual(rows) if number == 0 else rows
+        # In place: at this width the memory, not the arithmetic, is what costs.
+        return F.relu_(_normalise(self.norms[number], convolved.add_(kept)))
+
+    def attention(self, inputs: Inputs) -> list[Tensor]:
+        """See `Backbone.attention`; the network without attention shows none."""
+        nodes = Nodes(inputs.is_real, None)
+        rows, found = nodes.gather(inputs.x), []
+        for i, convolution in enumerate(self.convolutions):
+            if not isinstance(convolution, AttentionConvolution):
+                return []
+            out, alpha = convolution.attend(rows, nodes)  # [n, p, p, h]
+            found.append(alpha.mean(-1))
+            rows = self._close(i, rows, out)
+        return found
 
 
 def _normalise(norm: nn.Module, rows: Tensor) -> Tensor:

@@ -1,0 +1,94 @@
+"""Which figures a results page shows of one task: what Records alone can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from transferline.evaluation.learning_curve import Line
+from transferline.evaluation.records import Record
+from transferline.reporting import plots, run_plots
+from transferline.reporting.attention_plot import attention, with_attention
+from transferline.reporting.drawing import Drawing
+from transferline.reporting.run_plots import Losses
+from transferline.reporting.style import Label, words
+
+
+def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
+    """Return the drawings of a task; `curves` are its learning curves, the headline one first."""
+    label, lines = Label(task), curves[0]
+    first = Drawing(
+        "learning-curve",
+        f"Learning curve of {task}",
+        lambda: plots.learning_curve(lines, label),
+    )
+    return [first, *_accuracy(label, curves[1:]), *_losses(label, lines), *_attention(label, lines)]
+
+
+def _accuracy(label: Label, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
+    """The metric of the studies that report accuracy."""
+    return [
+        Drawing(
+            "accuracy",
+            f"Accuracy of {label.sample}",
+            lambda found=lines: plots.learning_curve(found, label),  # type: ignore[misc]
+        )
+        for lines in curves
+        if lines[0].metric == "accuracy"
+    ]
+
+
+def _losses(label: Label, lines: Sequence[Line]) -> list[Drawing]:
+    """Over-training at the size in the middle, one seed."""
+    sizes = sorted({n for line in lines for n in line.n_train})
+    n = sizes[len(sizes) // 2]
+    series = [
+        (look, losses)
+        for line, look in zip(lines, plots.looks(lines), strict=True)
+        for record in _at(line, n)[:1]
+        if (losses := kept_losses(record)) is not None
+    ]
+    if not series:
+        return []
+    caption = f"Losses at {n} labelled events, one seed. Dots: the weights that are kept"
+    return [Drawing(f"losses-{n}", caption, lambda: run_plots.loss_curves(series, label))]
+
+
+def kept_losses(record: Record) -> Losses | None:
+    """Return the losses that a Record holds, None if it holds none."""
+    found: Any = record.extra.get("losses")
+    if not found or not found["step"]:
+        return None
+    return Losses(*(_column(found[name]) for name in ("step", "train", "valid")))
+
+
+def _column(values: Sequence[float | None]) -> Any:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _attention(label: Label, lines: Sequence[Line]) -> list[Drawing]:
+    """One drawing per pre-training whose backbone shows attention, at the size in the middle."""
+    drawings = []
+    tuned = [line for line in lines if line.mode == "finetuned"]
+    for pretraining, group in groupby(tuned, key=lambda line: line.pretraining):
+        of_sizes = {n: with_attention(_at(line, n)) for line in group for n in line.n_train}
+        sizes = sorted(n for n, records in of_sizes.items() if records)
+        if sizes:
+            n = sizes[len(sizes) // 2]
+            drawings.append(_one_attention(label, pretraining, n, of_sizes[n]))
+    return drawings
+
+
+def _one_attention(label: Label, name: str, n: int, records: list[Record]) -> Drawing:
+    caption = (
+        f"Attention by kind of object ({words(name)}, {n} labelled events), mean over blocks, "
+        "heads and events; 1: no preference. Bars: spread over seeds"
+    )
+    return Drawing(f"attention-{name}", caption, lambda: attention(records, label))
+
+
+def _at(line: Line, n: int) -> list[Record]:
+    return [record for point in line.points if point.n_train == n for record in point.records]

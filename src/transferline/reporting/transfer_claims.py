@@ -1,0 +1,146 @@
+"""Claims of the studies that transfer between channels: errors, agreement, order, attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+from pydantic import Field
+
+from transferline.errors import DataError, TransferlineError
+from transferline.evaluation.comparison import error_reduction, paired_difference
+from transferline.evaluation.learning_curve import Line, learning_curve
+from transferline.evaluation.measurement import Measurement
+from transferline.evaluation.records import Record
+from transferline.reporting.attention_plot import mean_received, with_attention
+from transferline.reporting.claims import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    Chosen,
+    Claim,
+    Verdict,
+    line_of,
+    scratch_of,
+)
+
+
+class ReducesError(Claim):
+    """A line removes at least `share` of scratch's `1 - metric` at `n_train`."""
+
+    kind: Literal["reduces_error"] = "reduces_error"
+    line: Chosen
+    n_train: int
+    share: float = Field(gt=-1, lt=1)
+
+    def check(self, lines: Sequence[Line]) -> Verdict:
+        """See `Claim.check`."""
+        found = _reduction(lines, self.line, self.n_train)
+        outcome = HOLDS if found.value >= self.share else FAILS
+        return Verdict(outcome, f"{found} of scratch's error removed")
+
+
+class AgreesWith(Claim):
+    """A line and another differ by no more than `sigma` paired errors at `n_train`.
+
+    A wide error bar agrees with anything: the numbers say how well the two are known.
+    """
+
+    kind: Literal["agrees_with"] = "agrees_with"
+    line: Chosen
+    other: Chosen
+    n_train: int
+    sigma: float = 2.0
+
+    def check(self, lines: Sequence[Line]) -> Verdict:
+        """See `Claim.check`."""
+        line, other = line_of(lines, self.line), line_of(lines, self.other)
+        for found in paired_difference(line, other):
+            if found.n_train == self.n_train:
+                agrees = abs(found.significance) <= self.sigma
+                numbers = f"{found.measurement}, {found.significance:.1f} σ"
+                return Verdict(HOLDS if agrees else FAILS, numbers)
+        raise DataError(f"{line.name} and {other.name} share no seed at {self.n_train} events.")
+
+
+class GainsInOrder(Claim):
+    """The error reductions of one mode fall from `task` through the tasks `then`."""
+
+    kind: Literal["gains_in_order"] = "gains_in_order"
+    line: Chosen
+    then: tuple[str, ...] = Field(min_length=1)
+    n_train: int
+
+    def check(self, lines: Sequence[Line]) -> Verdict:
+        """Not used: this claim needs more tasks than one."""
+        raise NotImplementedError
+
+    def judge(self, records: Sequence[Record]) -> Verdict:
+        """See `Claim.judge`."""
+        try:
+            found = [self._reduction(records, task) for task in (self.task, *self.then)]
+        except TransferlineError as error:
+            return Verdict(OPEN, str(error))
+        values = [share.value for share in found]
+        falls = all(a > b for a, b in pairwise(values))
+        return Verdict(HOLDS if falls else FAILS, " > ".join(map(str, found)) + " is claimed")
+
+    def _reduction(self, records: Sequence[Record], task: str) -> Measurement:
+        chosen = [record for record in records if record.task == task]
+        return _reduction(learning_curve(chosen, self.metric), self.line, self.n_train)
+
+
+class _AttentionClaim(Claim):
+    """A claim about Records of fine-tuned runs at one size, whatever their metric."""
+
+    pretraining: str
+    object: str
+    n_train: int
+
+    def check(self, lines: Sequence[Line]) -> Verdict:
+        """Judge by the records of the line that was fine-tuned."""
+        line = line_of(lines, Chosen(mode="finetuned", pretraining=self.pretraining))
+        records = with_attention(line.at(self.n_train).records)
+        if not records:
+            raise DataError(f"{line.name}: its records hold no attention.")
+        return self.look(records)
+
+    def look(self, records: Sequence[Record]) -> Verdict:
+        """Return the verdict of records that hold attention."""
+        raise NotImplementedError
+
+
+class MostAttention(_AttentionClaim):
+    """Of all kinds, `object` receives most attention in the `stage` (source, start, end)."""
+
+    kind: Literal["most_attention"] = "most_attention"
+    stage: Literal["source", "start", "end"] = "source"
+
+    def look(self, records: Sequence[Record]) -> Verdict:
+        """See `_AttentionClaim.look`."""
+        table = {kind: mean for kind, (mean, _) in mean_received(records, self.stage).items()}
+        first = max(table, key=table.__getitem__)
+        numbers = ", ".join(f"{kind} {value:.2f}" for kind, value in table.items())
+        return Verdict(HOLDS if first == self.object else FAILS, numbers)
+
+
+class AttentionRises(_AttentionClaim):
+    """Tuning raises the attention that `object` receives, in the mean over seeds."""
+
+    kind: Literal["attention_rises"] = "attention_rises"
+
+    def look(self, records: Sequence[Record]) -> Verdict:
+        """See `_AttentionClaim.look`."""
+        before, _ = mean_received(records, "start")[self.object]
+        after, spread = mean_received(records, "end")[self.object]
+        numbers = f"{before:.3f} before, {after:.3f} (seeds: {spread:.3f}) after"
+        return Verdict(HOLDS if after > before else FAILS, numbers)
+
+
+def _reduction(lines: Sequence[Line], chosen: Chosen, n_train: int) -> Measurement:
+    line = line_of(lines, chosen)
+    found = error_reduction(line, scratch_of(line, lines))
+    if n_train not in found:
+        raise DataError(f"{line.name}: has no size {n_train} in common with scratch.")
+    return found[n_train]

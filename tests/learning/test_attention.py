@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from transferline.data.readers.shards import ShardSet
+from transferline.learning.attention import attention_by_kind
+from transferline.models.backbones.gat import GAT, AttentionConvolution
+from transferline.models.model import ModelRecipe
+from transferline.testing.batches import toy_batch
+
+from .event_shards import write_shards
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    return ShardSet([write_shards(tmp_path_factory.mktemp("attention"), 300, seed=1)])
+
+
+def gat(width=16, depth=2):
+    torch.manual_seed(0)
+    model = ModelRecipe(backbone=GAT(width=width, depth=depth, heads=2)).build()
+    model.features.fit([toy_batch(100)])
+    return model.eval()
+
+
+def test_rows_of_real_particles_sum_to_one_and_padding_gets_nothing():
+    model, batch = gat(), toy_batch(20)
+    for alpha in model.backbone.attention(model.features(batch)):
+        real = batch.is_real
+        torch.testing.assert_close(alpha.sum(-1)[real], torch.ones(int(real.sum())))
+        assert not alpha.masked_select(real[:, :, None] & ~real[:, None, :]).any()
+
+
+def test_attention_is_that_of_the_fast_kernel():
+    model, batch = gat(), toy_batch(20)
+    inputs = model.features(batch)
+    seen = []
+    for module in model.backbone.modules():
+        if isinstance(module, AttentionConvolution):
+            module.register_forward_hook(lambda m, args, out: seen.append(m.attend(*args)[1]))
+    model.backbone(inputs)
+    for alpha, fast in zip(model.backbone.attention(inputs), seen, strict=True):
+        n, at = len(alpha), 0
+        for k in range(n):
+            size = int(batch.is_real[k].sum())
+            table = fast[:, at : at + size * size].view(-1, size, size).mean(0)
+            chosen = alpha[k][batch.is_real[k]][:, batch.is_real[k]]
+            torch.testing.assert_close(chosen, table, atol=1e-5, rtol=1e-4)
+            at += size * size
+
+
+def test_without_preference_all_kinds_count_one(shards):
+    model = gat()
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, AttentionConvolution):
+                module.attention.zero_()
+    found = attention_by_kind(model, shards, np.arange(len(shards)))
+    assert found["kinds"] == ["lepton", "b jet", "jet", "MET"]
+    assert np.allclose(found["blocks"], 1)
+
+
+def test_a_preference_for_hard_jets_shows(shards):
+    """With random weights kinds differ, and what all objects together receive is one on average."""
+    found = attention_by_kind(gat(), shards, np.arange(len(shards)))
+    tables = np.array(found["blocks"])
+    assert tables.shape == (2, len(found["kinds"]) + 1, len(found["kinds"]))
+    assert tables.std() > 1e-3
+    assert np.all(tables[:, -1].min(-1) < 1)
+    assert np.all(tables[:, -1].max(-1) > 1)
+
+
+def test_backbones_without_attention_show_none(shards):
+    model = ModelRecipe.model_validate({"backbone": {"kind": "gnn", "width": 16, "depth": 1}})
+    assert attention_by_kind(model.build().eval(), shards, np.arange(10)) is None

@@ -1,0 +1,107 @@
+"""Claims and figures of transfer between channels, on Records whose truth is known."""
+
+from __future__ import annotations
+
+import pytest
+
+from transferline.evaluation.learning_curve import learning_curve
+from transferline.reporting.attention_plot import attention, mean_received, received
+from transferline.reporting.claims import FAILS, HOLDS, OPEN, Claims
+from transferline.reporting.page_figures import kept_losses, page_figures
+
+from ..evaluation.synthetic import record
+
+SIZES = (1000, 10000, 100000)
+
+
+def table(**kinds):
+    """Two blocks whose mean is `kinds`; the rows before the last are of single kinds."""
+    rows = [list(kinds.values())] * (len(kinds) + 1)
+    low, high = ([[v - 0.1 for v in row] for row in rows], [[v + 0.1 for v in row] for row in rows])
+    return {"kinds": list(kinds), "blocks": [low, high], "events": 10}
+
+
+ATTENTION = {
+    "source": table(**{"b jet": 1.5, "jet": 0.8, "MET": 0.6}),
+    "start": table(**{"b jet": 1.4, "jet": 0.8, "MET": 0.7}),
+}
+LOSSES = {"step": [1, 2, 3], "train": [0.7, 0.5, 0.3], "valid": [0.7, 0.6, 0.8]}
+
+
+def records():
+    made = []
+    for task, gain in (("near", 0.2), ("far", 0.1), ("other", -0.1)):
+        for seed in range(4):
+            for n in SIZES:
+                left = 0.3 + 0.002 * seed
+                shared = {"task": task, "n_train": n, "seed": seed}
+                made.append(record("scratch", auc=1 - left, **shared))
+                after = table(**{"b jet": 1.2, "jet": 0.8, "MET": 0.9 + 0.01 * seed})
+                extra = {"attention": {**ATTENTION, "end": after}, "losses": LOSSES}
+                auc = 1 - left * (1 - gain)
+                made.append(record("finetuned", auc=auc, extra=extra, pretraining="gat", **shared))
+    return made
+
+
+def verdict(found, **claim):
+    [claim] = Claims.model_validate(
+        {"claims": [{"text": "t", "task": "near", "n_train": 10000, **claim}]}
+    ).claims
+    return claim.judge(found)
+
+
+TUNED = {"mode": "finetuned"}
+
+
+@pytest.mark.parametrize(("share", "outcome"), [(0.15, HOLDS), (0.25, FAILS)])
+def test_the_error_reduction_is_one_minus_the_ratio_of_errors(share, outcome):
+    found = verdict(records(), kind="reduces_error", line=TUNED, share=share)
+    assert found.outcome == outcome
+    assert found.numbers.startswith("0.200")
+
+
+def test_the_order_of_gains_is_that_of_the_tasks():
+    order = {"kind": "gains_in_order", "line": TUNED}
+    assert verdict(records(), **order, then=["far", "other"]).outcome == HOLDS
+    assert verdict(records(), **order, then=["other", "far"]).outcome == FAILS
+    assert verdict(records(), **order, then=["absent"]).outcome == OPEN
+
+
+def test_agreement_is_within_errors():
+    same = {"kind": "agrees_with", "line": TUNED, "other": {"mode": "scratch"}}
+    assert verdict(records(), **same).outcome == FAILS
+    assert verdict(records(), **same, sigma=1e6).outcome == HOLDS
+    assert verdict(records(), **{**same, "n_train": 5}).outcome == OPEN
+
+
+def test_attention_claims_look_at_their_stage():
+    chosen = {"pretraining": "gat"}
+    most = {"kind": "most_attention", **chosen}
+    assert verdict(records(), **most, object="b jet").outcome == HOLDS
+    assert verdict(records(), **most, object="MET", stage="end").outcome == FAILS
+    rises = {"kind": "attention_rises", **chosen}
+    found = verdict(records(), **rises, object="MET")
+    assert found.outcome == HOLDS
+    assert "0.700 before, 0.915 (seeds: 0.013) after" in found.numbers
+    assert verdict(records(), **rises, object="b jet").outcome == FAILS
+    without = [r.model_copy(update={"extra": {}}) for r in records()]
+    assert verdict(without, **most, object="b jet").outcome == OPEN
+
+
+def test_attention_is_the_mean_over_blocks():
+    tuned = [r for r in records() if r.mode == "finetuned" and r.task == "near"][:2]
+    assert received(tuned[0], "source") == pytest.approx({"b jet": 1.5, "jet": 0.8, "MET": 0.6})
+    assert mean_received(tuned, "start")["MET"] == pytest.approx((0.7, 0))
+    figure = attention(tuned)
+    assert len(figure.axes[0].patches) == 9
+
+
+def test_the_page_draws_what_the_records_hold():
+    found = [r for r in records() if r.task == "near"]
+    stems = [d.stem for d in page_figures("near", [learning_curve(found, "auc")])]
+    assert stems == ["learning-curve", "losses-10000", "attention-gat"]
+    bare = [r.model_copy(update={"extra": {}}) for r in found]
+    assert [d.stem for d in page_figures("near", [learning_curve(bare, "auc")])] == stems[:1]
+    losses = kept_losses(found[1])
+    assert losses is not None
+    assert losses.valid.tolist() == LOSSES["valid"]
