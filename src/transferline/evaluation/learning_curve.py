@@ -231,9 +231,14 @@ def _rank(mode: str, pretraining: str) -> tuple[int, str, str]:
 
 
 def scratch_for(line: Line, lines: Sequence[Line]) -> Line | None:
-    """Return the scratch line to compare with: that of the same pre-training, else the only one."""
+    """Return the scratch line to compare with.
+
+    It is the one that the records name, else that of the same pre-training, else the only one.
+    """
     scratch = [other for other in lines if other.mode == "scratch"]
-    for other in scratch:
-        if other.pretraining in (line.pretraining, "none"):
-            return other
+    named = line.points[0].records[0].extra.get("scratch") if line.points else None
+    for name in (named, line.pretraining, "none"):
+        for other in scratch:
+            if other.pretraining == name:
+                return other
     return scratch[0] if len(scratch) == 1 else None

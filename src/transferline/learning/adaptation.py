@@ -67,6 +67,7 @@ def transfer(
     allow_overlap: bool = False,
     study: str = "transfer",
     pretraining: str = "none",
+    scratch: str | None = None,
     label: str | None = None,
 ) -> Record:
     """Train on `n_train` labelled events in one mode, measure on the test set.
@@ -96,6 +97,7 @@ def transfer(
         study: name in the Record.
         pretraining: name of the checkpoint in the Record; `none` for scratch, unless a study
             has several architectures.
+        scratch: in the Record, the name of the scratch runs that this one compares with.
         label: of the progress bars, or None for none.
 
     Raises:
@@ -124,6 +126,8 @@ def transfer(
         run = NetworkRun(checkpoint, mode, task, data, rows, how, seed, out, table, label)
         outcome = _run_network(run)
     outcome.extra.update(judged)
+    if scratch is not None:
+        outcome.extra["scratch"] = scratch
     record = Record(
         **_identity(checkpoint, task, mode, study=study, pretraining=pretraining),
         **_measure(task, data, rows, outcome, out),

@@ -36,6 +36,8 @@ class Variant(Recipe):
         classes: class -> some of these samples, for objectives that need labels.
         features, backbone, objective, head, optim, seed, n_train, valid_share: see
             `PretrainConfig`.
+        scratch, frozen, fixed, finetuned: training of the networks of this architecture, in
+            place of the study's.
     """
 
     checkpoint: str | None = None
@@ -49,6 +51,10 @@ class Variant(Recipe):
     seed: Seed = 0
     n_train: int | None = None
     valid_share: float = 0.05
+    scratch: Adaptation | None = None
+    frozen: Adaptation | None = None
+    fixed: Adaptation | None = None
+    finetuned: Adaptation | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -74,7 +80,8 @@ class Variant(Recipe):
             ValueError: the settings do not go together.
         """
         rest = self.to_dict()
-        del rest["checkpoint"], rest["samples"]
+        for name in ("checkpoint", "samples", "scratch", "frozen", "fixed", "finetuned"):
+            del rest[name]
         rest["classes"] = {
             label: [str(places[name]) for name in names] for label, names in self.classes.items()
         }
@@ -188,7 +195,8 @@ class StudyConfig(Recipe):
         """Names of the samples that some pre-training sees, each once."""
         return list(dict.fromkeys(n for v in self.pretrain.values() for n in v.samples))
 
-    def how(self, mode: Mode) -> Adaptation | Trees | None:
-        """Return the settings of a mode."""
-        found: Adaptation | Trees | None = getattr(self, mode)
+    def how(self, mode: Mode, variant: str | None = None) -> Adaptation | Trees | None:
+        """Return the settings of a mode, those of a pre-training where it has its own."""
+        own = getattr(self.pretrain[variant], mode, None) if variant in self.pretrain else None
+        found: Adaptation | Trees | None = own or getattr(self, mode)
         return found

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from itertools import product
 
-from transferline.learning.modes import TRAINED
+from transferline.learning.baselines import Trees
+from transferline.learning.modes import TRAINED, Mode
+from transferline.learning.network_run import Adaptation
 from transferline.learning.study_config import StudyConfig
 
 
@@ -15,22 +17,25 @@ def plan_lines(config: StudyConfig) -> list[str]:
     count. Passes of the trees, and of the frozen mode's head over cached embeddings, cost
     little.
     """
-    lines = [f"{config.title} ({config.scale})", "mode        n_train  runs  event passes per run"]
+    lines = [
+        f"{config.title} ({config.scale})",
+        "mode        n_train  runs  event passes per run, at most",
+    ]
     runs = passes = 0
     for task, n_train in product(config.questions(), sorted(config.grid.n_train)):
         n_fit = round(n_train * (1 - task.select_share))
         for mode in config.grid.modes:
-            how = config.how(mode)
-            assert how is not None  # StudyConfig checks it
-            number = _runs(config, mode, n_train)
-            lines.append(f"{mode:<10}{n_train:>9}{number:>6}{how.examples(n_fit):>22,}")
+            each = [how.examples(n_fit) for how in _settings(config, mode)]
+            number = len(each) * len(config.grid.seeds_at(n_train))
+            lines.append(f"{mode:<10}{n_train:>9}{number:>6}{max(each):>22,}")
             runs += number
-            passes += number * how.examples(n_fit) * (mode in TRAINED)
+            passes += sum(each) * len(config.grid.seeds_at(n_train)) * (mode in TRAINED)
     lines.append(f"at most {runs} runs, {passes:,} event passes through whole networks")
     return lines
 
 
-def _runs(config: StudyConfig, mode: str, n_train: int) -> int:
+def _settings(config: StudyConfig, mode: Mode) -> list[Adaptation | Trees]:
     """Transferred modes run once per variant, scratch at most so, trees once."""
-    variants = 1 if mode == "trees" else len(config.pretrain)
-    return variants * len(config.grid.seeds_at(n_train))
+    variants = [None] if mode == "trees" else list(config.pretrain)
+    found = [config.how(mode, variant) for variant in variants]
+    return [how for how in found if how is not None]

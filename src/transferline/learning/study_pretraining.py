@@ -67,7 +67,8 @@ def _digest(variant: Variant, places: Mapping[str, Path]) -> str:
     if variant.checkpoint is not None:
         return Checkpoint.load(resolve_checkpoint(variant.checkpoint)).backbone_hash()
     data = ShardSet([places[name] for name in variant.samples]).content_hash
-    return json_hash({**variant.to_dict(), "data": data})
+    made_of = variant.config({name: Path(name) for name in variant.samples}).to_dict()
+    return json_hash({**made_of, "data": data})
 
 
 def _run_all(made: Mapping[str, PretrainConfig], out: Path, workers: Executor) -> None:

@@ -38,6 +38,7 @@ class Run:
     seed: int
     how: Adaptation | Trees
     config: str
+    scratch: str | None = None
     keep_checkpoint: bool = False
     allow_overlap: bool = False
 
@@ -71,8 +72,9 @@ def plan(
 ) -> list[Run]:
     """Return all runs, small ones first.
 
-    Trees and scratch runs have nothing of the pre-trained weights. They are run once, as long as
-    all variants share architecture and Features; else every variant has a scratch of its own.
+    Trees and scratch runs have nothing of the pre-trained weights. Scratch is run once per
+    architecture, Features and settings, and named after the first variant that has them; where
+    all variants share these, it is the only one and needs no name.
     """
     cells = list(_cells(config, task, data, checkpoints))
     return [
@@ -87,41 +89,46 @@ def _cells(
     config: StudyConfig, task: Task, data: TaskData, checkpoints: Mapping[str, Path]
 ) -> Iterator[Run]:
     """Yield one run of every mode and, where it matters, every variant."""
+    scratch = _scratch_lines(config, task, data, checkpoints)
     for mode in config.grid.modes:
-        how = config.how(mode)
-        assert how is not None  # StudyConfig checks it
-        families = _scratch_families(task, data, checkpoints, how) if mode == "scratch" else set()
         seen: set[str] = set()
         for variant, path in checkpoints.items() if mode != "trees" else [("none", None)]:
+            how = config.how(mode, variant)
+            assert how is not None  # StudyConfig checks it
             checkpoint = None if path is None else Checkpoint.load(path)
             if mode == "fixed" and checkpoint is not None and not adapts(checkpoint):
                 continue
             digest = run_digest(checkpoint, task, data, mode, how)
-            if digest in seen and len(families) <= 1:
+            if digest in seen:
                 continue
             seen.add(digest)
-            named = mode in TRANSFERRED or len(families) > 1
             yield Run(
                 study=config.name,
                 task=task,
                 mode=mode,
-                pretraining=variant if named else "none",
+                pretraining=scratch[variant] if mode == "scratch" else variant,
                 checkpoint=path,
                 n_train=0,
                 seed=0,
                 how=how,
                 config=digest,
+                scratch=scratch.get(variant) if mode in TRANSFERRED else None,
                 keep_checkpoint=config.keep_checkpoints,
                 allow_overlap=config.allow_overlap,
             )
 
 
-def _scratch_families(
-    task: Task, data: TaskData, checkpoints: Mapping[str, Path], how: Adaptation | Trees
-) -> set[str]:
-    """Digests of the scratch runs: one where all variants share architecture and Features."""
-    loaded = (Checkpoint.load(path) for path in checkpoints.values())
-    return {run_digest(checkpoint, task, data, "scratch", how) for checkpoint in loaded}
+def _scratch_lines(
+    config: StudyConfig, task: Task, data: TaskData, checkpoints: Mapping[str, Path]
+) -> dict[str, str]:
+    """Variant -> name of the scratch runs that it is to be compared with."""
+    first: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for name, path in checkpoints.items():
+        how = config.how("scratch", name) or Trees()
+        digest = run_digest(Checkpoint.load(path), task, data, "scratch", how)
+        found[name] = first.setdefault(digest, name)
+    return found if len(first) > 1 else dict.fromkeys(found, "none")
 
 
 def small_first(plans: Sequence[Sequence[Run]]) -> list[Run]:
@@ -149,6 +156,7 @@ def execute(run: Run, out: Path, tables: Path, threads: int | None, label: str |
         allow_overlap=run.allow_overlap,
         study=run.study,
         pretraining=run.pretraining,
+        scratch=run.scratch,
         label=label,
     )
     return record.model_dump_json(exclude_none=True)
