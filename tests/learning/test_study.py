@@ -9,7 +9,7 @@ import pytest
 from transferline.config import load_config
 from transferline.errors import ConfigError, DataError
 from transferline.evaluation import records
-from transferline.evaluation.learning_curve import learning_curve
+from transferline.evaluation.learning_curve import learning_curve, scratch_for
 from transferline.learning import study_runs
 from transferline.learning.study import StudyIncompleteError, study
 from transferline.learning.study_config import StudyConfig
@@ -73,6 +73,39 @@ def parse(places, folder, old="", new="", assignments=()) -> StudyConfig:
 @pytest.fixture(scope="module")
 def finished(config, tmp_path_factory):
     return study(config, tmp_path_factory.mktemp("finished") / "out")
+
+
+def test_scratch_is_run_once_per_architecture_and_settings(places, tmp_path):
+    """Variants of one architecture share it, and their Records say with which line to compare."""
+    old = "task: {kind"
+    new = """  wide:
+    <<: *variant
+    backbone: {kind: transformer, width: 24, depth: 1, heads: 2}
+    scratch: {lr: [3e-3], optim: {steps: 12, batch_size: 64}}
+  gnn:
+    <<: *variant
+    backbone: {kind: gnn, width: 16, depth: 1}
+task: {kind"""
+    modes = "grid.modes=[scratch, frozen, fixed]"
+    fixed = "fixed={lr: [1e-2], optim: {steps: 10, batch_size: 64}}"
+    smaller = ["grid.n_train=[80]", modes, fixed]
+    config = parse(places, tmp_path, old, new, smaller)
+    found = records.read(study(config, tmp_path / "out") / "records.jsonl")
+    lines = {(r.mode, r.pretraining): r for r in found}
+    assert set(lines) == {
+        *(("scratch", name) for name in ("one", "wide", "gnn")),
+        *(("frozen", name) for name in ("one", "two", "wide", "gnn")),
+        ("fixed", "gnn"),
+    }
+    assert lines["scratch", "wide"].extra["lr"] == 3e-3
+    compared = {name: lines["frozen", name].extra["scratch"] for name in ("one", "two", "wide")}
+    assert compared == {"one": "one", "two": "one", "wide": "wide"}
+    curves = learning_curve(found)
+    for line in curves:
+        if line.mode != "scratch":
+            scratch = scratch_for(line, curves)
+            assert scratch is not None
+            assert scratch.pretraining == line.points[0].records[0].extra["scratch"]
 
 
 def test_several_questions_share_the_backbones(places, tmp_path):

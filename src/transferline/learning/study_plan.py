@@ -19,7 +19,7 @@ def plan_lines(config: StudyConfig) -> list[str]:
     """
     lines = [
         f"{config.title} ({config.scale})",
-        "mode        n_train  runs  event passes per run, at most",
+        "mode        n_train  runs  event passes per run",
     ]
     runs = passes = 0
     for task, n_train in product(config.questions(), sorted(config.grid.n_train)):
