@@ -82,6 +82,13 @@ def test_every_mode_beats_guessing_and_leaves_its_files(mode, checkpoint, task, 
     assert left == (set() if mode == "trees" else {"metrics.jsonl", "metrics.csv"})
 
 
+def test_few_events_make_small_batches_unless_forbidden():
+    how = settings("scratch", optim={"batch_size": 256})
+    assert [how.sized(n).batch_size for n in (100, 800, 80_000)] == [32, 100, 256]
+    published = how.model_copy(update={"small_batches": False})
+    assert [published.sized(n).batch_size for n in (100, 800, 80_000)] == [100, 256, 256]
+
+
 def test_hashes_are_those_of_the_modes(checkpoint, task, tmp_path):
     stored = checkpoint.backbone_hash()
     frozen, tuned, scratch = (

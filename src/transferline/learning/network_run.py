@@ -59,6 +59,7 @@ class Adaptation(Recipe):
         lr: learning rates to try; the selecting share of the labelled events chooses.
         epochs: passes over the fitted events, which bounds the steps; no bound if None.
         min_steps: so many steps at least, however few events there are.
+        small_batches: few events make small batches, so that a pass has eight steps at least.
         trial_share: share of the steps that each rate is tried with; below 1 the best rate is
             then trained in full, and the better of both by validation loss counts.
         head_first: train the head alone, on cached embeddings, before all weights move (linear
@@ -71,6 +72,7 @@ class Adaptation(Recipe):
     lr: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-3,), min_length=1)
     epochs: float | None = Field(None, gt=0)
     min_steps: int = Field(100, gt=0, le=10**9)
+    small_batches: bool = True
     trial_share: float = Field(1.0, gt=0, le=1)
     head_first: Optim | None = None
     objective: Supervised = Supervised()
@@ -82,15 +84,17 @@ class Adaptation(Recipe):
         return self
 
     def sized(self, n_fit: int) -> Optim:
-        """Return the optimiser settings for `n_fit` events.
-
-        Few events make small batches: eight steps per pass, down to batches of 32.
-        """
-        batch = _batch_size(self.optim, n_fit)
+        """Return the optimiser settings for `n_fit` events."""
+        batch = self.batch_size(self.optim, n_fit)
         steps = self.optim.steps
         if self.epochs is not None:
             steps = min(steps, max(self.min_steps, math.ceil(self.epochs * n_fit / batch)))
         return self.optim.model_copy(update={"batch_size": batch, "steps": steps})
+
+    def batch_size(self, optim: Optim, n_fit: int) -> int:
+        """Return the events per step: fewer for few events, down to 32, unless forbidden."""
+        least = max(_SMALLEST_BATCH, n_fit // 8) if self.small_batches else n_fit
+        return min(optim.batch_size, least, n_fit)
 
     def examples(self, n_fit: int) -> int:
         """Events that one run trains on at most: repetitions and the grid included.
@@ -109,10 +113,6 @@ class Adaptation(Recipe):
     @property
     def _tries_first(self) -> bool:
         return len(self.lr) > 1 and self.trial_share < 1
-
-
-def _batch_size(optim: Optim, n_fit: int) -> int:
-    return min(optim.batch_size, max(_SMALLEST_BATCH, n_fit // 8), n_fit)
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,10 @@ class NetworkRun:
         if first is None or self.mode not in TRAINED:
             return None
         optim = first.model_copy(
-            update={"batch_size": _batch_size(first, len(self.rows.fit)), "patience": None}
+            update={
+                "batch_size": self.how.batch_size(first, len(self.rows.fit)),
+                "patience": None,
+            }
         )
         with _workspace(self.out / "head") as logs:
             model, _ = self._train(self._start(), optim, logs, "frozen")
