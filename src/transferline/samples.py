@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from fnmatch import fnmatch
 from itertools import product
@@ -12,6 +13,8 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from transferline.config import Recipe, Seed, one_of
+from transferline.data.card import load_card
+from transferline.data.file_ledger import read_ledger, usable_again
 from transferline.data.layouts.shards import CARD
 from transferline.data.prepare import prepare
 from transferline.data.readers import READERS, Reader
@@ -100,7 +103,8 @@ def materialise(
 
     What is in the cache is found again by the hash of everything that made it: the recipe, the
     catalogue's entry, the detector card, the selection and the versions of the generator.
-    Interrupted, both steps go on where they stopped.
+    Interrupted, both steps go on where they stopped. A sample without files that were out of
+    reach when it was prepared (`skip_bad`) is prepared again once they are there.
 
     Args:
         sample: the recipe.
@@ -119,17 +123,18 @@ def materialise(
         return place
     cache = cache or cache_directory()
     chosen = chosen_selection(sample)
+    source = _generation(sample) if sample.reader is None else _files(sample.reader)
     made_of = {
         "protocol": GENERATION,
         "selection": chosen.to_dict(),
-        "source": _generation(sample) if sample.reader is None else _files(sample.reader),
+        "source": source,
         "transferline": package_versions(("transferline",)),
     }
     if chosen.golden_json is not None:
         made_of["certified"] = _content(Path(chosen.golden_json))
     name = sample.process or sample.label or "files"
     place = cache / "prepared" / _name(name, chosen.name, json_hash(made_of))
-    if not (place / CARD).is_file():
+    if not _is_ready(place, sample.reader, source):
         reader: Reader | None = sample.reader
         if reader is None:
             reader = NanoAOD(
@@ -143,8 +148,19 @@ def materialise(
             executor=executor,
             sample=sample.label or name,
             cross_section_pb=_cross_section(sample),
+            # Only then: what another process has just finished is taken as it is.
+            overwrite=(place / CARD).is_file(),
         )
     return place
+
+
+def _is_ready(place: Path, reader: Reader | None, source: Mapping[str, Any]) -> bool:
+    """Tell whether a place holds shards, of all files that `skip_bad` need not leave out now."""
+    if not (place / CARD).is_file():
+        return False
+    if reader is None or not reader.skip_bad:
+        return True
+    return not usable_again(read_ledger(place, load_card(place)), source["stamps"])
 
 
 def chosen_selection(sample: Sample) -> Selection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import socket
@@ -23,7 +24,7 @@ from transferline.data.readers.nanoaod import NanoAOD
 from transferline.data.readers.patience import Patience, UnreachableError
 from transferline.data.readers.remote import open_remote
 from transferline.data.readers.shards import ShardSet
-from transferline.data.readers.web import WholeDownloadWarning
+from transferline.data.readers.web import WebFile, WholeDownloadWarning
 from transferline.data.selections import selection
 from transferline.data.survey import file_stamps
 from transferline.errors import ConfigError, DataError
@@ -259,6 +260,30 @@ def test_the_user_need_not_wait_for_a_server(folder):
         for thread in threads:
             thread.join(15)
     assert len(ended) == 2
+
+
+def test_closing_ends_the_requests_in_flight(folder, monkeypatch):
+    """Other ranges may still be on their way when one fails for good: the program must end."""
+    started, failed = threading.Event(), []
+
+    async def never(*_):
+        started.set()
+        await asyncio.Event().wait()
+
+    def work(file):
+        with pytest.raises(UnreachableError, match="the file was closed"):
+            file.read(2000, 3000)
+        failed.append(1)
+
+    monkeypatch.setattr(WebFile, "_fetch", never)
+    with serving(folder) as site:
+        file = open_remote(f"{site.url}/a.root", Patience(retries=9, wait_s=600))
+        thread = threading.Thread(target=work, args=(file,), daemon=True)
+        thread.start()
+        assert started.wait(15)
+        file.close()
+        thread.join(15)
+    assert failed
 
 
 def test_the_ledger_counts_retries(folder, tmp_path):

@@ -90,7 +90,8 @@ def prepare(
         typer.Option(metavar="S", min=0.1, help="A server silent for so long has failed (30)."),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start anew if the directory is taken.")
+        bool,
+        typer.Option("--overwrite", help="Replace the shards in DIR, once the new ones are whole."),
     ] = False,
     jobs: options.Jobs = 1,
     dask: options.Dask = None,

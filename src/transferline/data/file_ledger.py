@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from transferline.data.card import DataCard, named_reason
+from transferline.data.layouts.shard_directory import FILES
 from transferline.data.parts import Ledger
 from transferline.data.readers.base import Source
-from transferline.data.survey import Failure, Look, Survey
+from transferline.data.readers.status import FileStatus
+from transferline.data.survey import DAMAGED, UNREACHABLE, Failure, Look, Survey
 from transferline.errors import DataError
 from transferline.files import write_text
 
-FILES = "files.jsonl"
-USED, SKIPPED, DAMAGED, UNREACHABLE = "used", "skipped", "damaged", "unreachable"
+USED, SKIPPED = "used", "skipped"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class FileRow:
 
     Attributes:
         path: as the user named it; a URL without its query.
-        status: `used`, `skipped` (named by a skip list), `damaged` or `unreachable`.
+        status: `used`, `skipped` (named by a skip list), or as `Failure` has it, `damaged` or
+            `unreachable`.
         reason: of a file that is not used.
         format, entries, count, sum_weight, sum_weight2: as `Source` has them; of a file that is
             not used they count nowhere.
@@ -53,6 +55,12 @@ class FileRow:
     etag: str | None = None
     seconds: float = 0.0
     retries: int = 0
+
+    @property
+    def stamp(self) -> list[Any]:
+        """What `FileStatus.stamp` told when the file was read."""
+        told = [self.bytes, self.mtime_ns]
+        return told if self.etag is None else [*told, self.etag]
 
     @classmethod
     def of(cls, row: Mapping[str, Any], **more: Any) -> Self:
@@ -85,7 +93,7 @@ def file_rows(
 
 
 def _row(path: str, look: Look, ledgers: Sequence[Ledger], failure: Failure | None) -> FileRow:
-    known = look.found.to_dict() if isinstance(look.found, Source) else {}
+    known = look.found.to_dict() if isinstance(look.found, Source) else _known(look.status)
     return FileRow.of(
         {**known, "path": path},
         status=failure.status if failure else USED,
@@ -94,6 +102,30 @@ def _row(path: str, look: Look, ledgers: Sequence[Ledger], failure: Failure | No
         seconds=round(look.seconds + sum(ledger.seconds for ledger in ledgers), 3),
         retries=look.retries + sum(ledger.retries for ledger in ledgers),
     )
+
+
+def _known(status: FileStatus | None) -> dict[str, Any]:
+    return {} if status is None else asdict(status)
+
+
+def usable_again(
+    rows: Iterable[FileRow], stamps: Mapping[str, Sequence[Any] | None]
+) -> list[FileRow]:
+    """Return the files that were left out and may be had now.
+
+    Those are files that were out of reach, and damaged ones that have changed since.
+
+    Args:
+        rows: the ledger of finished shards.
+        stamps: stored name -> `FileStatus.stamp` of files that are there now, else None.
+    """
+    there = {name: list(stamp) for name, stamp in stamps.items() if stamp is not None}
+    return [row for row in rows if row.path in there and _may_be_back(row, there[row.path])]
+
+
+def _may_be_back(row: FileRow, stamp: list[Any]) -> bool:
+    changed = row.bytes is not None and row.stamp != stamp
+    return row.status == UNREACHABLE or (row.status == DAMAGED and changed)
 
 
 def write_ledger(directory: Path, rows: Iterable[FileRow]) -> None:
@@ -115,7 +147,7 @@ def read_ledger(directory: Path, card: DataCard) -> list[FileRow]:
         lines = path.read_text(encoding="utf-8").splitlines()
         return [FileRow(**json.loads(line)) for line in lines]
     except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: is damaged ({error}).") from error
+        raise DataError(f"{path}: is damaged ({error}). Prepare {directory} again.") from error
 
 
 def render(rows: Sequence[FileRow], limit: int = 20) -> str:

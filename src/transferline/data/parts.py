@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from transferline.data.cutflow import Cutflow, Step
 from transferline.data.garbage import collected
 from transferline.data.readers.base import Reader
 from transferline.data.readers.patience import counted_traffic
+from transferline.data.readers.status import FileStatus, unchanged
 from transferline.data.selections import Selection, apply, needed_columns
 from transferline.data.shard_writer import ShardWriter
 from transferline.data.spool import Spool
-from transferline.data.survey import Failure
+from transferline.data.survey import Failure, Survey
 from transferline.errors import DataError
-from transferline.files import file_hash, write_json
+from transferline.files import file_hash, wait_for_files, write_json
 from transferline.stopping import check_stop
 
 
@@ -31,7 +32,7 @@ class Unit:
     """An entry range of one file; `index` numbers the shard file it becomes.
 
     `path` names the file in everything that is stored, `address` opens it: they differ where a
-    URL holds a key.
+    URL holds a key. `status` is that of the file when it was surveyed: no other one is read.
     """
 
     index: int
@@ -41,15 +42,39 @@ class Unit:
     is_simulation: bool
     config_hash: str
     address: str
+    status: FileStatus | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values, without the address."""
-        return {name: value for name, value in asdict(self).items() if name != "address"}
+        """Return JSON values, without the address; what `status` tells is in the hash already."""
+        kept = ("index", "path", "start", "stop", "is_simulation", "config_hash")
+        return {name: getattr(self, name) for name in kept}
 
     @property
     def name(self) -> str:
         """File name of the shard."""
         return part_name(self.index)
+
+
+def units_of(survey: Survey, size: int, config_hash: str) -> list[Unit]:
+    """Cut the usable files into ranges of at most `size` entries."""
+    ranges = [
+        (s, low, min(low + size, s.entries))
+        for s in survey.sources
+        for low in range(0, max(s.entries, 1), size)
+    ]
+    return [
+        Unit(
+            index=i,
+            path=s.path,
+            start=low,
+            stop=high,
+            is_simulation=s.is_simulation,
+            config_hash=config_hash,
+            address=survey.addresses[s.path],
+            status=survey.looks[s.path].status,
+        )
+        for i, (s, low, high) in enumerate(ranges)
+    ]
 
 
 def part_name(index: int) -> str:
@@ -88,7 +113,7 @@ def ledger_path(out: Path, unit: Unit) -> Path:
     return (out / unit.name).with_suffix(".json")
 
 
-def read_ledger(out: Path, unit: Unit) -> Ledger | None:
+def read_unit_ledger(out: Path, unit: Unit) -> Ledger | None:
     """Return the ledger of a finished unit, None if it must be (re)done."""
     try:
         ledger = Ledger(**json.loads(ledger_path(out, unit).read_text(encoding="utf-8")))
@@ -110,13 +135,21 @@ def make_part(
 
     Damage is returned, not raised, when the reader allows skipping: the other units of the
     file must be dropped too.
+
+    Raises:
+        DataError: the file is damaged or unreachable, or is not the one that was surveyed any
+            more (without `reader.skip_bad`).
     """
     began = time.monotonic()
     target = out / unit.name
     with Spool(out) as spool:
         rows = ShardWriter(spool, labels, unit.path)
         try:
-            with counted_traffic() as traffic, collected():
+            with (
+                counted_traffic() as traffic,
+                collected(),
+                unchanged(unit.address, unit.status),
+            ):
                 total, capped = _select(unit, reader, selection, chunk_size, rows)
         except DataError as error:
             if not reader.skip_bad:
@@ -154,7 +187,19 @@ def _select(
     return total, capped
 
 
-def part_hashes(path: Path) -> NDArray[np.uint64]:
+def count_duplicates(out: Path, ledgers: Sequence[Ledger]) -> int:
+    """Count the events whose identity is in the shards already."""
+    paths = [out / ledger.name for ledger in ledgers]
+    wait_for_files(paths)
+    with Spool(out) as spool:
+        for path in paths:
+            spool.add("hash", _hashes(path))
+        hashes = spool.column("hash", np.uint64)
+        hashes.sort()
+        return int(np.count_nonzero(hashes[1:] == hashes[:-1]))
+
+
+def _hashes(path: Path) -> NDArray[np.uint64]:
     """Return the event hashes of one shard file."""
     with pa.memory_map(str(path), "r") as source, pa.ipc.open_file(source) as file:
         # A copy: the map is closed on return.

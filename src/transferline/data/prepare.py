@@ -14,21 +14,35 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from transferline import __version__
 from transferline.data.card import DataCard, data_card_markdown, load_card
 from transferline.data.cutflow import Cutflow, Step
-from transferline.data.file_ledger import FILES, file_rows, write_ledger
+from transferline.data.file_ledger import (
+    FileRow,
+    file_rows,
+    read_ledger,
+    usable_again,
+    write_ledger,
+)
+from transferline.data.layouts.shard_directory import (
+    CARD_PAGE,
+    FILES,
+    NEXT,
+    check_ours,
+    is_replacing,
+    move_in,
+    remove_ours,
+)
 from transferline.data.layouts.shards import CARD
 from transferline.data.lumimask import LumiMask
 from transferline.data.parts import (
     Ledger,
     Unit,
+    count_duplicates,
     ledger_path,
     make_part,
-    part_hashes,
-    read_ledger,
+    read_unit_ledger,
+    units_of,
 )
 from transferline.data.readers.addresses import is_url, public_name
 from transferline.data.readers.base import (
@@ -42,7 +56,6 @@ from transferline.data.readers.base import (
 )
 from transferline.data.selections import Selection, needed_columns
 from transferline.data.selections.merge import OBJECT_COLUMNS
-from transferline.data.spool import Spool
 from transferline.data.survey import Failure, Survey, look, nothing_usable
 from transferline.errors import ConfigError, DataError
 from transferline.executors import each, given_or_new, result_of
@@ -50,7 +63,6 @@ from transferline.files import (
     file_hash,
     json_hash,
     resolved,
-    wait_for_files,
     write_json,
     write_text,
 )
@@ -97,15 +109,15 @@ def prepare(
         labels: event columns with one value for the whole sample, such as `{"signal": 1}`.
         sample: the user's name of the sample.
         cross_section_pb: of the sample; taken from the files' provenance if not given.
-        overwrite: start anew if `out` holds something else.
+        overwrite: replace the data set that `out` holds; it stays whole until the new one is.
         unit_size: entries per unit; also bounds the memory.
 
     Raises:
         DataError: files are damaged, unreachable or lack a needed branch (without
             `reader.skip_bad`); the first pass over the files names all of them. Or no event
             passes the selection: then no shards are left behind.
-        ConfigError: `out` holds another data set or foreign files, or the cross section is no
-            number above 0.
+        ConfigError: `out` holds foreign files, another data set, or one that lacks files which
+            could not be read then and may be now; or the cross section is no number above 0.
     """
     if cross_section_pb is not None and not 0 < cross_section_pb < math.inf:
         raise ConfigError(f"a cross section of {cross_section_pb} pb: give a number above 0.")
@@ -119,11 +131,11 @@ def prepare(
         survey.check(skip_bad=reader.skip_bad)
         job = _Job(reader, selection, labels, sample, cross_section_pb, unit_size)
         config_hash = job.digest(survey.sources)
-        finished = _claim(out, config_hash, overwrite)
-        if finished is not None:
-            return finished
-        units = _units(survey, unit_size, config_hash)
-        ledgers, failures = _run(units, job, out, pool)
+        place = _claim(out, config_hash, survey.sources, overwrite)
+        if isinstance(place, DataCard):
+            return place
+        units = units_of(survey, unit_size, config_hash)
+        ledgers, failures = _run(units, job, place, pool)
     failures = [*survey.failures, *failures]
     broken = {failure.path: failure.reason for failure in failures}
     used = [source for source in survey.sources if source.path not in broken]
@@ -132,12 +144,14 @@ def prepare(
     warn_skipped(broken)
     warn_missing(Counter(name for source in used for name in source.missing), len(used))
     whole = [ledger for ledger in ledgers if ledger.unit["path"] not in broken]
-    _check_some_passed(out, whole, selection)
+    _check_some_passed(out, place, whole, selection)
     left_out = {public_name(path): why for path, why in listing.left_out.items()}
-    card = job.card(used, broken | left_out, whole, config_hash, _duplicates(out, whole))
+    card = job.card(used, broken | left_out, whole, config_hash, count_duplicates(place, whole))
     _warn(card, selection)
-    write_ledger(out, file_rows(survey, failures, left_out, whole))
-    _finish(out, units, card)
+    write_ledger(place, file_rows(survey, failures, left_out, whole))
+    _finish(place, units, card)
+    if place != out:
+        move_in(out)
     return card
 
 
@@ -215,18 +229,6 @@ class _Job:
         )
 
 
-def _duplicates(out: Path, ledgers: Sequence[Ledger]) -> int:
-    """Count the events whose identity is in the shards already."""
-    paths = [out / ledger.name for ledger in ledgers]
-    wait_for_files(paths)
-    with Spool(out) as spool:
-        for path in paths:
-            spool.add("hash", part_hashes(path))
-        hashes = spool.column("hash", np.uint64)
-        hashes.sort()
-        return int(np.count_nonzero(hashes[1:] == hashes[:-1]))
-
-
 def _warn(card: DataCard, selection: Selection) -> None:
     """Point out what makes a sample wrong, though it can be made."""
     if not card.is_simulation and selection.golden_json is None:
@@ -302,55 +304,73 @@ def _threads() -> Iterator[cf.Executor]:
             raise
 
 
-def _units(survey: Survey, size: int, config_hash: str) -> list[Unit]:
-    ranges = [
-        (s, low, min(low + size, s.entries))
-        for s in survey.sources
-        for low in range(0, max(s.entries, 1), size)
-    ]
-    return [
-        Unit(i, s.path, low, high, s.is_simulation, config_hash, survey.addresses[s.path])
-        for i, (s, low, high) in enumerate(ranges)
-    ]
-
-
-def _claim(out: Path, config_hash: str, overwrite: bool) -> DataCard | None:
-    """Make `out` ours; return its card if exactly this has been prepared there already."""
+def _claim(
+    out: Path, config_hash: str, sources: Sequence[Source], overwrite: bool
+) -> Path | DataCard:
+    """Return the directory to work in, or the card if exactly this has been prepared already."""
     if out.is_file():
         raise ConfigError(f"{out}: is a file; the shards need a directory of their own.")
     out.mkdir(parents=True, exist_ok=True)
-    ours = [p for p in out.iterdir() if _is_ours(p)]
-    foreign = [p.name for p in out.iterdir() if not _is_ours(p)]
-    if foreign:
-        raise ConfigError(f"{out}: holds other files ({foreign[0]}); choose a new directory.")
-    if (out / CARD).exists() and not overwrite:
-        card = load_card(out)
-        if card.config_hash == config_hash:
-            return card
-        raise ConfigError(
-            f"{out}: holds another data set ('{card.sample}', {card.n_events} events, selection "
-            f"'{card.selection.get('name')}'). Choose a new directory, or overwrite it."
-        )
+    check_ours(out)
+    if is_replacing(out):
+        move_in(out)
+        overwrite = overwrite and _objection(out, config_hash, sources) is not None
+    if not (out / CARD).exists():
+        return out
     if overwrite:
-        # The card goes first: from now on the directory is not a data set.
-        for path in sorted(ours, key=lambda p: p.name != CARD):
-            path.unlink()
-    return None
+        return _successor(out, config_hash, sources)
+    objection = _objection(out, config_hash, sources)
+    if objection is not None:
+        raise ConfigError(objection)
+    return load_card(out)
 
 
-def _is_ours(path: Path) -> bool:
-    ledger = path.name == FILES or path.match(".files.*.partial.jsonl")
-    return ledger or path.name.lstrip(".").startswith(("part-", "card."))
+def _successor(out: Path, config_hash: str, sources: Sequence[Source]) -> Path | DataCard:
+    """Return where to make a new data set while `out` holds one, or its card if it is whole."""
+    place = out / NEXT
+    place.mkdir(exist_ok=True)
+    if not (place / CARD).exists():
+        return place
+    if _objection(place, config_hash, sources) is None:
+        move_in(out)
+        return load_card(out)
+    (place / CARD).unlink()
+    return place
 
 
-def _check_some_passed(out: Path, ledgers: Sequence[Ledger], selection: Selection) -> None:
-    """Raise if there is no event; `out` is then left empty, or not at all."""
+def _objection(out: Path, config_hash: str, sources: Sequence[Source]) -> str | None:
+    """Say why the shards in `out` are not those that are wanted; None if they are."""
+    card = load_card(out)
+    stamps = {source.path: source.file_stamp for source in sources}
+    back = _left_out(usable_again(read_ledger(out, card), stamps))
+    advice = (
+        "--overwrite (`overwrite=True`) prepares anew; what is there stays until the new shards "
+        "are whole."
+    )
+    if card.config_hash == config_hash:
+        return f"{out}: was prepared{back}. {advice}" if back else None
+    return (
+        f"{out}: holds another data set ('{card.sample}', {card.n_events} events, selection "
+        f"'{card.selection.get('name')}'){back}. Choose a new directory, or {advice}"
+    )
+
+
+def _left_out(rows: Sequence[FileRow]) -> str:
+    if not rows:
+        return ""
+    more = f" and {len(rows) - 1} more" if rows[1:] else ""
+    return f" without {rows[0].path}{more} ({rows[0].status} then), which may be read now"
+
+
+def _check_some_passed(
+    out: Path, place: Path, ledgers: Sequence[Ledger], selection: Selection
+) -> None:
+    """Raise if there is no event; `place` is then left empty, or not at all."""
     if any(ledger.rows for ledger in ledgers):
         return
-    for path in [path for path in out.iterdir() if _is_ours(path)]:
-        path.unlink()
-    if not any(out.iterdir()):
-        out.rmdir()
+    remove_ours(place)
+    if not any(place.iterdir()):
+        place.rmdir()
     flow = sum((Cutflow.from_list(x.cutflow) for x in ledgers), Cutflow())
     fatal = next((i for i, step in enumerate(flow.steps) if not step.events), 0)
     if fatal == 0:
@@ -366,7 +386,7 @@ def _run(
     units: Sequence[Unit], job: _Job, out: Path, pool: cf.Executor
 ) -> tuple[list[Ledger], list[Failure]]:
     """Do the units that are not finished; return all ledgers in order, and damaged files."""
-    done = {unit.index: ledger for unit in units if (ledger := read_ledger(out, unit))}
+    done = {unit.index: ledger for unit in units if (ledger := read_unit_ledger(out, unit))}
     work = partial(
         make_part,
         reader=job.reader,
@@ -381,14 +401,12 @@ def _run(
     return [done[index] for index in sorted(done)], list(failed.values())
 
 
-def _finish(out: Path, units: Sequence[Unit], card: DataCard) -> None:
+def _finish(place: Path, units: Sequence[Unit], card: DataCard) -> None:
     """Remove what does not belong to the data set, then write the card: now it is one."""
-    wanted = {part["file"] for part in card.parts}
-    wanted |= {FILES, *(ledger_path(out, unit).name for unit in units)}
-    for path in out.iterdir():
-        if path.name not in wanted:  # parts of another configuration, and half-written ones
-            path.unlink()
-    write_text(out / "card.md", data_card_markdown(card))
-    write_json(out / CARD, card.to_dict())
+    wanted = [part["file"] for part in card.parts]
+    # Gone: parts of another configuration, and half-written ones.
+    remove_ours(place, but=[*wanted, FILES, *(ledger_path(place, unit).name for unit in units)])
+    write_text(place / CARD_PAGE, data_card_markdown(card))
+    write_json(place / CARD, card.to_dict())
     for unit in units:
-        ledger_path(out, unit).unlink(missing_ok=True)
+        ledger_path(place, unit).unlink(missing_ok=True)

@@ -10,12 +10,14 @@ from functools import partial
 from typing import Any
 
 from transferline.data.garbage import collected
-from transferline.data.readers.addresses import public_names
+from transferline.data.readers.addresses import is_url, public_names
 from transferline.data.readers.base import Columns, Reader, Source, first_rows
 from transferline.data.readers.patience import UnreachableError, counted_traffic
-from transferline.data.readers.remote import FileStatus, status_of
-from transferline.errors import DataError
+from transferline.data.readers.remote import status_of
+from transferline.data.readers.status import FileStatus, local_status, unchanged
+from transferline.errors import DataError, TransferlineError
 
+DAMAGED, UNREACHABLE = "damaged", "unreachable"
 _PARALLEL = 8  # files that are asked for at a time
 
 
@@ -26,7 +28,8 @@ class Failure:
     Attributes:
         path: as it is stored.
         reason: the message of the error.
-        status: `damaged` or `unreachable`.
+        status: `damaged`, or `unreachable`: it could not be had, or changed while it was read;
+            the next attempt may succeed.
     """
 
     path: str
@@ -36,17 +39,24 @@ class Failure:
     @classmethod
     def of(cls, path: str, error: DataError) -> Failure:
         """Say what an error means for its file."""
-        status = "unreachable" if isinstance(error, UnreachableError) else "damaged"
+        status = UNREACHABLE if isinstance(error, UnreachableError) else DAMAGED
         return cls(path, str(error), status)
 
 
 @dataclass(frozen=True)
 class Look:
-    """What one opening of a file found, and what it cost."""
+    """What one opening of a file found, and what it cost.
+
+    Attributes:
+        found: the description of the file, or what is wrong with it.
+        seconds, retries: the cost.
+        status: of the file as it was then, None if it is not known.
+    """
 
     found: Source | Failure
     seconds: float
     retries: int
+    status: FileStatus | None = None
 
 
 @dataclass(frozen=True)
@@ -96,16 +106,31 @@ class Survey:
 def look(path: str, reader: Reader, columns: Columns) -> Look:
     """Open a file once; what is wrong with it is returned, not raised."""
     start = time.monotonic()
+    status = local_status(path)  # before it is opened: what changes later shall be noticed
     with counted_traffic() as traffic, collected():
-        found = _source(path, reader, columns)
-    return Look(found, time.monotonic() - start, traffic.retries)
+        found = _source(path, reader, columns, status)
+        if is_url(path):
+            status = _remote_status(path, reader, found)
+    return Look(found, time.monotonic() - start, traffic.retries, status)
 
 
-def _source(path: str, reader: Reader, columns: Columns) -> Source | Failure:
+def _source(
+    path: str, reader: Reader, columns: Columns, status: FileStatus | None
+) -> Source | Failure:
     try:
-        return reader.source(path, columns)
+        with unchanged(path, status):
+            return reader.source(path, columns)
     except DataError as error:
         return Failure.of(path, error)
+
+
+def _remote_status(path: str, reader: Reader, found: Source | Failure) -> FileStatus | None:
+    if isinstance(found, Source):
+        return None if found.size is None else FileStatus(found.size, found.mtime_ns, found.etag)
+    try:
+        return status_of(path, reader.patience) if found.status == DAMAGED else None
+    except TransferlineError:  # we only tell what is wrong with the file already
+        return None
 
 
 def file_stamps(reader: Reader) -> dict[str, list[Any] | None]:

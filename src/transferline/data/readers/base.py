@@ -77,7 +77,12 @@ class Source:
     @property
     def stamp(self) -> list[Any]:
         """What differs when the file is another one."""
-        told = [self.path, self.entries, self.size, self.mtime_ns]
+        return [self.path, self.entries, *self.file_stamp]
+
+    @property
+    def file_stamp(self) -> list[Any]:
+        """The part of `stamp` that can be had without opening the file."""
+        told = [self.size, self.mtime_ns]
         return told if self.etag is None else [*told, self.etag]
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +23,7 @@ from transferline.data.readers.patience import (
     current_traffic,
     persistently,
 )
+from transferline.data.readers.status import ChangedFileError, FileStatus, expected_status
 from transferline.errors import ConfigError
 
 T = TypeVar("T")
@@ -31,27 +31,6 @@ _LASTING = (  # of XRootD, which tells all failures by one exception
     "[3010]", "[3011]", "no such file", "permission denied", "not authorized", "auth failed",
     "invalid address",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class FileStatus:
-    """What tells a file from a changed one.
-
-    Attributes:
-        size: bytes.
-        mtime_ns: time of the last change, None if the server does not tell.
-        etag: the server's name of this content, None if it gives none.
-    """
-
-    size: int
-    mtime_ns: int | None = None
-    etag: str | None = None
-
-    @property
-    def stamp(self) -> list[Any]:
-        """What differs when the file is another one."""
-        told = [self.size, self.mtime_ns]
-        return told if self.etag is None else [*told, self.etag]
 
 
 class RemoteFile(ABC):
@@ -79,6 +58,15 @@ class RemoteFile(ABC):
             TemporaryError: what arrived is kept; asking for the rest may help.
             UnreachableError: repeating does not help.
         """
+
+    def is_still(self, then: FileStatus) -> bool:
+        """Tell whether `then` may have been said of this content.
+
+        Size and tag decide: copies of a file on several servers have times of their own.
+        """
+        now = self.status
+        same_tag = None in (now.etag, then.etag) or now.etag == then.etag
+        return now.size == then.size and same_tag
 
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes `start` to `stop` (excluded); what a lost connection brought is kept.
@@ -210,7 +198,17 @@ def open_remote(path: str, patience: Patience) -> RemoteFile:
     Raises:
         ConfigError: the protocol is not known, or its package is not installed.
         UnreachableError: there is no such file, or the server does not answer.
+        ChangedFileError: it is not the file that the enclosing `unchanged` expects.
     """
+    file = _opened(path, patience)
+    expected = expected_status(path)
+    if expected is not None and not file.is_still(expected):
+        file.close()
+        raise ChangedFileError(path)
+    return file
+
+
+def _opened(path: str, patience: Patience) -> RemoteFile:
     if path.startswith(("http://", "https://")):
         from transferline.data.readers.web import WebFile  # noqa: PLC0415
 

@@ -15,9 +15,10 @@ from typing_extensions import TypedDict  # pydantic takes typing's from Python 3
 
 from transferline.data.readers.addresses import is_url, public_name, without_secrets
 from transferline.data.readers.base import Reader, file_status
-from transferline.data.readers.patience import DEFAULT_PATIENCE, Patience
-from transferline.data.readers.remote import FileStatus, open_remote, status_of
+from transferline.data.readers.patience import DEFAULT_PATIENCE, Patience, UnreachableError
+from transferline.data.readers.remote import open_remote, status_of
 from transferline.data.readers.remote_source import RemoteSource
+from transferline.data.readers.status import FileStatus
 from transferline.errors import DataError, TransferlineError, shortened
 from transferline.files import parse_json
 
@@ -87,8 +88,12 @@ def _raised_by_us(error: Exception) -> bool:
 def _local_source(path: str) -> Iterator[dict[str, Any]]:
     size, _ = file_status(path)
     assert size is not None  # a local file has one
-    with Path(path).open("rb") as handle:
-        _check_header(path, handle.read(_HEADER), size)
+    try:
+        with Path(path).open("rb") as handle:
+            head = handle.read(_HEADER)
+    except OSError as error:
+        raise UnreachableError(f"{path}: cannot be opened ({error.strerror}).") from error
+    _check_header(path, head, size)
     yield {}
 
 

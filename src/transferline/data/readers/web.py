@@ -24,7 +24,8 @@ from transferline.data.readers.patience import (
     TemporaryError,
     UnreachableError,
 )
-from transferline.data.readers.remote import FileStatus, RemoteFile
+from transferline.data.readers.remote import RemoteFile
+from transferline.data.readers.status import FileStatus
 from transferline.stopping import check_stop, stop_requested
 
 T = TypeVar("T")
@@ -89,12 +90,16 @@ class WebFile(RemoteFile):
             self._whole.close()
 
     def _run(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """Run a coroutine in fsspec's thread; give up if the user has stopped the work."""
+        """Run a coroutine in fsspec's thread; give up if nobody waits for it any more."""
         future = asyncio.run_coroutine_threadsafe(function(*args), self._loop)
         while not wait([future], GLANCE_S).done:
             if stop_requested():
                 future.cancel()
                 check_stop()
+            if self._stopped.is_set():
+                # A request in flight does not always notice that its session was closed.
+                future.cancel()
+                raise TemporaryError("the file was closed")
         return future.result()
 
     async def _start_session(self) -> aiohttp.ClientSession:
@@ -176,15 +181,12 @@ class WebFile(RemoteFile):
         first, last, size = map(int, found.groups())
         return first, last, size
 
+    def is_still(self, then: FileStatus) -> bool:
+        """Tell whether `then` may have been said of this content."""
+        return _is_same(then, self.status)
+
     def _check_unchanged(self, now: FileStatus) -> None:
-        # Mirrors give different tags to equal files: the times must differ as well.
-        then = self.status
-        told = [
-            before == after
-            for before, after in ((then.etag, now.etag), (then.mtime_ns, now.mtime_ns))
-            if before is not None and after is not None
-        ]
-        if now.size != then.size or (told and not any(told)):
+        if not _is_same(self.status, now):
             raise self._lasting("the file changed on the server while it was read: start again")
 
     def _downloaded(self) -> IO[bytes]:
@@ -217,6 +219,16 @@ class WebFile(RemoteFile):
         target.flush()
         if target.tell() != self.status.size:
             raise TemporaryError(f"{target.tell()} of {self.status.size} bytes came")
+
+
+def _is_same(then: FileStatus, now: FileStatus) -> bool:
+    # Mirrors give different tags to equal files: the times must differ as well.
+    told = [
+        before == after
+        for before, after in ((then.etag, now.etag), (then.mtime_ns, now.mtime_ns))
+        if before is not None and after is not None
+    ]
+    return now.size == then.size and (not told or any(told))
 
 
 def _status(answer: aiohttp.ClientResponse, size: int) -> FileStatus:
