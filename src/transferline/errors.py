@@ -24,6 +24,10 @@ class DataError(TransferlineError):
     exit_code = 3
 
 
+class OutputError(DataError):
+    """A file cannot be written: the disk is full, or not ours. No input is to blame."""
+
+
 class NumericalError(TransferlineError):
     """A computation left the range of numbers, such as a loss that is not finite (exit code 4)."""
 

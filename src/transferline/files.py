@@ -18,7 +18,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from transferline.errors import DataError, shortened
+from transferline.errors import DataError, OutputError, shortened
 
 
 def _temporary(target: Path) -> Path:
@@ -58,16 +58,16 @@ def naming(target: Path, temporary: Path | None = None) -> Iterator[None]:
     """Name the file that is being written where the system does not: a full disk tells no name.
 
     Raises:
-        DataError: in place of an OSError that names no file, or the temporary one.
+        OutputError: in place of an OSError that names no file, or the temporary one.
     """
     try:
         yield
     except OSError as error:
         if error.filename is not None and error.filename != str(temporary):
             raise
-        raise DataError(f"{target}: cannot be written ({error.strerror or error}).") from error
+        raise OutputError(f"{target}: cannot be written ({error.strerror or error}).") from error
     except SafetensorError as error:  # what safetensors makes of the errors of the system
-        raise DataError(f"{target}: cannot be written ({shortened(error)}).") from error
+        raise OutputError(f"{target}: cannot be written ({shortened(error)}).") from error
 
 
 @contextmanager

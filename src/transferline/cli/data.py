@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,6 @@ from transferline.errors import ConfigError, shortened
 
 if TYPE_CHECKING:
     from transferline.data.card import DataCard
-    from transferline.data.readers.base import Reader
 
 
 def add(app: typer.Typer) -> None:
@@ -76,19 +75,9 @@ def prepare(
         bool,
         typer.Option("--skip-bad", help="Leave damaged and unreachable files out, don't stop."),
     ] = False,
-    skip: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="LIST", help="Files known to be bad: a path or pattern per line, # reason."
-        ),
-    ] = None,
-    retries: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Further attempts on a server (4).")
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(metavar="S", min=0.1, help="A server silent for so long has failed (30)."),
-    ] = None,
+    skip: options.Skip = None,
+    retries: options.Retries = None,
+    timeout: options.Timeout = None,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace the shards in DIR, once the new ones are whole."),
@@ -104,16 +93,13 @@ def prepare(
     --jobs or --dask.
     """
     from transferline.data.prepare import prepare as prepare_files  # noqa: PLC0415
-    from transferline.data.readers import READERS  # noqa: PLC0415
     from transferline.data.selections import selection as load_selection  # noqa: PLC0415
 
     chosen = load_selection(selection)
     if golden_json is not None:
         chosen = chosen.model_copy(update={"golden_json": str(golden_json)})
-    source = _reader(
-        READERS.load(reader),
-        {"kind": reader, "files": files, "skip_bad": skip_bad},
-        {"skip": skip and [f"@{skip}"], "retries": retries, "timeout_s": timeout},
+    source = options.reader(
+        reader, files, skip_bad=skip_bad, skip=skip, retries=retries, timeout=timeout
     )
     with options.cluster(jobs, dask, out.absolute().parent) as executor:
         card = prepare_files(
@@ -131,15 +117,6 @@ def prepare(
         output.show_json(card.to_dict())
         return
     _show_card(card, out)
-
-
-def _reader(cls: type[Reader], recipe: dict[str, Any], more: dict[str, Any]) -> Reader:
-    """Build a reader; of `more`, what is not None."""
-    given = {name: value for name, value in more.items() if value is not None}
-    for name in given:
-        if name not in cls.model_fields:
-            raise ConfigError(f"--reader {recipe['kind']}: has no `{name}`.")
-    return cls(**recipe, **given)
 
 
 def _labels(texts: list[str]) -> dict[str, float]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from transferline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transferline.data.readers.base import Reader
 
 Jobs = Annotated[
     int,
@@ -27,6 +32,44 @@ Assignments = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. optim.steps=100."),
 ]
+Skip = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="LIST", help="Files known to be bad: a path or pattern per line, # reason."
+    ),
+]
+Retries = Annotated[
+    int | None, typer.Option(metavar="N", min=0, help="Further attempts on a server (4).")
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(metavar="S", min=0.1, help="A server silent for so long has failed (30)."),
+]
+
+
+def reader(
+    kind: str,
+    files: Sequence[str],
+    *,
+    skip_bad: bool,
+    skip: Path | None,
+    retries: int | None,
+    timeout: float | None,
+) -> Reader:
+    """Build the reader that --reader and its options name; what is None is left to it.
+
+    Raises:
+        ConfigError: there is no such reader, or it has no such option.
+    """
+    from transferline.data.readers import READERS  # noqa: PLC0415
+
+    cls = READERS.load(kind)
+    more = {"skip": skip and [f"@{skip}"], "retries": retries, "timeout_s": timeout}
+    given = {name: value for name, value in more.items() if value is not None}
+    for name in given:
+        if name not in cls.model_fields:
+            raise ConfigError(f"--reader {kind}: has no `{name}`.")
+    return cls(kind=kind, files=list(files), skip_bad=skip_bad, **given)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from transferline.cli import options, output
-from transferline.cli.data import _reader as reader_of
 
 if TYPE_CHECKING:
     from transferline.deploy.predict import Prediction
@@ -66,19 +65,9 @@ def predict(
             help="Leave damaged and unreachable files out, give bad events NaN, don't stop.",
         ),
     ] = False,
-    skip: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="LIST", help="Files known to be bad: a path or pattern per line, # reason."
-        ),
-    ] = None,
-    retries: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Further attempts on a server (4).")
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(metavar="S", min=0.1, help="A server silent for so long has failed (30)."),
-    ] = None,
+    skip: options.Skip = None,
+    retries: options.Retries = None,
+    timeout: options.Timeout = None,
     allow_overlap: Annotated[
         bool,
         typer.Option(
@@ -97,15 +86,12 @@ def predict(
     made with --folds, each event is scored by the model that never saw it. Interrupted, a
     prediction into a DIR goes on when the command is repeated.
     """
-    from transferline.data.readers import READERS  # noqa: PLC0415
     from transferline.data.selections import selection as load_selection  # noqa: PLC0415
     from transferline.deploy.predict import predict as score  # noqa: PLC0415
     from transferline.stopping import sigterm_as_interrupt  # noqa: PLC0415
 
-    source = reader_of(
-        READERS.load(reader),
-        {"kind": reader, "files": files, "skip_bad": skip_bad},
-        {"skip": skip and [f"@{skip}"], "retries": retries, "timeout_s": timeout},
+    source = options.reader(
+        reader, files, skip_bad=skip_bad, skip=skip, retries=retries, timeout=timeout
     )
     with sigterm_as_interrupt():
         done = score(

@@ -22,7 +22,7 @@ from transferline.data.selections import Selection, apply, needed_columns
 from transferline.data.shard_writer import ShardWriter
 from transferline.data.spool import Spool
 from transferline.data.survey import Failure, Survey
-from transferline.errors import DataError
+from transferline.errors import DataError, OutputError
 from transferline.files import file_hash, wait_for_files, write_json
 from transferline.stopping import check_stop
 
@@ -152,7 +152,7 @@ def make_part(
             ):
                 total, capped = _select(unit, reader, selection, chunk_size, rows)
         except DataError as error:
-            if not reader.skip_bad:
+            if not reader.skip_bad or isinstance(error, OutputError):
                 raise
             return Failure.of(unit.path, error)
         rows.write(target)

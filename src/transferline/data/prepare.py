@@ -15,24 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from transferline import __version__
-from transferline.data.card import DataCard, data_card_markdown, load_card
+from transferline.data.card import DataCard, data_card_markdown
+from transferline.data.claim import claim
 from transferline.data.cutflow import Cutflow, Step
-from transferline.data.file_ledger import (
-    FileRow,
-    file_rows,
-    read_ledger,
-    usable_again,
-    write_ledger,
-)
-from transferline.data.layouts.shard_directory import (
-    CARD_PAGE,
-    FILES,
-    NEXT,
-    check_ours,
-    is_replacing,
-    move_in,
-    remove_ours,
-)
+from transferline.data.file_ledger import file_rows, write_ledger
+from transferline.data.layouts.shard_directory import CARD_PAGE, FILES, move_in, remove_ours
 from transferline.data.layouts.shards import CARD
 from transferline.data.lumimask import LumiMask
 from transferline.data.parts import (
@@ -131,7 +118,7 @@ def prepare(
         survey.check(skip_bad=reader.skip_bad)
         job = _Job(reader, selection, labels, sample, cross_section_pb, unit_size)
         config_hash = job.digest(survey.sources)
-        place = _claim(out, config_hash, survey.sources, overwrite)
+        place = claim(out, config_hash, survey.sources, overwrite)
         if isinstance(place, DataCard):
             return place
         units = units_of(survey, unit_size, config_hash)
@@ -302,64 +289,6 @@ def _threads() -> Iterator[cf.Executor]:
         except BaseException:
             give_up.set()
             raise
-
-
-def _claim(
-    out: Path, config_hash: str, sources: Sequence[Source], overwrite: bool
-) -> Path | DataCard:
-    """Return the directory to work in, or the card if exactly this has been prepared already."""
-    if out.is_file():
-        raise ConfigError(f"{out}: is a file; the shards need a directory of their own.")
-    out.mkdir(parents=True, exist_ok=True)
-    check_ours(out)
-    if is_replacing(out):
-        move_in(out)
-        overwrite = overwrite and _objection(out, config_hash, sources) is not None
-    if not (out / CARD).exists():
-        return out
-    if overwrite:
-        return _successor(out, config_hash, sources)
-    objection = _objection(out, config_hash, sources)
-    if objection is not None:
-        raise ConfigError(objection)
-    return load_card(out)
-
-
-def _successor(out: Path, config_hash: str, sources: Sequence[Source]) -> Path | DataCard:
-    """Return where to make a new data set while `out` holds one, or its card if it is whole."""
-    place = out / NEXT
-    place.mkdir(exist_ok=True)
-    if not (place / CARD).exists():
-        return place
-    if _objection(place, config_hash, sources) is None:
-        move_in(out)
-        return load_card(out)
-    (place / CARD).unlink()
-    return place
-
-
-def _objection(out: Path, config_hash: str, sources: Sequence[Source]) -> str | None:
-    """Say why the shards in `out` are not those that are wanted; None if they are."""
-    card = load_card(out)
-    stamps = {source.path: source.file_stamp for source in sources}
-    back = _left_out(usable_again(read_ledger(out, card), stamps))
-    advice = (
-        "--overwrite (`overwrite=True`) prepares anew; what is there stays until the new shards "
-        "are whole."
-    )
-    if card.config_hash == config_hash:
-        return f"{out}: was prepared{back}. {advice}" if back else None
-    return (
-        f"{out}: holds another data set ('{card.sample}', {card.n_events} events, selection "
-        f"'{card.selection.get('name')}'){back}. Choose a new directory, or {advice}"
-    )
-
-
-def _left_out(rows: Sequence[FileRow]) -> str:
-    if not rows:
-        return ""
-    more = f" and {len(rows) - 1} more" if rows[1:] else ""
-    return f" without {rows[0].path}{more} ({rows[0].status} then), which may be read now"
 
 
 def _check_some_passed(

@@ -60,6 +60,14 @@ class Claim(Recipe, ABC):
     metric: str = "auc"
 
     @abstractmethod
+    def judge(self, records: Sequence[Record]) -> Verdict:
+        """Return the verdict; records that do not suffice leave the claim open."""
+
+
+class LineClaim(Claim):
+    """A claim about the learning curve of one task."""
+
+    @abstractmethod
     def check(self, lines: Sequence[Line]) -> Verdict:
         """Judge the lines of the task's learning curve.
 
@@ -68,7 +76,7 @@ class Claim(Recipe, ABC):
         """
 
     def judge(self, records: Sequence[Record]) -> Verdict:
-        """Return the verdict; records that do not suffice leave the claim open."""
+        """See `Claim.judge`."""
         try:
             chosen = [record for record in records if record.task == self.task]
             return self.check(learning_curve(chosen, self.metric))
@@ -76,7 +84,7 @@ class Claim(Recipe, ABC):
             return Verdict(OPEN, str(error))
 
 
-class BeatsScratch(Claim):
+class BeatsScratch(LineClaim):
     """A line is better than scratch at `n_train` by more than `sigma` paired errors."""
 
     kind: Literal["beats_scratch"] = "beats_scratch"
@@ -85,12 +93,12 @@ class BeatsScratch(Claim):
     sigma: float = 2.0
 
     def check(self, lines: Sequence[Line]) -> Verdict:
-        """See `Claim.check`."""
+        """See `LineClaim.check`."""
         line = line_of(lines, self.line)
         return _compare(line, scratch_of(line, lines), self.n_train, self.sigma)
 
 
-class BetterThan(Claim):
+class BetterThan(LineClaim):
     """A line is better than another at `n_train` by more than `sigma` paired errors."""
 
     kind: Literal["better_than"] = "better_than"
@@ -100,12 +108,12 @@ class BetterThan(Claim):
     sigma: float = 2.0
 
     def check(self, lines: Sequence[Line]) -> Verdict:
-        """See `Claim.check`."""
+        """See `LineClaim.check`."""
         line, other = line_of(lines, self.line), line_of(lines, self.other)
         return _compare(line, other, self.n_train, self.sigma)
 
 
-class ClosesGap(Claim):
+class ClosesGap(LineClaim):
     """A line at `n_low` closes at least `share` of scratch's gap from `n_low` to `n_high`."""
 
     kind: Literal["closes_gap"] = "closes_gap"
@@ -115,7 +123,7 @@ class ClosesGap(Claim):
     share: float
 
     def check(self, lines: Sequence[Line]) -> Verdict:
-        """See `Claim.check`."""
+        """See `LineClaim.check`."""
         line = line_of(lines, self.line)
         found = gap_closed(line, scratch_of(line, lines), self.n_low, self.n_high)
         return Verdict(HOLDS if found.value >= self.share else FAILS, f"{found} of the gap")

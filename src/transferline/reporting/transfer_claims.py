@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
@@ -20,13 +21,14 @@ from transferline.reporting.claims import (
     OPEN,
     Chosen,
     Claim,
+    LineClaim,
     Verdict,
     line_of,
     scratch_of,
 )
 
 
-class ReducesError(Claim):
+class ReducesError(LineClaim):
     """A line removes at least `share` of scratch's `1 - metric` at `n_train`."""
 
     kind: Literal["reduces_error"] = "reduces_error"
@@ -35,13 +37,13 @@ class ReducesError(Claim):
     share: float = Field(gt=-1, lt=1)
 
     def check(self, lines: Sequence[Line]) -> Verdict:
-        """See `Claim.check`."""
+        """See `LineClaim.check`."""
         found = _reduction(lines, self.line, self.n_train)
         outcome = HOLDS if found.value >= self.share else FAILS
         return Verdict(outcome, f"{found} of scratch's error removed")
 
 
-class AgreesWith(Claim):
+class AgreesWith(LineClaim):
     """A line and another differ by no more than `sigma` paired errors at `n_train`.
 
     A wide error bar agrees with anything: the numbers say how well the two are known.
@@ -54,7 +56,7 @@ class AgreesWith(Claim):
     sigma: float = 2.0
 
     def check(self, lines: Sequence[Line]) -> Verdict:
-        """See `Claim.check`."""
+        """See `LineClaim.check`."""
         line, other = line_of(lines, self.line), line_of(lines, self.other)
         for found in paired_difference(line, other):
             if found.n_train == self.n_train:
@@ -72,10 +74,6 @@ class GainsInOrder(Claim):
     then: tuple[str, ...] = Field(min_length=1)
     n_train: int
 
-    def check(self, lines: Sequence[Line]) -> Verdict:
-        """Not used: this claim needs more tasks than one."""
-        raise NotImplementedError
-
     def judge(self, records: Sequence[Record]) -> Verdict:
         """See `Claim.judge`."""
         try:
@@ -91,7 +89,7 @@ class GainsInOrder(Claim):
         return _reduction(learning_curve(chosen, self.metric), self.line, self.n_train)
 
 
-class _AttentionClaim(Claim):
+class _AttentionClaim(LineClaim):
     """A claim about Records of fine-tuned runs at one size, whatever their metric."""
 
     pretraining: str
@@ -106,9 +104,9 @@ class _AttentionClaim(Claim):
             raise DataError(f"{line.name}: its records hold no attention.")
         return self.look(records)
 
+    @abstractmethod
     def look(self, records: Sequence[Record]) -> Verdict:
         """Return the verdict of records that hold attention."""
-        raise NotImplementedError
 
 
 class MostAttention(_AttentionClaim):

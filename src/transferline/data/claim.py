@@ -1,0 +1,82 @@
+"""Whose directory it is: what `prepare` may do with what lies in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from transferline.data.card import DataCard, load_card
+from transferline.data.file_ledger import FileRow, read_ledger, usable_again
+from transferline.data.layouts.shard_directory import NEXT, check_ours, is_replacing, move_in
+from transferline.data.layouts.shards import CARD
+from transferline.data.readers.base import Source
+from transferline.errors import ConfigError
+
+
+def claim(
+    out: Path, config_hash: str, sources: Sequence[Source], overwrite: bool
+) -> Path | DataCard:
+    """Return the directory to work in, or the card if exactly this has been prepared already.
+
+    Args:
+        out: the directory that the user names.
+        config_hash: of everything that decides the content.
+        sources: the files as they are now.
+        overwrite: make a new data set beside the one in `out`, to be moved in when it is whole.
+
+    Raises:
+        ConfigError: `out` is not ours, or holds another data set, or lacks files that may be read
+            now, and `overwrite` is off.
+    """
+    if out.is_file():
+        raise ConfigError(f"{out}: is a file; the shards need a directory of their own.")
+    out.mkdir(parents=True, exist_ok=True)
+    check_ours(out)
+    if is_replacing(out):
+        move_in(out)
+        overwrite = overwrite and _objection(out, config_hash, sources) is not None
+    if not (out / CARD).exists():
+        return out
+    if overwrite:
+        return _successor(out, config_hash, sources)
+    objection = _objection(out, config_hash, sources)
+    if objection is not None:
+        raise ConfigError(objection)
+    return load_card(out)
+
+
+def _successor(out: Path, config_hash: str, sources: Sequence[Source]) -> Path | DataCard:
+    """Return where to make a new data set while `out` holds one, or its card if it is whole."""
+    place = out / NEXT
+    place.mkdir(exist_ok=True)
+    if not (place / CARD).exists():
+        return place
+    if _objection(place, config_hash, sources) is None:
+        move_in(out)
+        return load_card(out)
+    (place / CARD).unlink()
+    return place
+
+
+def _objection(out: Path, config_hash: str, sources: Sequence[Source]) -> str | None:
+    """Say why the shards in `out` are not those that are wanted; None if they are."""
+    card = load_card(out)
+    stamps = {source.path: source.file_stamp for source in sources}
+    back = _left_out(usable_again(read_ledger(out, card), stamps))
+    advice = (
+        "--overwrite (`overwrite=True`) prepares anew; what is there stays until the new shards "
+        "are whole."
+    )
+    if card.config_hash == config_hash:
+        return f"{out}: was prepared{back}. {advice}" if back else None
+    return (
+        f"{out}: holds another data set ('{card.sample}', {card.n_events} events, selection "
+        f"'{card.selection.get('name')}'){back}. Choose a new directory, or {advice}"
+    )
+
+
+def _left_out(rows: Sequence[FileRow]) -> str:
+    if not rows:
+        return ""
+    more = f" and {len(rows) - 1} more" if rows[1:] else ""
+    return f" without {rows[0].path}{more} ({rows[0].status} then), which may be read now"
