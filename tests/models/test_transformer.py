@@ -5,9 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transferline.models.backbones import BACKBONES
 from transferline.models.backbones.base import masked_mean
 from transferline.models.backbones.transformer import Transformer
-from transferline.models.features import Features
+from transferline.models.features import Features, InputSpec
 from transferline.testing import check_backbone
 from transferline.testing.batches import empty_set_batch, toy_batch
 
@@ -103,3 +104,15 @@ def test_masked_mean_ignores_padding_and_survives_the_empty_set():
     tokens = torch.arange(12.0).reshape(2, 3, 2)
     is_real = torch.tensor([[True, True, False], [False, False, False]])
     assert masked_mean(tokens, is_real).tolist() == [[1.0, 2.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (3, 0), (0, 0)])
+@pytest.mark.parametrize("kind", ["transformer", "gat", "gnn"])
+def test_batches_without_events_or_without_places_pass(kind, shape):
+    sizes = {"width": 16, "depth": 1, **({} if kind == "gnn" else {"heads": 2})}
+    recipe = BACKBONES.load(kind).model_validate({"kind": kind, **sizes})
+    backbone = recipe.build(InputSpec(n_features=5)).eval()
+    tokens = torch.zeros(*shape, backbone.token_width)
+    latent = backbone.encode(tokens, torch.zeros(shape, dtype=torch.bool))
+    assert latent.pooled.shape == (shape[0], 16)
+    assert not latent.pooled.any()

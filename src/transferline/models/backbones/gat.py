@@ -100,7 +100,7 @@ class Nodes:
         n, p = self.is_real.shape
         if self.index is not None:
             grid = rows.new_zeros(n * p, rows.shape[-1]).index_copy(0, self.index, rows)
-            return grid.view(n, p, -1)
+            return grid.view(n, p, rows.shape[-1])
         grid = rows.view(n, p, rows.shape[-1])
         return torch.where(self.is_real.unsqueeze(-1), grid, torch.zeros_like(grid))
 

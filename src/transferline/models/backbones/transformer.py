@@ -81,12 +81,12 @@ class _Grid:
 class _Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.head_width = heads, width // heads
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, grid: _Grid) -> Tensor:
-        qkv = grid.scatter(self.qkv(x)).view(grid.n, grid.p, 3, self.heads, -1)
+        qkv = grid.scatter(self.qkv(x)).view(grid.n, grid.p, 3, self.heads, self.head_width)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [n, h, p, d/h] each
         mixed = _attend(q, k, v, grid.bias).transpose(1, 2).flatten(-2)
         out: Tensor = self.out(grid.gather(mixed))
