@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from fnmatch import fnmatch
 from itertools import product
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,9 @@ from transferline.runtime import cache_directory
 GENERATION = 1
 """Raised when the same recipe would be generated or prepared differently."""
 
+if TYPE_CHECKING:
+    from transferline.generate.catalogue import Process
+
 _OVERRIDES = ("triggers", "veto_triggers", "golden_json")
 _MADE_BY = ("pythia8mc", "fastjet", "numpy", "transferline")
 
@@ -39,7 +42,7 @@ class Sample(Recipe):
 
     Attributes:
         process: name in the catalogue of processes; generated with `n`, `seed`, `mpi`,
-            `detector`, `filter`, `tune`, `lhe` as `generate_events` describes.
+            `detector`, `filter`, `tune`, `lhe`, `generator` as `generate_events` describes.
         n: events to generate, counted after the process-level filter and before the selection.
         reader: files in one format, instead of a process.
         shards: directory of prepared shards, instead of either.
@@ -58,6 +61,7 @@ class Sample(Recipe):
     filter: str | None = None
     tune: str = "monash"
     lhe: str | None = None
+    generator: Literal["pythia", "sherpa"] | None = None
     reader: one_of(READERS) | None = None  # type: ignore[valid-type]  # registry-driven
     shards: str | None = None
     selection: str | None = None
@@ -80,11 +84,12 @@ class Sample(Recipe):
     def shares_events_with(self, other: Sample) -> bool:
         """Tell whether the two surely hold the same collisions, selections aside.
 
-        Random numbers belong to (process, seed, block): other filters, detectors or
+        Random numbers belong to (generator, process, seed, block): other filters, detectors or
         numbers of events do not make them other events.
         """
         if self.process is not None:
-            return (self.process, self.seed, self.lhe) == (other.process, other.seed, other.lhe)
+            mine, others = ((s.process, s.seed, s.lhe, s.generator) for s in (self, other))
+            return mine == others
         if self.reader is not None and other.reader is not None:
             pairs = product(named_files(self.reader.files), named_files(other.reader.files))
             # Names alone: a study must be readable where its files are not.
@@ -208,6 +213,7 @@ def generated_file(
         filter=sample.filter,
         tune=sample.tune,
         lhe=Path(sample.lhe) if sample.lhe else None,
+        generator=sample.generator,
     )
     return file
 
@@ -220,16 +226,32 @@ def _generation(sample: Sample) -> dict[str, Any]:
 
     assert sample.process is not None  # Sample._check
     recipe = sample.to_dict()
-    for name in ("reader", "shards", "selection", "label", *_OVERRIDES):
+    for name in ("reader", "shards", "selection", "label", "generator", *_OVERRIDES):
         del recipe[name]
+    entry = process(sample.process)
     return {
         **recipe,
+        **_generator(sample, entry),
         "revision": REVISION,
-        "entry": process(sample.process).model_dump(mode="json", exclude={"purpose"}),
+        "entry": entry.model_dump(mode="json", exclude={"purpose"}),
         "card": load_card(sample.detector).model_dump(mode="json"),
         "lhe": file_hash(Path(sample.lhe)) if sample.lhe else None,
         "versions": package_versions(_MADE_BY),
     }
+
+
+def _generator(sample: Sample, entry: Process) -> dict[str, Any]:
+    """Another generator than Pythia, its run card and version; Pythia's settings are `entry`'s."""
+    from transferline.generate import generators  # noqa: PLC0415
+
+    name = generators.chosen_generator(entry, sample.generator)
+    if name == generators.PYTHIA:
+        return {}
+    external = sample.lhe is not None
+    cards = generators.generator_settings(
+        entry, name, mpi=sample.mpi, tune=sample.tune, external=external
+    )
+    return {"generator": name, "cards": cards, "made_by": generators.generator_version(name)}
 
 
 def _cross_section(sample: Sample) -> float | None:

@@ -53,30 +53,57 @@ def _jets(row, cuts, others):
             yield one
 
 
+def _jet_nodes(jets, nodes):
+    by_tag = sorted(jets, key=lambda jet: (-jet["btagDeepFlavB"], -jet["pt"]))
+    rest = sorted(by_tag[nodes.bjets :], key=lambda jet: -jet["pt"])
+    named = [("bjet", jet) for jet in by_tag[: nodes.bjets]]
+    return named + [("jet", jet) for jet in rest[: nodes.jets]]
+
+
+def _is_recorded(selection, row):
+    flags = row["context"]
+    fired = not selection.triggers or any(flags[name] for name in selection.triggers)
+    return fired and all(flags[name] for name in selection.filters)
+
+
+def _has_enough(selection, row, found, n_bjets):
+    cuts = selection.cuts
+    leptons = found["electrons"] + found["muons"]
+    hard = any(
+        one["pt"] > getattr(selection, kind).leading_pt_min
+        for kind in ("electrons", "muons")
+        for one in found[kind]
+    )
+    return (
+        (hard or not cuts.leptons_min)
+        and len(leptons) >= cuts.leptons_min
+        and (cuts.leptons_max is None or len(leptons) <= cuts.leptons_max)
+        and len(found["taus"]) >= cuts.taus_min
+        and len(found["jets"]) >= cuts.jets_min
+        and n_bjets >= cuts.bjets_min
+        and (cuts.met_min is None or row["met"][0]["pt"] > cuts.met_min)
+    )
+
+
 def select(selection, row):
     """Return the objects (species, pt, btag) of a passing event, None otherwise."""
-    flags = row["context"]
-    if not any(flags[name] for name in selection.triggers):
-        return None
-    if not all(flags[name] for name in selection.filters):
+    if not _is_recorded(selection, row):
         return None
     electrons = list(_electrons(row, selection.electrons))
     muons = list(_muons(row, selection.muons))
     leptons = electrons + muons
-    taus = list(_taus(row, selection.taus, leptons))
+    taus = [] if selection.taus is None else list(_taus(row, selection.taus, leptons))
     jets = list(_jets(row, selection.jets, leptons + taus))
     bjets = [jet for jet in jets if jet["btagDeepFlavB"] > selection.btag_cut]
-    hard = any(one["pt"] > selection.electrons.leading_pt_min for one in electrons)
-    hard = hard or any(one["pt"] > selection.muons.leading_pt_min for one in muons)
-    cuts = selection.cuts
-    if not hard or len(leptons) < cuts.leptons_min or len(taus) < cuts.taus_min:
-        return None
-    if len(jets) < cuts.jets_min or len(bjets) < cuts.bjets_min:
+    found = {"electrons": electrons, "muons": muons, "taus": taus, "jets": jets}
+    if not _has_enough(selection, row, found, len(bjets)):
         return None
     named = [("electron", one) for one in electrons] + [("muon", one) for one in muons]
     found = sorted(named, key=lambda pair: -pair[1]["pt"])
     found += sorted((("tau", one) for one in taus), key=lambda pair: -pair[1]["pt"])
     tagged = [("bjet" if jet in bjets else "jet", jet) for jet in jets]
+    if selection.nodes is not None:
+        found, tagged = found[: selection.nodes.leptons], _jet_nodes(jets, selection.nodes)
     found += sorted(tagged, key=lambda pair: -pair[1]["pt"])
     objects = [(SPECIES[name], one["pt"], one.get("btagDeepFlavB", 0.0)) for name, one in found]
     room = selection.max_objects - 1

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from transferline.errors import ConfigError
 from transferline.generate.catalogue import process
 from transferline.generate.hard_filter import FILTERS, hard_filter
-from transferline.generate.pythia import PythiaRun
+from transferline.generate.pythia import PythiaRun, import_pythia
 
 
 def run(name, n=80):
@@ -22,13 +24,43 @@ def test_every_event_tried_is_counted(name):
     assert sum(truth.n for truth in batches) == count.passed == 80
     assert count.tried >= count.passed
     assert count.sum_weight == pytest.approx(count.tried)
-    assert (count.tried == count.passed) == (name == "none")
+    # Without a shower there is nothing that `four_jets` could look at.
+    assert (count.tried == count.passed) == (name in ("none", "four_jets"))
 
 
 def test_cross_section_is_that_before_the_filter():
     unfiltered, error = run("none", 3000)[0].cross_section()
     filtered, filtered_error = run("lepton", 1500)[0].cross_section()
     assert filtered == pytest.approx(unfiltered, abs=4.0 * (error + filtered_error))
+
+
+def showered(name, seed):
+    """Z -> nu nu down to partons, and a finder of jets above 35 GeV."""
+    settings = process("Zjets_nunu").settings(0)
+    settings = (*settings, "PartonLevel:MPI = off", "HadronLevel:all = off")
+    hard = replace(FILTERS["four_jets"], jet_pt=35.0)
+    return PythiaRun(settings, seed, hard_filter(name)), hard.finder(import_pythia())
+
+
+def test_jets_of_the_shower_are_found_before_it_ends():
+    """What has four hard jets in the end passes, and little else; sums count all events."""
+    run, hard = showered("none", 3)
+    rule = hard_filter("four_jets")
+    four = sum(_next_has_jets(run, rule, hard) for _ in range(4000)) / 4000
+    filtered, hard = showered("four_jets", 4)
+    kept = [_next_has_jets(filtered, rule, hard) for _ in range(250)]
+    count = filtered.count
+    assert count.passed == len(kept)
+    assert count.sum_weight == pytest.approx(count.tried)
+    assert 0.03 < count.passed / count.tried < 0.09
+    assert sum(kept) / count.tried == pytest.approx(four, rel=0.5)
+    unfiltered, error = run.cross_section()
+    assert filtered.cross_section()[0] == pytest.approx(unfiltered, rel=0.05, abs=4 * error)
+
+
+def _next_has_jets(run, rule, finder):
+    assert run._pythia.next()
+    return rule.keeps(run._pythia.event, finder)
 
 
 def test_unknown_filter():

@@ -1,4 +1,4 @@
-"""`transferline generate events`: collisions without a download."""
+"""`transferline generate`: collisions without a download, and a second generator."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def add(app: typer.Typer) -> None:
     """Add the group `generate` to the application."""
     group = typer.Typer(no_args_is_help=True, help="Make collision events, without a download.")
     group.command("events")(events)
+    group.command("install-sherpa")(install_sherpa)
     app.add_typer(group, name="generate")
 
 
@@ -45,6 +46,13 @@ def events(
         str, typer.Option(metavar="CARD", help="Name or YAML file of a detector card.")
     ] = "cms",
     tune: Annotated[str, typer.Option(metavar="NAME", help="monash, cp5 or a14.")] = "monash",
+    generator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="pythia or sherpa; by default Pythia, and Sherpa for what Pythia lacks.",
+        ),
+    ] = None,
     filter_name: Annotated[
         str | None,
         typer.Option(
@@ -61,8 +69,8 @@ def events(
 ) -> None:
     """Generate events of one process into a NanoAOD file.
 
-    Pythia 8 with shower and hadronisation, a parametrised detector, jets, b and tau tags.
-    Interrupted, it resumes when the command is repeated. The content does not depend on
+    Pythia 8 or Sherpa 3 with shower and hadronisation, a parametrised detector, jets, b and tau
+    tags. Interrupted, it resumes when the command is repeated. The content does not depend on
     --jobs or --dask.
     """
     from transferline.generate.events import generate_events, summary_json  # noqa: PLC0415
@@ -80,6 +88,7 @@ def events(
             filter=filter_name,
             tune=tune,
             lhe=lhe,
+            generator=generator,
         )
     if json:
         output.show_json(summary_json(done))
@@ -90,11 +99,28 @@ def events(
             ("tried", f"{done.tried} events, {done.passed} passed the process-level filter"),
             (
                 "cross section",
-                f"{done.cross_section_pythia:.4g} +- {done.cross_section_pythia_error:.1g} pb "
-                "(Pythia, leading order, before the filter)",
+                f"{done.cross_section_generator:.4g} +- "
+                f"{done.cross_section_generator_error:.1g} pb "
+                f"({done.generator.capitalize()}, leading order, before the filter)",
             ),
             ("", f"{done.cross_section} pb (catalogue)" if done.cross_section else ""),
             ("time", f"{done.seconds:.0f} s"),
         ]
     )
     output.next_command("inspect", done.path)
+
+
+def install_sherpa(json: options.Json = False) -> None:
+    """Download Sherpa, the second generator, with pip.
+
+    48 MB, unpacked in TRANSFERLINE_CACHE, for any Python on Linux x86_64. What is there already
+    is kept.
+    """
+    from transferline.generate.sherpa.installation import VERSION, install  # noqa: PLC0415
+
+    place = install()
+    if json:
+        output.show_json({"path": str(place), "version": VERSION})
+        return
+    output.wrote(place, f"Sherpa {VERSION}")
+    output.next_command("generate", "events", "ttbb_1l", "--out", "ttbb.root")

@@ -16,10 +16,12 @@ from transferline.executors import one_at_a_time
 from transferline.files import atomic_path
 from transferline.generate.card import Card, load_card
 from transferline.generate.detector import simulate
+from transferline.generate.generators import PYTHIA, SHERPA
 from transferline.generate.hard_filter import HardFilter
 from transferline.generate.nanoaod import to_nanoaod
 from transferline.generate.objects import reconstruct
 from transferline.generate.pythia import PythiaRun
+from transferline.generate.sherpa.run import SherpaRun
 from transferline.generate.tables import Collection, EventTable, concatenate
 from transferline.stopping import check_stop
 
@@ -29,7 +31,10 @@ REVISION = 2
 
 @dataclass(frozen=True)
 class Configuration:
-    """Everything that determines the content of a sample, apart from how many events it has."""
+    """Everything that determines the content of a sample, apart from how many events it has.
+
+    `settings` of each alternative are Pythia's strings, or the two parts of Sherpa's run card.
+    """
 
     process: str
     settings: tuple[tuple[str, ...], ...]
@@ -41,11 +46,15 @@ class Configuration:
     lhe_hash: str | None
     block_size: int
     versions: tuple[tuple[str, str], ...]
+    generator: str = PYTHIA
 
     @property
     def hash(self) -> str:
         """SHA-256 over all fields but the location of the LHE file."""
         content = asdict(self) | {"lhe": None, "revision": REVISION}
+        if self.generator == PYTHIA:
+            # Samples older than the choice keep their hash.
+            del content["generator"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def random(self, block: int, part: str) -> int:
@@ -73,17 +82,19 @@ def _shares(n: int, parts: int, block: int) -> list[int]:
     return [n // parts + ((part - block) % parts < n % parts) for part in range(parts)]
 
 
-def _run(configuration: Configuration, block: int, part: int, skip: int) -> PythiaRun:
-    return PythiaRun(
-        settings=configuration.settings[part],
-        seed=1 + configuration.random(block, f"pythia{part}") % 900_000_000,
-        rule=configuration.rule,
-        lhe=Path(configuration.lhe) if configuration.lhe else None,
-        skip=skip,
-    )
+Run = PythiaRun | SherpaRun
 
 
-def _simulate_run(run: PythiaRun, n: int, card: Card, rng: np.random.Generator) -> list[EventTable]:
+def _run(configuration: Configuration, block: int, part: int, skip: int) -> Run:
+    name, settings = configuration.generator, configuration.settings[part]
+    seed = 1 + configuration.random(block, f"{name}{part}") % 900_000_000
+    if name == SHERPA:
+        return SherpaRun(settings, seed, configuration.rule)
+    lhe = Path(configuration.lhe) if configuration.lhe else None
+    return PythiaRun(settings, seed, configuration.rule, lhe, skip)
+
+
+def _simulate_run(run: Run, n: int, card: Card, rng: np.random.Generator) -> list[EventTable]:
     tables = []
     for truth in run.batches(n):
         check_stop()
@@ -91,7 +102,7 @@ def _simulate_run(run: PythiaRun, n: int, card: Card, rng: np.random.Generator) 
     return tables
 
 
-def _count(runs: list[PythiaRun], asked: int, events: int) -> BlockCount:
+def _count(runs: list[Run], asked: int, events: int) -> BlockCount:
     sections = [run.cross_section() for run in runs]
     counts = [run.count for run in runs]
     return BlockCount(
@@ -116,7 +127,8 @@ def generate_block(configuration: Configuration, block: int, n: int, path: str) 
     card = load_card(configuration.detector)
     rng = np.random.default_rng(configuration.random(block, "detector"))
     skip = block * configuration.block_size if configuration.lhe else 0
-    tables, runs = [], []
+    tables: list[EventTable] = []
+    runs: list[Run] = []
     for part, share in enumerate(_shares(n, len(configuration.settings), block)):
         if share == 0:
             continue

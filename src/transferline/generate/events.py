@@ -27,21 +27,28 @@ from transferline.generate.blocks import (
 )
 from transferline.generate.card import load_card
 from transferline.generate.catalogue import Process, process
+from transferline.generate.generators import (
+    DEFAULT_TUNE,
+    PYTHIA,
+    SHERPA,
+    chosen_generator,
+    generator_settings,
+    generator_version,
+)
 from transferline.generate.hard_filter import hard_filter
 from transferline.generate.lhe import count_events
 from transferline.generate.nanoaod import read_provenance, write_nanoaod
-from transferline.generate.pythia import import_pythia, tune_settings
+from transferline.generate.sherpa.run import check_filter, integrate_once
+from transferline.generate.sherpa.run_card import sherpa_processes
 from transferline.progress import progress
-
-_PACKAGES = ("transferline", "pythia8mc", "fastjet", "numpy")
 
 
 @dataclass(frozen=True)
 class GenerationSummary:
     """What was written, and the sums over all events tried (before the process-level filter).
 
-    Cross sections in pb: Pythia's own estimate (leading order) with its statistical error, and
-    the catalogue's, both before the filter.
+    Cross sections in pb: the generator's own estimate (leading order) with its statistical error,
+    and the catalogue's, both before the filter.
     """
 
     path: Path
@@ -51,8 +58,9 @@ class GenerationSummary:
     passed: int
     sum_weight: float
     sum_weight2: float
-    cross_section_pythia: float
-    cross_section_pythia_error: float
+    generator: str
+    cross_section_generator: float
+    cross_section_generator_error: float
     cross_section: float | None
     seconds: float
 
@@ -72,18 +80,11 @@ class _Plan:
         return self.parts / f"block-{block:05d}.npz"
 
 
-def _settings(entry: Process, mpi: bool, tune: str, external: bool) -> tuple[tuple[str, ...], ...]:
-    switch = () if mpi else ("PartonLevel:MPI = off",)
-    return tuple(
-        (*tune_settings(tune), *entry.settings(part, external=external), *switch)
-        for part in range(len(entry.alternatives))
-    )
-
-
 @dataclass(frozen=True)
 class _Options:
     """What the user asked for, beside the process and the number of events."""
 
+    generator: str
     seed: int
     mpi: bool
     tune: str
@@ -95,8 +96,9 @@ class _Options:
 
 def _filter_name(entry: Process, options: _Options) -> str:
     if options.lhe is None:
-        if not entry.production:
-            raise ConfigError(f"Process '{entry.name}' needs --lhe FILE.")
+        if options.generator == PYTHIA and not entry.production:
+            other = "--generator sherpa, or " if entry.name in sherpa_processes() else ""
+            raise ConfigError(f"Process '{entry.name}' needs {other}--lhe FILE.")
         return options.filter or entry.filter
     if options.filter not in (None, "none"):
         raise ConfigError("A process-level filter cannot be used with --lhe: filter the file.")
@@ -104,19 +106,32 @@ def _filter_name(entry: Process, options: _Options) -> str:
 
 
 def _configure(entry: Process, options: _Options) -> Configuration:
-    external = options.lhe is not None
     card = load_card(options.detector)
+    rule = hard_filter(_filter_name(entry, options))
+    if options.generator == SHERPA:
+        check_filter(rule)
+    packages = ("transferline", "", "fastjet", "numpy")
     return Configuration(
         process=entry.full_name,
-        settings=_settings(entry, options.mpi, options.tune, external),
+        settings=generator_settings(
+            entry,
+            options.generator,
+            mpi=options.mpi,
+            tune=options.tune,
+            external=options.lhe is not None,
+        ),
         seed=options.seed,
         detector=options.detector,
         card_hash=json_hash(card.model_dump(mode="json")),
-        rule=hard_filter(_filter_name(entry, options)),
+        rule=rule,
         lhe=str(options.lhe.resolve()) if options.lhe else None,
         lhe_hash=file_hash(options.lhe) if options.lhe else None,
         block_size=options.block_size,
-        versions=tuple((name, version(name)) for name in _PACKAGES),
+        versions=tuple(
+            (name, version(name)) if name else generator_version(options.generator)
+            for name in packages
+        ),
+        generator=options.generator,
     )
 
 
@@ -144,6 +159,9 @@ def _make_blocks(plan: _Plan, jobs: int, executor: futures.Executor | None) -> N
     sizes = plan.sizes
     ready = plan.n - sum(sizes[b] for b in missing)
     plan.parts.mkdir(parents=True, exist_ok=True)
+    if missing and plan.configuration.generator == SHERPA:
+        # Here, so that not every worker does it.
+        integrate_once(plan.configuration.settings)
     label = f"generate {plan.configuration.process}"
     calls = [(plan.configuration, b, sizes[b], str(plan.path(b).absolute())) for b in missing]
     with progress(plan.n, label) as ticker, given_or_new(executor, jobs) as pool:
@@ -182,14 +200,15 @@ def _provenance(plan: _Plan, entry: Process, options: _Options, total: BlockCoun
         "n": plan.n,
         "events": total.events,
         "seed": options.seed,
+        "generator": options.generator,
         "mpi": options.mpi,
-        "tune": options.tune,
+        "tune": options.tune if options.generator == PYTHIA else None,
         "detector": options.detector,
         "card_hash": configuration.card_hash,
         "filter": {**asdict(configuration.rule), "tried": total.tried, "passed": total.passed},
         "sum_weight": total.sum_weight,
         "sum_weight2": total.sum_weight2,
-        "cross_section_pythia": {
+        f"cross_section_{options.generator}": {
             "pb": total.cross_section,
             "error": total.cross_section_error,
             "what": "leading order, before the filter, including forced branching fractions",
@@ -235,6 +254,8 @@ def _finished(plan: _Plan, out: Path) -> dict[str, Any] | None:
 
 
 def _summary(found: dict[str, Any], out: Path, seconds: float) -> GenerationSummary:
+    generator = found.get("generator", PYTHIA)
+    estimate = found[f"cross_section_{generator}"]
     return GenerationSummary(
         path=out,
         process=found["process"],
@@ -243,8 +264,9 @@ def _summary(found: dict[str, Any], out: Path, seconds: float) -> GenerationSumm
         passed=found["filter"]["passed"],
         sum_weight=found["sum_weight"],
         sum_weight2=found["sum_weight2"],
-        cross_section_pythia=found["cross_section_pythia"]["pb"],
-        cross_section_pythia_error=found["cross_section_pythia"]["error"],
+        generator=generator,
+        cross_section_generator=estimate["pb"],
+        cross_section_generator_error=estimate["error"],
         cross_section=found["cross_section"]["pb"],
         seconds=seconds,
     )
@@ -263,14 +285,15 @@ def generate_events(
     lhe: Path | None = None,
     executor: futures.Executor | None = None,
     block_size: int = 1000,
-    tune: str = "monash",
+    tune: str = DEFAULT_TUNE,
+    generator: str | None = None,
 ) -> GenerationSummary:
     """Generate `n` events that pass the process-level filter and write them as NanoAOD.
 
-    The content depends on the process, `n`, `seed`, `mpi`, `detector`, `filter`, `lhe`,
-    `block_size` and `tune`, never on `jobs` or `executor`. Finished blocks are kept beside `out`
-    until the end, so an interrupted call resumes when repeated; a finished file with the same
-    configuration is left as it is.
+    The content depends on the process, `generator`, `n`, `seed`, `mpi`, `detector`, `filter`,
+    `lhe`, `block_size` and `tune`, never on `jobs` or `executor`. Finished blocks are kept beside
+    `out` until the end, so an interrupted call resumes when repeated; a finished file with the
+    same configuration is left as it is.
 
     Args:
         process_name: a name of the catalogue, such as `ttbar_1l` or `Hplus_tb_500`.
@@ -285,20 +308,30 @@ def generate_events(
         executor: run blocks there instead, best on one of `transferline.executors`; it must
             see the same files.
         block_size: events per block.
-        tune: `monash`, `cp5` or `a14`.
+        tune: `monash`, `cp5` or `a14`; Sherpa has its own only.
+        generator: `pythia` or `sherpa`; None takes Pythia, and Sherpa for what Pythia lacks.
 
     Raises:
-        ConfigError: unknown process, detector, filter or tune, or Pythia missing.
-        DataError: `out` or its blocks belong to another configuration.
+        ConfigError: unknown process, detector, filter, tune or generator, or the generator (for
+            Sherpa also a C++ compiler) is missing.
+        DataError: `out` or its blocks belong to another configuration, or Sherpa failed.
     """
     start = time.monotonic()
-    import_pythia()
     entry, out = process(process_name), Path(out)
     if n < 1 or block_size < 1:
         raise ConfigError("The number of events and the block size must be positive.")
     if lhe is not None:
         n = min(n, count_events(Path(lhe)))
-    options = _Options(seed, mpi, tune, detector, filter, Path(lhe) if lhe else None, block_size)
+    options = _Options(
+        generator=chosen_generator(entry, generator),
+        seed=seed,
+        mpi=mpi,
+        tune=tune,
+        detector=detector,
+        filter=filter,
+        lhe=Path(lhe) if lhe else None,
+        block_size=block_size,
+    )
     plan = _Plan(_configure(entry, options), n, out.with_name(f"{out.name}.parts"))
     found = _finished(plan, out)
     if found is None:

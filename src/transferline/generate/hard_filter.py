@@ -11,11 +11,14 @@ electron 30 GeV) and one b jet: `lepton` (passes 90 % of events) loses 1.0 +- 0.
 two jets and 1.4 +- 0.4 % with at least four; `lepton_jets` (88 %) loses 1.8 +- 0.3 % and 1.5 +-
 0.4 %. `lepton_jets` is meant for processes with at least three hard partons: it would lose 30 %
 of inclusive ttbar (the dileptonic part), and all of W + one parton.
+
+`four_jets` looks into the shower. Of Z -> nu nu with one parton above 80 GeV it passes 5.5 % of
+events in a tenth of the time that they would take, and loses 4.6 +- 1.1 % of those with four jets
+above 30 GeV and missing momentum above 100 GeV.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +61,38 @@ class HardFilter:
         return bool(particle.pT() > pt and abs(particle.eta()) < eta)
 
 
-FILTERS = {
+@dataclass(frozen=True)
+class ShowerFilter(HardFilter):
+    """Also the least number of jets when the shower has come down to `scale`.
+
+    For processes whose jets come from radiation: what lacks them by then is given up before the
+    soft part of the shower, which is the most of it, and before hadrons are made. Jets are
+    anti-kT of radius 0.4, above `jet_pt` (GeV) and within |eta| < `jet_eta`; decay products of
+    resonances do not count.
+    """
+
+    jets: int = 0
+    jet_pt: float = 22.0
+    jet_eta: float = 2.8
+    scale: float = 10.0
+
+    def finder(self, pythia8: Any) -> Any:
+        """Return Pythia's jet finder, all final particles but neutrinos in."""
+        # The other implementation that it offers writes a banner to standard output.
+        return pythia8.SlowJet(-1, 0.4, self.jet_pt, self.jet_eta, 2, 2, None, False)
+
+    def keeps(self, event: Any, finder: Any) -> bool:
+        """Tell whether the event, interrupted in its shower, passes."""
+        finder.analyze(event)
+        # The boson itself still stands among the final particles.
+        found = sum(
+            any(event[i].colType() for i in finder.constituents(jet))
+            for jet in range(finder.sizeJet())
+        )
+        return found >= self.jets
+
+
+FILTERS: dict[str, HardFilter] = {
     "none": HardFilter("none"),
     "lepton": HardFilter("lepton", leptons=1),
     "lepton_jets": HardFilter("lepton_jets", leptons=1, partons=3),
@@ -74,6 +108,9 @@ FILTERS = {
         parton_pt=20.0,
         parton_eta=2.7,
     ),
+    # For selections of four jets: where the hard process has them, and where it has not.
+    "four_partons": HardFilter("four_partons", partons=4, parton_pt=20.0, parton_eta=2.7),
+    "four_jets": ShowerFilter("four_jets", jets=4),
 }
 
 
@@ -100,22 +137,6 @@ class FilterCount:
         self.sum_weight += weight
         self.sum_weight2 += weight * weight
 
-
-def veto_hook(
-    pythia8: Any, rule: HardFilter, count: FilterCount, weight: Callable[[], float]
-) -> Any:
-    """Return a Pythia `UserHooks` object that applies `rule` and fills `count`.
-
-    `weight` is asked for the weight of the present event, vetoed or not.
-    """
-
-    class Veto(pythia8.UserHooks):  # type: ignore[misc]  # a C++ class, known at run time only
-        def canVetoProcessLevel(self) -> bool:  # noqa: N802 (name fixed by Pythia)
-            return True
-
-        def doVetoProcessLevel(self, process: Any) -> bool:  # noqa: N802
-            accepted = rule.accepts(process)
-            count.add(weight(), accepted)
-            return not accepted
-
-    return Veto()
+    def drop(self) -> None:
+        """Take back one event that had passed."""
+        self.passed -= 1

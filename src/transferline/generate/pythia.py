@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from transferline.errors import ConfigError, DataError, did_you_mean
-from transferline.generate.hard_filter import FilterCount, HardFilter, hard_filter, veto_hook
+from transferline.generate.hard_filter import FilterCount, HardFilter, hard_filter
+from transferline.generate.slha import slha_in_files
 from transferline.generate.truth import ChargeTable, Truth, truth_from_batch
+from transferline.generate.veto import veto_hook
 
 BATCH = 100
 """Events per call: the full record takes about 180 kB per event, so more only costs memory."""
@@ -89,7 +91,13 @@ class PythiaRun:
         module = import_pythia()
         self._pythia = module.Pythia("", False)
         self._set("Print:quiet = on")
-        for setting in (*COMMON, *self.settings, *self._input(), f"Random:seed = {self.seed}"):
+        every = (*COMMON, *self.settings, *self._input(), f"Random:seed = {self.seed}")
+        with slha_in_files(every) as settings:
+            self._initialise(module, settings)
+        self._charges = ChargeTable(self._pythia.particleData)
+
+    def _initialise(self, module: Any, settings: Sequence[str]) -> None:
+        for setting in settings:
             self._set(setting)
         info = self._pythia.infoPython()
         # Pythia keeps only a bare pointer to the hook: hold it here.
@@ -97,7 +105,6 @@ class PythiaRun:
         self._pythia.setUserHooksPtr(self._hook)
         if not self._pythia.init():
             raise ConfigError("Pythia could not initialise with: " + "; ".join(self.settings))
-        self._charges = ChargeTable(self._pythia.particleData)
 
     def _input(self) -> tuple[str, ...]:
         if self.lhe is None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 
+import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +16,7 @@ from transferline.data.lumimask import LumiMask
 from transferline.data.selections import objects as pick
 from transferline.data.selections.flat import Flat, Mask
 from transferline.data.selections.merge import merge
+from transferline.data.selections.nodes import keep_nodes
 from transferline.data.selections.recipe import LeptonCuts, Selection
 
 
@@ -38,7 +40,7 @@ def needed_columns(selection: Selection) -> dict[str, list[str]]:
     }
     if selection.taus is not None:
         columns["tau"] = pick.tau_columns(selection.taus)
-    if selection.met:
+    if selection.met or selection.cuts.met_min is not None:
         columns["met"] = ["pt", "phi"]
     return columns
 
@@ -62,13 +64,16 @@ def apply(selection: Selection, events: Events, *, is_simulation: bool) -> Selec
         steps.append(Step.of(name, events.weight.take(rows)))
     # Objects of what no trigger took are most of a file: they are not looked at.
     kinds, is_bjet = _select_objects(selection, events, _mask(rows, len(events)))
-    for name, mask in _counting_steps(selection, kinds, is_bjet):
+    counting = _counting_steps(selection, kinds, is_bjet)
+    for name, mask in [*counting, *_missing_steps(selection, events)]:
         rows = rows[mask.take(rows)]
         steps.append(Step.of(name, events.weight.take(rows)))
     passed = _mask(rows, len(events))
     met = Flat.of(events.particles["met"], passed) if selection.met else None
     kept = {name: flat.keep_events(passed) for name, flat in kinds.items()}
     bjets_kept = is_bjet[passed[kinds["jet"].event]]
+    if selection.nodes is not None:
+        kept, bjets_kept = keep_nodes(kept, selection.jets.btag.tagger, selection.nodes)
     merged, capped = merge(kept, met, selection.jets.btag.tagger, bjets_kept, selection.max_objects)
     chosen = Events(
         particles={"object": merged[passed]},
@@ -127,6 +132,8 @@ def _counting_steps(
         plateau |= _leading(kinds["muon"], selection.muons)
         steps.append(("leading lepton", plateau))
         steps.append((f"leptons >= {cuts.leptons_min}", leptons >= cuts.leptons_min))
+    if cuts.leptons_max is not None:
+        steps.append((f"leptons <= {cuts.leptons_max}", leptons <= cuts.leptons_max))
     if cuts.taus_min:
         steps.append((f"taus >= {cuts.taus_min}", kinds["tau"].count() >= cuts.taus_min))
     if cuts.jets_min:
@@ -134,6 +141,14 @@ def _counting_steps(
     if cuts.bjets_min:
         steps.append((f"b-jets >= {cuts.bjets_min}", jets.count(is_bjet) >= cuts.bjets_min))
     return steps
+
+
+def _missing_steps(selection: Selection, events: Events) -> list[tuple[str, Mask]]:
+    least = selection.cuts.met_min
+    if least is None:
+        return []
+    met = ak.to_numpy(ak.flatten(events.particles["met"].pt))
+    return [(f"MET > {least:g} GeV", met > least)]
 
 
 def _leading(leptons: Flat, cuts: LeptonCuts) -> Mask:

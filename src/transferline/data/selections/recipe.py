@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from transferline.config import Recipe, load_config
 from transferline.data.selections.working_points import btag_threshold, jet_puid_bit
@@ -111,16 +111,62 @@ class JetCuts(Kinematics):
     btag: BTag
 
 
-class EventCuts(Recipe):
-    """Smallest numbers of objects. Leptons are electrons and muons; jets include b-jets."""
+class _Sparse(Recipe):
+    """A recipe with keys that came later: unused ones leave its dictionary, and its hash, alone.
+
+    Samples, cards and checkpoints made before such a key existed are then still found.
+    """
+
+    _later: ClassVar[frozenset[str]]
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        every: dict[str, Any] = handler(self)
+        return {k: v for k, v in every.items() if v is not None or k not in self._later}
+
+
+class EventCuts(_Sparse):
+    """Smallest numbers of objects. Leptons are electrons and muons; jets include b-jets.
+
+    Attributes:
+        leptons_min, taus_min, jets_min, bjets_min: as many or more.
+        leptons_max: no more selected leptons than these; null for no limit.
+        met_min: GeV; the missing transverse momentum must exceed it; null for no cut.
+    """
+
+    _later = frozenset({"leptons_max", "met_min"})
 
     leptons_min: int = Field(default=0, ge=0)
     taus_min: int = Field(default=0, ge=0)
     jets_min: int = Field(default=0, ge=0)
     bjets_min: int = Field(default=0, ge=0)
+    leptons_max: int | None = Field(default=None, ge=0)
+    met_min: float | None = Field(default=None, ge=0)
 
 
-class Selection(Recipe):
+class FixedNodes(Recipe):
+    """Numbers of objects that every event keeps, beside the missing momentum (`met`).
+
+    Attributes:
+        leptons: electrons and muons of highest pT.
+        taus: hadronic taus of highest pT.
+        bjets: jets of highest b-tag discriminant. They become b-jets, whether or not they pass
+            the working point; `cuts.bjets_min` says how many of them must.
+        jets: of the other jets those of highest pT. They become light jets.
+    """
+
+    leptons: int = Field(default=0, ge=0)
+    taus: int = Field(default=0, ge=0)
+    bjets: int = Field(default=0, ge=0)
+    jets: int = Field(default=0, ge=0)
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.leptons + self.taus + self.bjets + self.jets
+
+
+class Selection(_Sparse):
     """Objects and cuts that turn a file's events into a sample.
 
     Attributes:
@@ -137,7 +183,11 @@ class Selection(Recipe):
         met: add the missing transverse momentum as an object with eta = 0 and mass = 0.
         max_objects: larger events lose their softest jets; the card counts them.
         cuts: event cuts.
+        nodes: keep exactly these objects and drop the rest, so that all events have the same
+            size; null keeps every object.
     """
+
+    _later = frozenset({"nodes"})
 
     name: str
     comment: str = ""
@@ -153,6 +203,7 @@ class Selection(Recipe):
     met: bool = True
     max_objects: int = Field(default=16, ge=1)
     cuts: EventCuts = EventCuts()
+    nodes: FixedNodes | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Selection:
@@ -161,6 +212,20 @@ class Selection(Recipe):
             jet_puid_bit(self.era, self.jets.pu_id.working_point)
         if self.taus is None and self.cuts.taus_min:
             raise ValueError("cuts.taus_min asks for taus, but `taus:` is not defined")
+        return self
+
+    @model_validator(mode="after")
+    def _nodes_exist(self) -> Selection:
+        """Every event that passes must have its nodes."""
+        if self.nodes is None:
+            return self
+        jets = self.nodes.bjets + self.nodes.jets
+        wanted = {"leptons": self.nodes.leptons, "taus": self.nodes.taus, "jets": jets}
+        for kind, number in wanted.items():
+            if getattr(self.cuts, f"{kind}_min") < number:
+                raise ValueError(f"nodes are {number} {kind}: cuts.{kind}_min must ask for them")
+        if self.nodes.total + self.met > self.max_objects:
+            raise ValueError("more nodes than max_objects")
         return self
 
     @property
