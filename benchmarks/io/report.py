@@ -83,7 +83,8 @@ def content(
     """Return the JSON content: medians by name on top, then everything about them."""
     facts = run_facts()
     facts["versions"] |= package_versions(_PACKAGES)
-    facts["command"] = shlex.join(["python", "-m", "benchmarks.io", *sys.argv[1:]])
+    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+    facts["command"] = shlex.join(["python", "-m", "benchmarks.io", *words])
     rounded = {name: figure.to_dict() for name, figure in figures.items()}
     return {
         **{name: rounded[name]["median"] for name in sorted(rounded)},

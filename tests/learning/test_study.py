@@ -126,6 +126,20 @@ def test_several_questions_share_the_backbones(places, tmp_path):
         for rest in (("scratch", "none"), ("frozen", "one"), ("frozen", "two"))
     }
     assert len({r.hashes.loaded for r in found if r.mode == "frozen"}) == 2
+    shorter = parse(places, tmp_path, old, new, ["grid.n_train=[80]", "grid.largest={toy: 79}"])
+    assert {task: shorter.grid.sizes(task) for task in ("toy", "reverse")} == {
+        "toy": [],
+        "reverse": [80],
+    }
+    with pytest.raises(ConfigError, match=r"no task 'tou'\. Did you mean 'toy'"):
+        parse(places, tmp_path, old, new, ["grid.largest={tou: 79}"])
+    again = study(config, tmp_path / "again", tasks=["rev"])
+    assert {r.task for r in records.read(again / "records.jsonl")} == {"reverse"}
+    study(config, tmp_path / "again", tasks=["toy"])  # leaves the other's Records alone
+    keys = [{r.key() for r in records.read(place / "records.jsonl")} for place in (out, again)]
+    assert keys[0] == keys[1]
+    with pytest.raises(ConfigError, match="--task 'x': is no task"):
+        config.only(["x"])
     with pytest.raises(ConfigError, match="name 'toy' stands twice"):
         parse(places, tmp_path, old, new.replace("reverse", "toy"))
     with pytest.raises(ConfigError, match="needs either `task`, or `tasks`"):

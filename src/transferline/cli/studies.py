@@ -49,6 +49,10 @@ def study(
     check: Annotated[
         bool, typer.Option("--check", help="Parse, print runs and event passes, and stop.")
     ] = False,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", metavar="NAME", help="Only this one, or its unique beginning."),
+    ] = None,
     jobs: options.Jobs = 1,
     dask: options.Dask = None,
     assignments: options.Assignments = None,
@@ -66,13 +70,13 @@ def study(
 
     settings = load_config(config, StudyConfig, assignments or ())
     if check:
-        typer.echo("\n".join(plan_lines(settings)))
+        typer.echo("\n".join(plan_lines(settings.only(task) if task else settings)))
         output.next_command("study", config, "--out", out or f"runs/{settings.name}")
         return
     if out is None:
         raise ConfigError("study needs --out DIR (or --check, which writes nothing).")
     with options.cluster(jobs, dask, out, cache_directory()) as executor:
-        done = run(settings, out, jobs=jobs, executor=executor)
+        done = run(settings, out, jobs=jobs, executor=executor, tasks=task or ())
     output.wrote(done, "study")
     output.next_command("report", done)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +57,7 @@ def study(
     jobs: int = 1,
     executor: Executor | None = None,
     cache: Path | None = None,
+    tasks: Sequence[str] = (),
 ) -> Path:
     """Do everything of a study that is not done yet and return its directory.
 
@@ -73,6 +74,7 @@ def study(
         executor: does the work in place of `jobs` processes, best one of
             `transferline.executors`; it must see `out` and `cache`.
         cache: where samples are kept; `TRANSFERLINE_CACHE` unless given.
+        tasks: names of those to do now; Records of the others are left alone. All unless given.
 
     Raises:
         StudyIncompleteError: runs failed; names them. The others are finished and recorded.
@@ -84,9 +86,11 @@ def study(
     _check_owner(place / "study.json", config.name)
     place.mkdir(parents=True, exist_ok=True)
     write_json(place / "study.json", _description(config))
+    chosen = config.only(tasks) if tasks else config
+    others = {task.name for task in config.questions()} - {t.name for t in chosen.questions()}
     with sigterm_as_interrupt(), given_or_new(executor, jobs) as pool:
         try:
-            failures, n_todo = _run(config, place, cache, pool)
+            failures, n_todo = _run(chosen, place, cache, pool, others)
         except (KeyboardInterrupt, StopRequestedError) as error:
             raise _stopped(out) from error
     if failures:
@@ -112,7 +116,9 @@ def _check_owner(file: Path, name: str) -> None:
         )
 
 
-def _run(config: StudyConfig, out: Path, cache: Path, pool: Executor) -> tuple[dict[str, str], int]:
+def _run(
+    config: StudyConfig, out: Path, cache: Path, pool: Executor, others: Collection[str]
+) -> tuple[dict[str, str], int]:
     """Do what is not done yet; return the failures by key, and how many runs there were to do."""
     places = _samples(config, out, cache, pool)
     questions = [_question(task, places) for task in config.questions()]
@@ -120,7 +126,7 @@ def _run(config: StudyConfig, out: Path, cache: Path, pool: Executor) -> tuple[d
     for question in questions:
         _check_overlap(config, question.data, checkpoints)
     runs = small_first([plan(config, q.task, q.data, checkpoints) for q in questions])
-    done = keep_current(out, {run.key for run in runs})
+    done = keep_current(out, {run.key for run in runs}, others)
     todo = [run for run in runs if run.key not in done]
     _announce(config, runs, todo, questions, size_of(pool))
     site = _Site(out, pool, None if isinstance(pool, InlineExecutor) else 1)

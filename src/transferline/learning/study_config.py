@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from transferline.config import Recipe, Seed, one_of
-from transferline.errors import did_you_mean
+from transferline.errors import ConfigError, did_you_mean
 from transferline.learning.baselines import Trees
 from transferline.learning.modes import Mode
 from transferline.learning.network_run import Adaptation
@@ -98,12 +98,18 @@ class Grid(Recipe):
         n_train: numbers of labelled events, all classes together, selecting ones included.
         seeds: runs per point, with the seeds 0, 1, ...
         fewer_seeds: size -> seeds from this size on, where the full number is too dear.
+        largest: task -> its largest size, where its events do not suffice for more.
     """
 
     modes: tuple[Mode, ...] = Field(("scratch", "frozen", "finetuned", "trees"), min_length=1)
     n_train: tuple[Annotated[int, Field(ge=2, le=10**12)], ...] = Field(min_length=1)
     seeds: int = Field(5, gt=0, le=1000)
     fewer_seeds: dict[int, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
+    largest: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
+
+    def sizes(self, task: str) -> list[int]:
+        """Return the sizes of one task, rising."""
+        return sorted(n for n in self.n_train if n <= self.largest.get(task, n))
 
     def seeds_at(self, n_train: int) -> range:
         """Return the seeds of one size."""
@@ -167,6 +173,9 @@ class StudyConfig(Recipe):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"tasks: the name '{twice[0]}' stands twice; Records go by it.")
+        for name in self.grid.largest:
+            if name not in names:
+                raise ValueError(f"grid.largest: no task '{name}'.{did_you_mean(name, names)}")
 
     def _check_disjoint(self) -> None:
         """Events of a task must not have been seen in the pre-training that it judges."""
@@ -186,6 +195,28 @@ class StudyConfig(Recipe):
     def _labelled(self) -> list[str]:
         """Names of the samples that some task asks about, each once."""
         return list(dict.fromkeys(n for task in self.questions() for n in task.samples()))
+
+    def only(self, names: Sequence[str]) -> Self:
+        """Return the study with these of its tasks; a name may be cut where it stays clear.
+
+        Raises:
+            ConfigError: a name is none of the tasks', or the beginning of several.
+        """
+        chosen = {self._named(name).name for name in names}
+        return self.model_copy(
+            update={
+                "task": None,
+                "tasks": tuple(task for task in self.questions() if task.name in chosen),
+            }
+        )
+
+    def _named(self, name: str) -> Task:
+        known = {task.name: task for task in self.questions()}
+        found = [name] if name in known else [key for key in known if key.startswith(name)]
+        if len(found) != 1:
+            what = "begins several tasks" if found else "is no task"
+            raise ConfigError(f"--task '{name}': {what}.{did_you_mean(name, known)}")
+        return known[found[0]]
 
     def used(self) -> list[str]:
         """Names of all samples that are needed, each once."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 from transferline.learning.baselines import Trees
 from transferline.learning.modes import TRAINED, Mode
 from transferline.learning.network_run import Adaptation
@@ -22,7 +20,11 @@ def plan_lines(config: StudyConfig) -> list[str]:
         "mode        n_train  runs  event passes per run",
     ]
     runs = passes = 0
-    for task, n_train in product(config.questions(), sorted(config.grid.n_train)):
+    seen: set[str] = set()
+    for task, n_train in ((t, n) for t in config.questions() for n in config.grid.sizes(t.name)):
+        if task.name not in seen and len(config.questions()) > 1:
+            seen.add(task.name)
+            lines.append(f"{task.name}:")
         n_fit = round(n_train * (1 - task.select_share))
         for mode in config.grid.modes:
             each = [how.examples(n_fit) for how in _settings(config, mode)]

@@ -12,11 +12,12 @@ RECORDS = "records.jsonl"
 SUPERSEDED = "records.superseded.jsonl"
 
 
-def keep_current(out: Path, wanted: Collection[str]) -> set[str]:
+def keep_current(out: Path, wanted: Collection[str], others: Collection[str] = ()) -> set[str]:
     """Sort the Records below `out`; return the keys of those that are wanted and there.
 
-    `records.jsonl` keeps the Records whose keys are `wanted`, each once; all others move to
-    `records.superseded.jsonl`, from where they come back once they are wanted again.
+    `records.jsonl` keeps the Records whose keys are `wanted`, each once, and those of the tasks
+    `others`; the rest moves to `records.superseded.jsonl`, from where they come back once they are
+    wanted again.
 
     Raises:
         DataError: a file cannot be read, or a line is not a Record.
@@ -24,8 +25,9 @@ def keep_current(out: Path, wanted: Collection[str]) -> set[str]:
     current, old = _read(out / RECORDS), _read(out / SUPERSEDED)
     found = {record.key(): record for record in (*old, *current)}
     ordered = dict.fromkeys(record.key() for record in (*current, *old))
-    kept = [found[key] for key in ordered if key in wanted]
-    rest = [found[key] for key in ordered if key not in wanted]
+    left_alone = {record.key() for record in current if record.task in others}
+    kept = [found[key] for key in ordered if key in wanted or key in left_alone]
+    rest = [found[key] for key in ordered if key not in wanted and key not in left_alone]
     # What is added comes first: a kill in between leaves a Record twice, not never.
     for file, before, now in sorted(
         ((out / RECORDS, current, kept), (out / SUPERSEDED, old, rest)),

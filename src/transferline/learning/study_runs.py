@@ -79,7 +79,7 @@ def plan(
     cells = list(_cells(config, task, data, checkpoints))
     return [
         replace(cell, n_train=n_train, seed=seed)
-        for n_train in sorted(config.grid.n_train)
+        for n_train in config.grid.sizes(task.name)
         for seed in config.grid.seeds_at(n_train)
         for cell in cells
     ]

@@ -102,7 +102,7 @@ def find(evidence: Evidence) -> Finding:
     ]
     checks += [
         compare(f"{name}: leading order (pb)", found[name], name.lower())
-        for name in ("Wjets_lnu", "Zjets_ll")
+        for name in ("Wjets_lnu", "Zjets_ll", "Zjets_nunu")
     ]
     rows = tuple(_row(entry, found[entry.name]) for entry in entries)
     header = ("Process", "Pythia (pb)", "Catalogue (pb)", "Kind", "Ratio", "Reference")
