@@ -188,6 +188,14 @@ def test_a_generator_that_dies_does_not_take_the_report_with_it():
     assert said == "fails (code 1): no file ParticleData.xml"
 
 
+def test_the_second_generator_is_optional_but_whole(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRANSFERLINE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TRANSFERLINE_SHERPA", raising=False)
+    assert seen(installation.sherpa)[1] is False
+    monkeypatch.setenv("TRANSFERLINE_SHERPA", str(tmp_path))
+    assert "is no unpacked wheel of sherpa-mc" in trouble(installation.sherpa)
+
+
 def test_versions_that_are_not_allowed_are_a_problem():
     assert seen(lambda: packages._core(Requirement("numpy>=1")))[1] is False
     old = trouble(lambda: packages._core(Requirement("numpy>=999")))

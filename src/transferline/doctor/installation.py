@@ -11,6 +11,7 @@ from pathlib import Path
 
 from transferline import __version__
 from transferline.doctor.look import Looks, TroubleError
+from transferline.errors import ConfigError
 from transferline.provenance import commit
 
 _GENERATE = """
@@ -35,6 +36,7 @@ def looks() -> Looks:
         "checkpoints": _checkpoints,
         "samples": _samples,
         "pythia": pythia,
+        "sherpa": sherpa,
     }
 
 
@@ -79,6 +81,17 @@ def _samples() -> str:
                 raise TroubleError(f"{file.parent / part['file']}: was changed; install again")
         rows.append(f"{file.parent.name} ({card.n_events:,} events, hash verified)")
     return ", ".join(rows) or "none shipped"
+
+
+def sherpa() -> str:
+    """Say where the second generator is; it is optional, but half of one is trouble."""
+    from transferline.generate.sherpa.installation import find  # noqa: PLC0415
+
+    try:
+        found = find()
+    except ConfigError:
+        return "not installed: transferline generate install-sherpa"
+    return f"{found.version} in {found.root}"
 
 
 def pythia(program: str = _GENERATE) -> str:
