@@ -93,12 +93,72 @@ def test_an_event_without_objects_has_nothing_replaced():
 def test_taus_count_as_leptons_and_photons_are_never_replaced():
     batch = toy_batch(8)
     for name, expected in (("tau", 8), ("photon", 0)):
-        species = torch.where(batch.is_real, SPECIES[name], 0)
-        one = batch.with_column("species", species)
-        objective, chosen = replaced(one, probability=1.0)
+        objective, chosen = replaced(only(name, batch), probability=1.0)
         assert chosen.sum() == expected
-        assert len(CLASSES) == 5
+        assert objective(batch).total.isfinite()
+        assert objective.classifier.out_features == 5
     assert objective.class_of_species[SPECIES["tau"]] == LEPTON
+
+
+def only(name, batch):
+    """The batch with every object of one species."""
+    return batch.with_column("species", torch.where(batch.is_real, SPECIES[name], 0))
+
+
+def test_taus_may_have_an_answer_of_their_own_or_none():
+    batch = only("tau", toy_batch(8))
+    objective, chosen = replaced(batch, probability=1.0, tau="own")
+    assert chosen.sum() == 8
+    assert objective.classifier.out_features == len(CLASSES) == 6
+    _, chosen = replaced(batch, probability=1.0, tau="never")
+    assert not chosen.any()
+
+
+@pytest.mark.parametrize("types", ["hidden", "partly"])
+def test_replaced_object_without_types_keeps_its_promises(types):
+    check_objective(ReplacedObject(types=types))
+
+
+def test_hidden_types_never_reach_the_network():
+    """With the same draws, other species of the objects that stay change no answer."""
+    batch = large(200)
+    objective, _ = replaced(batch, types="hidden", probability=1.0, draw="object")
+    swapped = batch.with_column(
+        "species", torch.where(batch.columns["species"] == SPECIES["jet"], SPECIES["bjet"],
+                               batch.columns["species"]),
+    )  # fmt: skip
+    seen = []
+    objective.classifier.register_forward_hook(lambda module, args, out: seen.append(args[0]))
+    for one in (batch, swapped):
+        torch.manual_seed(3)
+        objective.eval()(one)
+    torch.testing.assert_close(seen[0], seen[1])
+
+
+def test_counting_knows_what_counts_tell_and_no_more():
+    """Events of one composition: what is left tells by its types what was taken."""
+    batch = large(20_000)
+    rows = batch.is_real.all(1)
+    codes = torch.tensor([SPECIES[n] for n in ("electron", *["bjet"] * 3, *["jet"] * 3, "met")])
+    n = int(rows.sum())
+    same = batch.replace(
+        p4=batch.p4[rows],
+        is_real=batch.is_real[rows],
+        weight=batch.weight[rows],
+        id=batch.id[rows],
+        target=None,
+        columns={k: v[rows] for k, v in batch.columns.items()},
+    ).with_column("species", codes.expand(n, -1).clone())
+    objective, _ = replaced(same, probability=0.8)
+    for _ in range(5):
+        objective.train()(same)
+    parts = objective.eval()(same).parts
+    assert parts["counting_types"] == 1
+    # From the number alone only "nothing is missing" can be told from "one is": 0.2 + 0.8 / 4.
+    assert parts["counting_objects"].item() == pytest.approx(0.4, abs=0.06)
+    before = objective.counting_types.table.clone()
+    objective(same)
+    assert torch.equal(before, objective.counting_types.table)
 
 
 def test_masked_type_hides_with_the_published_probability():

@@ -55,7 +55,9 @@ def objectives():
     yield "only hidden", MaskedType(only_hidden=True, augment=augment).build(tiny_model())
     yield "smoothed", Supervised(label_smoothing=0.1).build(tiny_model())
     for name in OBJECTIVES.names():
-        yield name, OBJECTIVES.load(name)(kind=name).build(tiny_model())
+        recipe = OBJECTIVES.load(name)
+        made = recipe.example() if hasattr(recipe, "example") else recipe()
+        yield name, made.build(tiny_model())
 
 
 def gradients(objective, world):

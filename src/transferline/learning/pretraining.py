@@ -25,6 +25,7 @@ from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.optim import Optim
 from transferline.learning.source_labels import SourceLabels, source_labels
 from transferline.learning.training import FitResult, fit
+from transferline.learning.training_log import validated
 from transferline.models.backbones import BACKBONES
 from transferline.models.checkpoint import Checkpoint, common_selection
 from transferline.models.features import Features
@@ -170,7 +171,14 @@ def _pretrain(
     attention = attention_by_kind(model, shards, valid_rows if len(valid_rows) else train_rows)
     seen = Seen.of("pretraining", shards, np.concatenate((train_rows, valid_rows)))
     checkpoint = _checkpoint(
-        config, shards, model, n_train=len(train_rows), result=result, fold=fold, seen=seen
+        config,
+        shards,
+        model,
+        n_train=len(train_rows),
+        result=result,
+        validation=validated(out / "metrics.jsonl", result.best_step),
+        fold=fold,
+        seen=seen,
     )
     if attention is not None:
         checkpoint.provenance["attention"] = attention
@@ -224,6 +232,7 @@ def _checkpoint(
     *,
     n_train: int,
     result: FitResult,
+    validation: dict[str, float],
     fold: Fold | None,
     seen: Seen,
 ) -> Checkpoint:
@@ -235,6 +244,7 @@ def _checkpoint(
         "selections": _selections(shards),
         "n_train": n_train,
         "result": result.__dict__,
+        "validation": validation,
         "backbone_sha256": weight_hash(model.features, model.backbone),
         **({} if fold is None else {"fold": asdict(fold)}),
     }
@@ -263,6 +273,7 @@ def _card(provenance: dict[str, Any]) -> str:
     data = "\n".join(lines)
     classes = ", ".join(config.get("classes", {}))
     labels = f"events labelled as {classes}" if classes else "unlabelled events"
+    known = ", ".join(f"{key} {value:.4f}" for key, value in provenance["validation"].items())
     fold = provenance.get("fold")
     part = f" outside fold {fold['number']} of {fold['of']}" if fold else ""
     return f"""# A pre-trained backbone
@@ -270,7 +281,7 @@ def _card(provenance: dict[str, Any]) -> str:
 - objective: `{config["objective"]["kind"]}`, backbone: `{config["backbone"]["kind"]}`
 - trained on {provenance["n_train"]} {labels}, {result["examples_seen"]} event passes,
   {result["cpu_seconds"]:.0f} CPU seconds; validation loss {result["best_loss"]:.4f} at step
-  {result["best_step"]}
+  {result["best_step"]}{f" ({known})" if known else ""}
 - seed {config["seed"]}, transferline {provenance["versions"].get("transferline", "")},
   commit `{provenance["commit"] or "unknown"}`
 - command: `{provenance["command"]}`

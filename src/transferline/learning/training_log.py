@@ -57,6 +57,15 @@ def history(file: Path) -> dict[str, list[float | None]]:
     }
 
 
+def validated(file: Path, step: int) -> dict[str, float]:
+    """Return what the validation at a step logged beside the loss, by name; empty if nothing."""
+    rows = [row for row in TrainingLog.read(file) if row["step"] == step]
+    found = rows[-1] if rows else {}
+    parts = {name.removeprefix("val_"): value for name, value in found.items()
+             if name.startswith("val_") and name != "val_loss"}  # fmt: skip
+    return {name: value for name, value in parts.items() if value is not None}
+
+
 class NoLog:
     """Stands in where another process keeps the log."""
 

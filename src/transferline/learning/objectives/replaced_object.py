@@ -3,7 +3,12 @@
 Source: Kishimoto, "A study of foundation models for event classification in collider physics"
 (ISGC 2025, PoS 488, 001): five answers, lepton, b-jet, light jet, missing momentum, or no
 dummy. What the authors left open is a named switch here: how the object to be replaced is
-drawn, how often none is, and what stands in its place.
+drawn, how often none is, what stands in its place, and what is known of the types of the others.
+
+A trap: where all other types are known, the answer can be counted, and the task teaches nothing
+more. Every validation therefore logs what counting gets: `counting_types`, the best guess from the
+numbers of objects of each type that are left, and `counting_objects`, the one from their number
+alone.
 """
 
 from __future__ import annotations
@@ -18,17 +23,20 @@ from torch.nn import functional as F
 from transferline.data.batch import Batch
 from transferline.data.events import SPECIES
 from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
+from transferline.learning.objectives.counting import Counting
+from transferline.learning.objectives.masked_type import hide
 from transferline.models.augment import Augment
 from transferline.models.backbones.base import masked_mean
 from transferline.models.model import Model
 
-NONE, LEPTON, BJET, JET, MET = range(5)
-CLASSES = ("none", "lepton", "bjet", "jet", "met")
+NONE, LEPTON, BJET, JET, MET, TAU = range(6)
+CLASSES = ("none", "lepton", "bjet", "jet", "met", "tau")
 
+# The deck lists tau as replaceable but gives it no class of its own.
+_TAU = {"lepton": LEPTON, "own": TAU, "never": -1}
 _CLASS_OF_SPECIES = {
     "electron": LEPTON,
     "muon": LEPTON,
-    "tau": LEPTON,  # the deck lists tau as replaceable but gives it no class of its own
     "bjet": BJET,
     "jet": JET,
     "met": MET,
@@ -43,6 +51,11 @@ class ReplacedObject(ObjectiveRecipe):
         draw: `type` draws a class among those present first, `object` draws any object.
         dummy: `token`, a learned vector in the object's place; `removed`, nothing in its place,
             so that "none" must be told from the kinematics of the rest.
+        types: `visible`, as the features have them; `hidden` from all objects (leave `btag` out of
+            the features then, and know that charge and mass tell much); `partly`, of each object
+            hidden with the probability `hide`, with its charge and b-tag score.
+        hide: see `types`.
+        tau: counts as a `lepton`, as a class of its `own`, or is `never` replaced.
         head: hidden size of the classifier on the pooled embedding, 0 for a linear one.
     """
 
@@ -50,11 +63,14 @@ class ReplacedObject(ObjectiveRecipe):
     probability: float = Field(0.8, ge=0, le=1)
     draw: Literal["type", "object"] = "type"
     dummy: Literal["token", "removed"] = "token"
+    types: Literal["visible", "hidden", "partly"] = "visible"
+    hide: float = Field(0.5, gt=0, lt=1)
+    tau: Literal["lepton", "own", "never"] = "lepton"
     head: int = Field(0, ge=0)
     augment: Augment = Augment()
 
     def build(self, model: Model) -> ReplacedObjectObjective:
-        """Return the module with its dummy and its five-way classifier."""
+        """Return the module with its dummy and its classifier of five (six with tau) answers."""
         return ReplacedObjectObjective(model, self)
 
 
@@ -71,19 +87,17 @@ class ReplacedObjectObjective(Objective):
         self.dummy: nn.Parameter | None = None
         if recipe.dummy == "token":
             self.dummy = nn.Parameter(0.02 * torch.randn(model.backbone.token_width))
-        hidden = recipe.head
-        self.classifier: nn.Module = nn.Linear(width, len(CLASSES))
-        if hidden:
-            self.classifier = nn.Sequential(
-                nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, len(CLASSES))
-            )
+        answers = len(CLASSES) - (recipe.tau != "own")
+        self.classifier = _classifier(width, recipe.head, answers)
         table = torch.full((len(SPECIES),), -1)
-        for name, index in _CLASS_OF_SPECIES.items():
+        for name, index in {**_CLASS_OF_SPECIES, "tau": _TAU[recipe.tau]}.items():
             table[SPECIES[name]] = index
         self.register_buffer("class_of_species", table)
+        self.counting_types = Counting(answers - 1, answers, most=7)
+        self.counting_objects = Counting(1, answers, most=63)
 
     def forward(self, batch: Batch) -> Loss:
-        """Return the five-way cross-entropy and the accuracy."""
+        """Return the cross-entropy and the accuracy; in evaluation also what counting gets."""
         if self.training:
             batch = self.recipe.augment(batch)
         classes = self._classes(batch)
@@ -91,9 +105,32 @@ class ReplacedObjectObjective(Objective):
         replaced = chosen.any(1)
         picked = (classes * chosen).sum(1)
         target = torch.where(replaced, picked, torch.full_like(picked, NONE))
-        logits = self.classifier(self._pooled(batch, chosen)).float()
-        accuracy = (logits.argmax(-1) == target).float().mean()
-        return Loss(F.cross_entropy(logits, target), {"accuracy": accuracy})
+        logits = self.classifier(self._pooled(self._shown(batch), chosen)).float()
+        parts = {"accuracy": (logits.argmax(-1) == target).float().mean()}
+        left = classes.masked_fill(chosen, -1)
+        return Loss(F.cross_entropy(logits, target), parts | self._counting(left, target))
+
+    def _counting(self, left: Tensor, target: Tensor) -> dict[str, Tensor]:
+        answers = self.counting_types.table.shape[1]
+        kinds = torch.arange(1, answers, device=left.device)
+        counts = (left.unsqueeze(-1) == kinds).sum(1)
+        pairs = {"types": counts, "objects": counts.sum(1, keepdim=True)}
+        tables = {"types": self.counting_types, "objects": self.counting_objects}
+        if self.training:
+            for name, table in tables.items():
+                table.learn(pairs[name], target)
+            return {}
+        return {f"counting_{n}": table.accuracy(pairs[n], target) for n, table in tables.items()}
+
+    def _shown(self, batch: Batch) -> Batch:
+        """The batch with as much of the types as the network may see."""
+        if self.recipe.types == "visible":
+            return batch
+        hidden = batch.is_real
+        if self.recipe.types == "partly":
+            hidden = hidden & (torch.rand(hidden.shape, device=hidden.device) < self.recipe.hide)
+            return hide(batch, hidden, hide_mass=False)
+        return batch.with_column("species", torch.zeros_like(batch.columns["species"]))
 
     def _classes(self, batch: Batch) -> Tensor:
         """The class of every object, `[n, p]`; -1 where nothing can be replaced."""
@@ -106,7 +143,9 @@ class ReplacedObjectObjective(Objective):
         key = torch.rand(classes.shape, device=classes.device)
         key = key.masked_fill(classes < 0, -1.0)
         if self.recipe.draw == "type":
-            key = key.masked_fill(classes != _draw_class(classes).unsqueeze(1), -1.0)
+            answers = self.counting_types.table.shape[1]
+            drawn = _draw_class(classes, answers)
+            key = key.masked_fill(classes != drawn.unsqueeze(1), -1.0)
         best, place = key.max(dim=1)
         take = torch.rand(len(classes), device=classes.device) < self.recipe.probability
         take = take & (best >= 0)
@@ -124,9 +163,15 @@ class ReplacedObjectObjective(Objective):
         return masked_mean(latent.tokens, latent.is_real)
 
 
-def _draw_class(classes: Tensor) -> Tensor:
+def _classifier(width: int, hidden: int, answers: int) -> nn.Module:
+    if not hidden:
+        return nn.Linear(width, answers)
+    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, answers))
+
+
+def _draw_class(classes: Tensor, answers: int) -> Tensor:
     """Draw one class uniformly among those present in each event, `[n]`; -1 if there is none."""
-    kinds = torch.arange(1, len(CLASSES), device=classes.device)
+    kinds = torch.arange(1, answers, device=classes.device)
     present = (classes.unsqueeze(-1) == kinds).any(1)
     key = torch.rand(present.shape, device=classes.device).masked_fill(~present, -1.0)
     best, place = key.max(dim=1)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from transferline.learning.objectives.joint import Joint
+from transferline.learning.objectives.masked_type import MaskedType
+from transferline.learning.objectives.supervised import Supervised
+from transferline.learning.pretraining import PretrainConfig, pretrain
+from transferline.models.checkpoint import Checkpoint
+from transferline.testing.batches import toy_batch
+from transferline.testing.objective import tiny_model
+
+from .event_shards import write_shards
+
+
+def joint(*kinds, **rest):
+    return Joint.model_validate({"parts": [{"kind": kind} for kind in kinds], **rest})
+
+
+def test_the_loss_is_the_weighted_sum_of_its_parts():
+    torch.manual_seed(0)
+    objective = joint("masked_type", "supervised", weights=[0.5, 2.0]).build(tiny_model()).eval()
+    batch = toy_batch(32)
+    torch.manual_seed(1)
+    loss = objective(batch)
+    parts = loss.parts
+    expected = 0.5 * parts["masked_type_loss"] + 2 * parts["supervised_loss"]
+    torch.testing.assert_close(loss.total, expected)
+    assert {"masked_type_accuracy", "supervised_accuracy"} < set(parts)
+
+
+def test_the_parts_share_one_model_and_own_their_heads():
+    model = tiny_model()
+    objective = joint("masked_type", "replaced_object").build(model)
+    names = list(objective.state_dict())
+    assert sum("embedding.0.weight" in name for name in names) == 1
+    assert any(name.startswith("parts.0.classifier") for name in names)
+    assert all(part.model is model for part in objective.parts)
+
+
+def test_alone_in_weight_a_part_gives_its_own_gradients():
+    """A part of vanishing weight leaves the other what it is alone."""
+    batch = toy_batch(32)
+    gradients = []
+    for recipe in (joint("supervised", "masked_type", weights=[1, 1e-9]), Supervised()):
+        torch.manual_seed(0)
+        model = tiny_model()
+        objective = recipe.build(model).eval()
+        objective(batch).total.backward()
+        gradients.append([p.grad for p in model.backbone.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-7, rtol=1e-5)
+
+
+def test_a_backbone_is_pretrained_on_labels_and_without_them_at_once(tmp_path):
+    places = [str(write_shards(tmp_path, 200, seed=i, hardness=h)) for i, h in ((1, 1), (2, 3))]
+    settings = {
+        "data": {"kind": "shards", "files": places},
+        "classes": {"soft": places[:1], "hard": places[1:]},
+        "backbone": {"kind": "transformer", "width": 16, "depth": 1, "heads": 2},
+        "objective": joint("supervised", "masked_type").to_dict(),
+        "optim": {"steps": 20, "batch_size": 64, "lr": 1e-2},
+    }
+    pretrain(PretrainConfig.model_validate(settings), tmp_path / "run", label=None, save_seconds=0)
+    assert Checkpoint.load(tmp_path / "run").recipe.head is None
+    head = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[0]
+    assert "val_supervised_accuracy" in head
+    assert "val_masked_type_accuracy" in head
+    with pytest.raises(ValidationError, match="objective joint needs labels"):
+        PretrainConfig.model_validate({**settings, "classes": {}})
+
+
+def test_mistakes_are_named():
+    with pytest.raises(ValidationError, match="masked_type stands twice"):
+        joint("masked_type", "masked_type")
+    with pytest.raises(ValidationError, match="3 weights for 2 parts"):
+        joint("masked_type", "supervised", weights=[1, 1, 1])
+    assert not joint("masked_type", "replaced_object").needs_labels
+    assert MaskedType().needs_labels is False
