@@ -73,3 +73,36 @@ def test_each_switch_changes_its_coordinate_only(recipe, place):
     torch.manual_seed(1)
     changed = (recipe(batch).p4 - batch.p4).abs()[batch.is_real].amax(0) > 1e-4
     assert changed.nonzero().flatten().tolist() == [place]
+
+
+@given(seed=st.integers(0, 1000))
+def test_a_transverse_boost_keeps_masses_and_moves_transverse_momenta(seed):
+    batch = toy_batch(8, seed=seed)
+    seen = batch.is_real & (batch.columns["species"] != SPECIES["met"])
+    torch.manual_seed(seed)
+    moved = Augment(boost_t=0.3)(batch)
+    assert torch.equal(moved.p4[..., MASS], batch.p4[..., MASS])
+    both = seen.unsqueeze(1) & seen.unsqueeze(2)
+    before, after = pair_mass(batch.p4)[both], pair_mass(moved.p4)[both]
+    torch.testing.assert_close(after, before, rtol=2e-3, atol=0.1)
+    assert not torch.allclose(moved.p4[seen][:, PT], batch.p4[seen][:, PT], rtol=1e-3)
+    is_met = batch.columns["species"] == SPECIES["met"]
+    assert not moved.p4[is_met][:, ETA].any()
+    assert not moved.p4[~batch.is_real].any()
+
+
+def test_a_transverse_boost_gives_what_stood_still_its_momentum():
+    r"""$p_T = \gamma \beta m$ for a particle at rest; one direction for the whole event."""
+    batch = toy_batch(200)
+    p4 = torch.zeros_like(batch.p4)
+    p4[..., PT], p4[..., MASS] = 1e-4, 100.0
+    still = batch.replace(p4=torch.where(batch.is_real.unsqueeze(-1), p4, batch.p4))
+    torch.manual_seed(0)
+    moved = Augment(boost_t=0.5)(still).p4
+    largest = 0.5 / (1 - 0.25) ** 0.5 * 100
+    pt = moved[..., PT][batch.is_real]
+    assert pt.max() <= largest * 1.001
+    assert pt.max() > 0.9 * largest
+    for event, real in zip(moved, batch.is_real, strict=True):
+        if real.sum() > 1:
+            assert (event[real][:, PHI] - event[real][0, PHI]).sin().abs().max() < 1e-3

@@ -1,7 +1,9 @@
 """Augment: random symmetry transformations of a whole event, applied to p4 before Features.
 
-Missing momentum is known only transversely, so only transformations that keep transverse
-momenta meaningful occur: rotation about the beam, the two reflections, boosts along the beam.
+Rotation about the beam, the two reflections and boosts along the beam keep transverse momenta
+meaningful, so that missing momentum, known only transversely, goes along exactly. A transverse
+boost keeps the masses of visible objects alone: missing momentum is boosted as if its longitudinal
+part were zero, which it is not, and objects move across the edges of acceptance.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from transferline.config import Recipe
@@ -24,16 +27,19 @@ class Augment(Recipe):
         reflect_phi: phi -> -phi with probability one half.
         reflect_eta: eta -> -eta with probability one half.
         boost_z: shift every rapidity by one number uniform in [-boost_z, boost_z] per event.
+        boost_t: boost across the beam, in a direction uniform in phi, with a velocity uniform in
+            [0, boost_t) of that of light; an approximation for missing momentum.
     """
 
     rotate_phi: bool = False
     reflect_phi: bool = False
     reflect_eta: bool = False
     boost_z: float = 0.0
+    boost_t: float = Field(0.0, ge=0, lt=1)
 
     def __call__(self, batch: Batch) -> Batch:
         """Return the transformed batch; draws from torch's global generator."""
-        if not (self.rotate_phi or self.reflect_phi or self.reflect_eta or self.boost_z):
+        if self == Augment():
             return batch
         draw = _Draw(batch)
         pt, eta, phi, mass = batch.p4.unbind(-1)
@@ -46,6 +52,9 @@ class Augment(Recipe):
             eta = eta * draw.sign()
         if self.boost_z:
             eta = self._boost(batch, pt, eta, mass, (2 * draw.uniform() - 1) * self.boost_z)
+        if self.boost_t:
+            speed, direction = self.boost_t * draw.uniform(), 2 * torch.pi * draw.uniform()
+            pt, eta, phi = _boosted_across(batch, (pt, eta, phi, mass), speed, direction)
         p4 = torch.stack((pt, eta, phi, mass), dim=-1)
         assert (PT, ETA, PHI, MASS) == (0, 1, 2, 3)
         return batch.replace(p4=torch.where(batch.is_real.unsqueeze(-1), p4, batch.p4))
@@ -60,6 +69,25 @@ class Augment(Recipe):
         if species is None:
             return boosted
         return torch.where(species == SPECIES["met"], eta, boosted)
+
+
+def _boosted_across(
+    batch: Batch, p4: tuple[Tensor, Tensor, Tensor, Tensor], speed: Tensor, direction: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Boost by `speed` along `direction` in the transverse plane; return new pt, eta, phi."""
+    pt, eta, phi, mass = p4
+    gamma = (1 - speed**2).rsqrt()
+    along, across = pt * torch.cos(phi - direction), pt * torch.sin(phi - direction)
+    pz = pt * torch.sinh(eta)
+    energy = torch.sqrt(pt**2 + pz**2 + mass**2)
+    along = gamma * (along + speed * energy)
+    new_pt = torch.hypot(along, across)
+    new_phi = torch.remainder(torch.atan2(across, along) + direction + torch.pi, 2 * torch.pi)
+    new_eta = torch.asinh(pz / new_pt.clamp(min=1e-6))
+    species = batch.columns.get("species")
+    if species is not None:
+        new_eta = torch.where(species == SPECIES["met"], eta, new_eta)
+    return new_pt, new_eta, new_phi - torch.pi
 
 
 @dataclass(frozen=True)
