@@ -18,7 +18,12 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from transferline.errors import DataError, OutputError, shortened
+from transferline.errors import ConfigError, DataError, OutputError, shortened
+
+try:
+    import fcntl
+except ImportError:  # not a Unix
+    fcntl = None  # type: ignore[assignment]
 
 
 def _temporary(target: Path) -> Path:
@@ -68,6 +73,30 @@ def naming(target: Path, temporary: Path | None = None) -> Iterator[None]:
         raise OutputError(f"{target}: cannot be written ({error.strerror or error}).") from error
     except SafetensorError as error:  # what safetensors makes of the errors of the system
         raise OutputError(f"{target}: cannot be written ({shortened(error)}).") from error
+
+
+@contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Hold a directory against other processes that ask in this way, on systems with `flock`.
+
+    The lock ends with the process, however it ends.
+
+    Raises:
+        ConfigError: another process holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    with (directory / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"{directory}: another process works there. Wait for it, or choose another --out."
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 @contextmanager

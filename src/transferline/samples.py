@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from dataclasses import asdict
 from fnmatch import fnmatch
 from itertools import product
 from pathlib import Path
@@ -88,8 +89,7 @@ class Sample(Recipe):
         numbers of events do not make them other events.
         """
         if self.process is not None:
-            mine, others = ((s.process, s.seed, s.lhe, s.generator) for s in (self, other))
-            return mine == others
+            return other.process is not None and _collisions(self) == _collisions(other)
         if self.reader is not None and other.reader is not None:
             pairs = product(named_files(self.reader.files), named_files(other.reader.files))
             # Names alone: a study must be readable where its files are not.
@@ -218,11 +218,26 @@ def generated_file(
     return file
 
 
+def _collisions(sample: Sample) -> tuple[Any, ...]:
+    """What two samples of the same collisions agree in."""
+    from transferline.generate.catalogue import process  # noqa: PLC0415
+    from transferline.generate.generators import chosen_generator  # noqa: PLC0415
+
+    assert sample.process is not None  # the caller asks
+    try:
+        entry = process(sample.process)
+    except ConfigError:  # a process of another version: said when it is to be made
+        return sample.process, sample.seed, sample.lhe, sample.generator
+    generator = chosen_generator(entry, sample.generator)
+    return entry.full_name, sample.seed, sample.lhe, generator
+
+
 def _generation(sample: Sample) -> dict[str, Any]:
     """Everything that decides what the generator writes."""
     from transferline.generate.blocks import REVISION  # noqa: PLC0415
     from transferline.generate.card import load_card  # noqa: PLC0415
     from transferline.generate.catalogue import process  # noqa: PLC0415
+    from transferline.generate.hard_filter import hard_filter  # noqa: PLC0415
 
     assert sample.process is not None  # Sample._check
     recipe = sample.to_dict()
@@ -234,6 +249,7 @@ def _generation(sample: Sample) -> dict[str, Any]:
         **_generator(sample, entry),
         "revision": REVISION,
         "entry": entry.model_dump(mode="json", exclude={"purpose"}),
+        "rule": asdict(hard_filter(sample.filter or entry.filter)),
         "card": load_card(sample.detector).model_dump(mode="json"),
         "lhe": file_hash(Path(sample.lhe)) if sample.lhe else None,
         "versions": package_versions(_MADE_BY),
@@ -251,7 +267,7 @@ def _generator(sample: Sample, entry: Process) -> dict[str, Any]:
     cards = generators.generator_settings(
         entry, name, mpi=sample.mpi, tune=sample.tune, external=external
     )
-    return {"generator": name, "cards": cards, "made_by": generators.generator_version(name)}
+    return {"generator": name, "cards": cards, "made_by": generators.wanted_version(name)}
 
 
 def _cross_section(sample: Sample) -> float | None:

@@ -229,14 +229,17 @@ def _children(node: yaml.Node) -> Iterator[yaml.Node]:
 def merge(below: Any, above: Layer) -> Any:
     """Lay a layer on values, key by key.
 
-    In a file, a mapping with another `kind` replaces the whole mapping below it: the keys of
-    one kind mean nothing to another. An assignment changes its one key.
+    In a file, a mapping with another `kind` replaces the whole mapping below it, as the keys of
+    one kind mean nothing to another, and an empty mapping clears it. An assignment changes its one
+    key.
     """
     return _merge(below, above.value, replaces=above.has_lines)
 
 
 def _merge(below: Any, above: Any, replaces: bool) -> Any:
     if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    if replaces and not above:
         return above
     if replaces and "kind" in above and above["kind"] != below.get("kind"):
         return above

@@ -104,3 +104,17 @@ def test_the_spectrum_of_masses_belongs_to_the_settings_and_no_file_stays(tmp_pa
     run = PythiaRun(process("gluino_pair_900").settings(0), 1, hard_filter("none"))
     assert run.settings == process("gluino_pair_900").settings(0)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("mass", [300, 700])
+def test_a_charged_higgs_to_a_neutral_one_and_a_w(mass):
+    events = hard_events(f"Hplus_HW_{mass}")
+    assert set(decays(events, 37)) == {(24, 35)}
+    assert set(decays(events, 35)) == {(15, 15)}
+    assert np.median(masses(events, 37)) == pytest.approx(mass, rel=0.01)
+    assert np.median(masses(events, 35)) == pytest.approx(200, abs=1)
+    # The charge of the W is that of the Higgs boson, and the top quark balances it.
+    for event in events:
+        [higgs] = [(i, d) for i, _, d in event if abs(i) == 37]
+        assert np.sign(higgs[0]) == np.sign(next(i for i in higgs[1] if abs(i) == 24))
+        assert any(i == -6 * np.sign(higgs[0]) for i, _, _ in event)

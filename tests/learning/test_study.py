@@ -7,18 +7,23 @@ from pathlib import Path
 import pytest
 
 from transferline.config import load_config
-from transferline.errors import ConfigError, DataError
+from transferline.errors import ConfigError, DataError, NumericalError
 from transferline.evaluation import records
 from transferline.evaluation.learning_curve import learning_curve, scratch_for
+from transferline.files import alone_in
 from transferline.learning import study_runs
 from transferline.learning.study import StudyIncompleteError, study
 from transferline.learning.study_config import StudyConfig
+from transferline.learning.study_plan import plan_lines
 from transferline.learning.study_records import keep_current
 from transferline.learning.training import StopRequestedError
 from transferline.models.checkpoint import Checkpoint
+from transferline.reporting.claims import Claims
 
 from .event_shards import write_shards
 
+TASK = """\
+task: {kind: event_classification, name: toy, signal: [signal], background: [background]}"""
 STUDIES = Path(__file__).parents[2] / "studies"
 
 YAML = """\
@@ -253,24 +258,90 @@ def test_a_kill_between_the_two_files_of_records_loses_none(finished, tmp_path, 
 
     monkeypatch.setattr(records, "write", killed)
     with pytest.raises(KeyboardInterrupt):
-        keep_current(tmp_path, keys[:5])
-    assert keep_current(tmp_path, keys[3:]) == set(keys[3:])
+        keep_current(tmp_path, dict.fromkeys(keys[:5]))
+    assert keep_current(tmp_path, dict.fromkeys(keys[3:])) == set(keys[3:])
     assert [r.key() for r in records.read(tmp_path / "records.superseded.jsonl")] == keys[:3]
-    assert keep_current(tmp_path, keys) == set(keys)
+    assert keep_current(tmp_path, dict.fromkeys(keys)) == set(keys)
     assert sorted(lines(tmp_path)) == sorted(lines(finished))
 
 
-def test_a_failing_run_is_reported_and_the_others_go_on(config, places, tmp_path, finished):
+def test_a_failing_run_is_reported_and_the_others_go_on(
+    config, places, tmp_path, finished, monkeypatch
+):
     out = with_pretrainings(tmp_path / "out", finished)
-    greedy = parse(
-        places, tmp_path, assignments=["grid.n_train=[80, 100000]", "grid.modes=[trees]"]
-    )
+    trees = parse(places, tmp_path, assignments=["grid.modes=[trees]"])
+    genuine = study_runs.transfer
+
+    def failing(*rest, **named):
+        if named["n_train"] == 120:
+            raise NumericalError("the loss is not finite")
+        return genuine(*rest, **named)
+
+    monkeypatch.setattr(study_runs, "transfer", failing)
     with pytest.raises(
-        StudyIncompleteError, match=r"1 of 2 runs failed(.|\n)*trees.none.100000"
+        StudyIncompleteError, match=r"1 of 2 runs failed(.|\n)*trees.none.120(.|\n)*not finite"
     ) as e:
-        study(greedy, out)
+        study(trees, out)
     assert e.value.exit_code != 0
     assert cells(out) == [("trees", "none", 80)]
+
+
+def test_sizes_that_the_events_do_not_suffice_for_are_refused_first(places, tmp_path):
+    """Before any training: generation may have taken hours, and the small runs would as well."""
+    greedy = parse(places, tmp_path, assignments=["grid.n_train=[80, 100000]"])
+    with pytest.raises(DataError, match=r"n_train = 100000(.|\n)*there are [0-9]+"):
+        study(greedy, tmp_path / "out")
+    assert not (tmp_path / "out" / "pretrain").exists()
+
+
+def test_a_record_names_the_scratch_line_of_the_present_settings(finished, tmp_path):
+    """Which variant comes first in a family depends on the settings of the others."""
+    (tmp_path / "records.jsonl").write_text("\n".join(lines(finished)) + "\n")
+    found = {r.key(): r for r in records.read(tmp_path / "records.jsonl")}
+    moved = next(key for key, r in found.items() if r.mode == "frozen")
+    keep_current(tmp_path, {**dict.fromkeys(found), moved: "two"})
+    again = {r.key(): r for r in records.read(tmp_path / "records.jsonl")}
+    assert set(again) == set(found)
+    assert again[moved].extra["scratch"] == "two"
+    assert {key for key in found if again[key] != found[key]} == {moved}
+
+
+def test_two_studies_do_not_work_in_one_directory(config, finished, tmp_path):
+    out = with_pretrainings(tmp_path / "out", finished)
+    with alone_in(out), pytest.raises(ConfigError, match="another process works there"):
+        study(config, out)
+    study(config, out)
+    assert cells(out)
+
+
+def test_a_part_of_the_tasks_leaves_the_list_of_samples_whole(places, tmp_path):
+    more = """tasks:
+  - {kind: event_classification, name: toy, signal: [signal], background: [background]}
+  - {kind: event_classification, name: other, signal: [extra], background: [background]}"""
+    old = TASK
+    smaller = ["grid.n_train=[80]", "grid.modes=[trees]", f"samples.extra.shards={places['free']}"]
+    config = parse(places, tmp_path, old, more, [*smaller, "allow_overlap=true"])
+    out = study(config, tmp_path / "out")
+    study(config, out, tasks=["toy"])
+    listed = {row["name"] for row in json.loads((out / "samples.json").read_text())}
+    assert listed == {"signal", "background", "extra", "free"}
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*/*.yaml")), ids=str)
+def test_every_study_that_ships_parses_and_plans(path):
+    if path.stem == "claims":
+        assert load_config(path, Claims).claims
+        return
+    config = load_config(path, StudyConfig)
+    assert plan_lines(config)
+    assert set(config.grid.largest) <= {task.name for task in config.questions()}
+
+
+def test_the_published_scale_has_the_published_seeds():
+    paper = load_config(STUDIES / "channel_transfer" / "paper.yaml", StudyConfig)
+    assert paper.grid.fewer_seeds == {}  # an empty mapping clears what the base says
+    assert [len(paper.grid.seeds_at(n)) for n in paper.grid.n_train] == [3] * 4
+    assert all(paper.grid.sizes(t.name)[-1] == 1_000_000 for t in paper.questions())
 
 
 def test_an_interrupt_keeps_finished_records(config, places, tmp_path, finished, monkeypatch):

@@ -12,19 +12,20 @@ from transferline.cli import options, output
 if TYPE_CHECKING:
     from transferline.validation.page import Page, Written
 
+_Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Markdown page to write.")]
+
 
 def add(app: typer.Typer) -> None:
     """Add the group `validate` to the application."""
     group = typer.Typer(no_args_is_help=True, help="Compare generated physics with what is known.")
     group.command("events")(events)
     group.command("higgs")(higgs)
+    group.command("spectra")(spectra)
     app.add_typer(group, name="validate")
 
 
 def events(
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="Markdown page to write.")
-    ] = Path("docs/physics_validation.md"),
+    out: _Out = Path("docs/physics_validation.md"),
     n: Annotated[
         int,
         typer.Option(
@@ -62,9 +63,7 @@ def higgs(
         Path,
         typer.Argument(metavar="FILE", help="Higgs_data.root, with sig_tree and bkg_tree."),
     ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="Markdown page to write.")
-    ] = Path("docs/higgs_benchmark.md"),
+    out: _Out = Path("docs/higgs_benchmark.md"),
     n: Annotated[
         int, typer.Option("--n", "-n", metavar="N", help="Events to generate of either class.")
     ] = 15_000,
@@ -84,6 +83,31 @@ def higgs(
     _show(page, written, json)
 
 
+def spectra(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME=FILE", help="NanoAOD files; ratios are to the first."),
+    ],
+    out: _Out = Path("spectra.md"),
+    title: Annotated[
+        str, typer.Option(metavar="TEXT", help="Of the page.")
+    ] = "Spectra side by side",
+    about: Annotated[
+        str, typer.Option(metavar="TEXT", help="First paragraphs of the page, in Markdown.")
+    ] = "Spectra of several files, laid side by side.",
+    json: options.Json = False,
+) -> None:
+    """Lay spectra of several files side by side.
+
+    Jets, b tags, true b jets, momenta and masses of NanoAOD files, generated or real: a page with
+    one figure, means with errors, and how each file was made. Files may be of any size.
+    """
+    from transferline.validation.spectra_page import validate_spectra  # noqa: PLC0415
+
+    page, written = validate_spectra(files, out, title=title, about=about)
+    _show(page, written, json)
+
+
 def _show(page: Page, written: Written, json: bool) -> None:
     from transferline.validation.page import summary, to_dict  # noqa: PLC0415
 
@@ -92,4 +116,5 @@ def _show(page: Page, written: Written, json: bool) -> None:
         return
     typer.echo(summary(page))
     output.wrote(written.numbers, "all numbers")
-    output.wrote(written.page, f"page with {len(written.pictures)} pictures")
+    n = len(written.pictures)
+    output.wrote(written.page, f"page with {n} picture{'s' if n != 1 else ''}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transferline.data.cutflow import Cutflow
+from transferline.data.readers.base import Reader
 from transferline.deploy.friend import read_provenance
 from transferline.deploy.inputs import Input
 from transferline.deploy.outputs import Counts, Output
@@ -16,13 +17,13 @@ _REVISION = 1
 """Part of every digest; raised when the same settings would give other scores."""
 
 
-def digest(file: Input, facts: Mapping[str, Any], kind: str) -> str:
+def digest(file: Input, facts: Mapping[str, Any], reader: Reader) -> str:
     """Return the hash of all that decides the scores of one input.
 
     Args:
         file: the input; it counts by name, size and time of its last change.
         facts: `prediction_card.model_facts`.
-        kind: of the reader.
+        reader: with its options, its files aside.
     """
     model, golden = facts["model"], facts["golden_json_sha256"]
     return json_hash(
@@ -34,7 +35,7 @@ def digest(file: Input, facts: Mapping[str, Any], kind: str) -> str:
             "classes": model["classes"],
             "columns": list(facts["columns"]),
             "selection": {**facts["selection"], "golden_json": golden},
-            "reader": kind,
+            "reader": {**reader.content(), "files": []},
             "file": file.source.stamp,
         }
     )

@@ -104,7 +104,7 @@ def predict(
     check_not_read(targets, inputs)
     predictor = _predictor(models, inputs, embeddings, device)
     facts = model_facts(place, models, chosen, predictor)
-    digests = {f.source.path: digest(f, facts, reader.kind) for f in inputs.files}
+    digests = {f.source.path: digest(f, facts, reader) for f in inputs.files}
     if not (overwrite or is_one_file(out)):
         outputs = finished(outputs, digests)
     job = Job(models, predictor, inputs, facts, digests, chunk_size, allow_overlap)

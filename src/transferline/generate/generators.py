@@ -8,6 +8,7 @@ from transferline.errors import ConfigError, did_you_mean
 from transferline.generate.catalogue import Process
 from transferline.generate.clustering import import_fastjet
 from transferline.generate.pythia import import_pythia, tune_settings
+from transferline.generate.sherpa.installation import VERSION, find
 from transferline.generate.sherpa.run import find_sherpa
 from transferline.generate.sherpa.run_card import sherpa_process, sherpa_processes
 
@@ -54,6 +55,16 @@ def _pythia_settings(
         (*tune_settings(tune), *entry.settings(part, external=external), *switch)
         for part in range(len(entry.alternatives))
     )
+
+
+def wanted_version(generator: str) -> str:
+    """Return the version that a sample would be made with, also where the generator is not here."""
+    if generator == PYTHIA:
+        return version("pythia8mc")
+    try:
+        return find().version
+    except ConfigError:
+        return VERSION
 
 
 def generator_version(generator: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from transferline.executors import (
     result_of,
     size_of,
 )
-from transferline.files import read_json, write_json
+from transferline.files import alone_in, read_json, write_json
 from transferline.learning.independence import check_test_events
 from transferline.learning.modes import TRANSFERRED
 from transferline.learning.study_budget import budget_lines
@@ -80,6 +80,7 @@ def study(
         StudyIncompleteError: runs failed; names them. The others are finished and recorded.
         StopRequestedError: SIGTERM or Ctrl-C; finished runs are recorded.
         WorkersLostError: the processes that did the work are gone; finished runs are recorded.
+        ConfigError: another process works in `out`.
         ConfigError, DataError, NumericalError: samples or pre-trainings cannot be made.
     """
     place, cache = out.absolute(), (cache or cache_directory()).absolute()
@@ -88,7 +89,7 @@ def study(
     write_json(place / "study.json", _description(config))
     chosen = config.only(tasks) if tasks else config
     others = {task.name for task in config.questions()} - {t.name for t in chosen.questions()}
-    with sigterm_as_interrupt(), given_or_new(executor, jobs) as pool:
+    with sigterm_as_interrupt(), alone_in(place), given_or_new(executor, jobs) as pool:
         try:
             failures, n_todo = _run(chosen, place, cache, pool, others)
         except (KeyboardInterrupt, StopRequestedError) as error:
@@ -121,12 +122,12 @@ def _run(
 ) -> tuple[dict[str, str], int]:
     """Do what is not done yet; return the failures by key, and how many runs there were to do."""
     places = _samples(config, out, cache, pool)
-    questions = [_question(task, places) for task in config.questions()]
+    questions = [_question(config, task, places) for task in config.questions()]
     checkpoints = prepare_checkpoints(config, places, out / "pretrain", pool)
     for question in questions:
         _check_overlap(config, question.data, checkpoints)
     runs = small_first([plan(config, q.task, q.data, checkpoints) for q in questions])
-    done = keep_current(out, {run.key for run in runs}, others)
+    done = keep_current(out, {run.key: run.scratch for run in runs}, others)
     todo = [run for run in runs if run.key not in done]
     _announce(config, runs, todo, questions, size_of(pool))
     site = _Site(out, pool, None if isinstance(pool, InlineExecutor) else 1)
@@ -142,10 +143,13 @@ class _Question:
     data: TaskData
 
 
-def _question(task: Task, places: Mapping[str, Path]) -> _Question:
+def _question(config: StudyConfig, task: Task, places: Mapping[str, Path]) -> _Question:
+    """Open a task's events, and see that they suffice for all sizes before anything is trained."""
     located = task.located({name: places[name] for name in task.samples()})
     data = located.load()
     data.shards.verify()
+    for n_train in config.grid.sizes(task.name)[-1:]:
+        located.labelled(data, n_train, seed=0)
     return _Question(located, data)
 
 
@@ -174,17 +178,28 @@ def _samples(config: StudyConfig, out: Path, cache: Path, pool: Executor) -> dic
         name: materialise(config.samples[name], cache, executor=pool).absolute()
         for name in config.used()
     }
-    rows = [
-        {
+    rows = {
+        name: {
             "name": name,
             "label": config.samples[name].label or name,
             "shards": str(place),
             "card": read_json(place / CARD),
         }
         for name, place in places.items()
-    ]
-    write_json(out / "samples.json", rows)
+    }
+    # Those of tasks that are not done now stay on the list.
+    write_json(out / "samples.json", list({**_listed(config, out), **rows}.values()))
     return places
+
+
+def _listed(config: StudyConfig, out: Path) -> dict[str, Any]:
+    """Samples of the study that an earlier call has listed; a damaged list is written anew."""
+    try:
+        found = read_json(out / "samples.json") if (out / "samples.json").exists() else []
+    except DataError:
+        return {}
+    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    return {row["name"]: row for row in rows if row.get("name") in config.samples}
 
 
 def _check_overlap(config: StudyConfig, data: TaskData, checkpoints: Mapping[str, Path]) -> None:

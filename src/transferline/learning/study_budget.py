@@ -75,7 +75,8 @@ def budget_lines(
     rows = []
     for part in _by_cell(runs):
         seconds = sum(run_seconds(r, data[r.task.name], speed[r.checkpoint]) for r in part)
-        rows.append((part[0], len(part), seconds / 3600))
+        largest = max(part, key=Run.examples)
+        rows.append((largest, len(part), seconds / 3600))
     total = sum(hours for _, _, hours in rows)
     lines = [f"{_HEADER}{'CPU hours':>11}"]
     lines += [f"{_row(run, count)}{hours:>11.2f}" for run, count, hours in rows]

@@ -31,7 +31,7 @@ def plan_lines(config: StudyConfig) -> list[str]:
             number = len(each) * len(config.grid.seeds_at(n_train))
             lines.append(f"{mode:<10}{n_train:>9}{number:>6}{max(each):>22,}")
             runs += number
-            passes += sum(each) * len(config.grid.seeds_at(n_train)) * (mode in TRAINED)
+            passes += sum(each) * len(config.grid.seeds_at(n_train)) * (mode in (*TRAINED, "fixed"))
     lines.append(f"at most {runs} runs, {passes:,} event passes through whole networks")
     return lines
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from transferline.config import Recipe, one_of
 from transferline.errors import DataError, TransferlineError
-from transferline.evaluation.comparison import gap_closed, paired_difference
+from transferline.evaluation.comparison import Difference, gap_closed, paired_difference
 from transferline.evaluation.learning_curve import Line, learning_curve, scratch_for
 from transferline.evaluation.records import Record
 from transferline.registry import Registry
@@ -85,7 +85,10 @@ class LineClaim(Claim):
 
 
 class BeatsScratch(LineClaim):
-    """A line is better than scratch at `n_train` by more than `sigma` paired errors."""
+    """A line is better than scratch at `n_train` by more than `sigma` paired errors.
+
+    With a single seed the error lacks the spread over seeds, and nothing is decided.
+    """
 
     kind: Literal["beats_scratch"] = "beats_scratch"
     line: Chosen
@@ -165,8 +168,26 @@ def scratch_of(line: Line, lines: Sequence[Line]) -> Line:
 
 
 def _compare(line: Line, other: Line, n_train: int, sigma: float) -> Verdict:
+    found = difference_at(line, other, n_train)
+    if len(found.seeds) < 2:
+        return Verdict(OPEN, numbers_of(found))
+    return Verdict(HOLDS if found.significance > sigma else FAILS, numbers_of(found))
+
+
+def difference_at(line: Line, other: Line, n_train: int) -> Difference:
+    """Return the paired difference at one size.
+
+    Raises:
+        DataError: the lines share no seed there.
+    """
     for found in paired_difference(line, other):
         if found.n_train == n_train:
-            numbers = f"{found.measurement}, {found.significance:.1f} σ, {len(found.seeds)} seeds"
-            return Verdict(HOLDS if found.significance > sigma else FAILS, numbers)
+            return found
     raise DataError(f"{line.name} and {other.name} share no seed at {n_train} labelled events.")
+
+
+def numbers_of(found: Difference) -> str:
+    """Say a difference; one seed has no spread, so that its error is too small."""
+    seeds = len(found.seeds)
+    known = f"{seeds} seeds" if seeds > 1 else "one seed, whose spread is unknown"
+    return f"{found.measurement}, {found.significance:.1f} σ, {known}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from transferline.errors import DataError, TransferlineError
-from transferline.evaluation.comparison import error_reduction, paired_difference
+from transferline.evaluation.comparison import error_reduction
 from transferline.evaluation.learning_curve import Line, learning_curve
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.records import Record
@@ -23,23 +24,29 @@ from transferline.reporting.claims import (
     Claim,
     LineClaim,
     Verdict,
+    difference_at,
     line_of,
+    numbers_of,
     scratch_of,
 )
 
 
 class ReducesError(LineClaim):
-    """A line removes at least `share` of scratch's `1 - metric` at `n_train`."""
+    """A line removes at least `share` of scratch's `1 - metric` at `n_train`.
+
+    Decided where the number is `sigma` errors away from `share`, and made with several seeds.
+    """
 
     kind: Literal["reduces_error"] = "reduces_error"
     line: Chosen
     n_train: int
     share: float = Field(gt=-1, lt=1)
+    sigma: float = Field(1.0, ge=0)
 
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""
         found = _reduction(lines, self.line, self.n_train)
-        outcome = HOLDS if found.value >= self.share else FAILS
+        outcome = _decided(found.value - self.share, found.error, self.sigma)
         return Verdict(outcome, f"{found} of scratch's error removed")
 
 
@@ -58,21 +65,24 @@ class AgreesWith(LineClaim):
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""
         line, other = line_of(lines, self.line), line_of(lines, self.other)
-        for found in paired_difference(line, other):
-            if found.n_train == self.n_train:
-                agrees = abs(found.significance) <= self.sigma
-                numbers = f"{found.measurement}, {found.significance:.1f} σ"
-                return Verdict(HOLDS if agrees else FAILS, numbers)
-        raise DataError(f"{line.name} and {other.name} share no seed at {self.n_train} events.")
+        found = difference_at(line, other, self.n_train)
+        if len(found.seeds) < 2:
+            return Verdict(OPEN, numbers_of(found))
+        agrees = abs(found.significance) <= self.sigma
+        return Verdict(HOLDS if agrees else FAILS, numbers_of(found))
 
 
 class GainsInOrder(Claim):
-    """The error reductions of one mode fall from `task` through the tasks `then`."""
+    """The error reductions of one mode fall from `task` through the tasks `then`.
+
+    Every step counts if it is larger than `sigma` errors; a step that is not leaves it open.
+    """
 
     kind: Literal["gains_in_order"] = "gains_in_order"
     line: Chosen
     then: tuple[str, ...] = Field(min_length=1)
     n_train: int
+    sigma: float = Field(1.0, ge=0)
 
     def judge(self, records: Sequence[Record]) -> Verdict:
         """See `Claim.judge`."""
@@ -80,9 +90,12 @@ class GainsInOrder(Claim):
             found = [self._reduction(records, task) for task in (self.task, *self.then)]
         except TransferlineError as error:
             return Verdict(OPEN, str(error))
-        values = [share.value for share in found]
-        falls = all(a > b for a, b in pairwise(values))
-        return Verdict(HOLDS if falls else FAILS, " > ".join(map(str, found)) + " is claimed")
+        steps = [
+            _decided(a.value - b.value, math.hypot(a.error, b.error), self.sigma)
+            for a, b in pairwise(found)
+        ]
+        outcome = next((o for o in (FAILS, OPEN) if o in steps), HOLDS)
+        return Verdict(outcome, " > ".join(map(str, found)) + " is claimed")
 
     def _reduction(self, records: Sequence[Record], task: str) -> Measurement:
         chosen = [record for record in records if record.task == task]
@@ -124,16 +137,25 @@ class MostAttention(_AttentionClaim):
 
 
 class AttentionRises(_AttentionClaim):
-    """Tuning raises the attention that `object` receives, in the mean over seeds."""
+    """Tuning raises the attention that `object` receives, by more than `sigma` errors."""
 
     kind: Literal["attention_rises"] = "attention_rises"
+    sigma: float = Field(2.0, ge=0)
 
     def look(self, records: Sequence[Record]) -> Verdict:
         """See `_AttentionClaim.look`."""
         before, _ = mean_received(records, "start")[self.object]
         after, spread = mean_received(records, "end")[self.object]
         numbers = f"{before:.3f} before, {after:.3f} (seeds: {spread:.3f}) after"
-        return Verdict(HOLDS if after > before else FAILS, numbers)
+        error = spread / math.sqrt(len(records)) if len(records) > 1 else math.inf
+        return Verdict(_decided(after - before, error, self.sigma), numbers)
+
+
+def _decided(excess: float, error: float, sigma: float) -> str:
+    """What a number above zero means with its error; nothing where the error is not known."""
+    if not abs(excess) > sigma * error:
+        return OPEN
+    return HOLDS if excess > 0 else FAILS
 
 
 def _reduction(lines: Sequence[Line], chosen: Chosen, n_train: int) -> Measurement:
@@ -141,4 +163,6 @@ def _reduction(lines: Sequence[Line], chosen: Chosen, n_train: int) -> Measureme
     found = error_reduction(line, scratch_of(line, lines))
     if n_train not in found:
         raise DataError(f"{line.name}: has no size {n_train} in common with scratch.")
+    if len(line.at(n_train).values) < 2:
+        return Measurement(found[n_train].value, math.inf)  # of one seed the spread is unknown
     return found[n_train]

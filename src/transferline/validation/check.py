@@ -85,17 +85,18 @@ class Check:
         why = self.explanation
         return {
             "quantity": self.quantity,
-            "measured": _plain(self.measured),
-            "expected": _plain(self.expected),
+            "measured": plain(self.measured),
+            "expected": plain(self.expected),
             "tolerance": self.tolerance if math.isfinite(self.tolerance) else None,
             "source": self.source,
             "verdict": str(self.verdict),
             "cause": why.cause if why else None,
-            "control": _plain(why.control) if why else None,
+            "control": plain(why.control) if why else None,
         }
 
 
-def _plain(number: Measurement) -> dict[str, float | None]:
+def plain(number: Measurement) -> dict[str, float | None]:
+    """Return value and error as JSON values; what is not finite becomes null."""
     parts = {"value": number.value, "error": number.error}
     return {name: part if math.isfinite(part) else None for name, part in parts.items()}
 

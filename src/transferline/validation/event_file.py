@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,8 @@ OBJECTS = "l1_j4_b2"
 class Chosen:
     """Objects that the selection takes, `[n, var]` records: leptons, jets cleaned of them.
 
-    Leptons have `code` 11 or 13; jets have `is_b`, `flavour` and the tagger's discriminant.
+    Leptons have `code` 11 or 13; jets have `is_b`, the tagger's discriminant
+    and, in simulation, `hadron_flavour`.
     """
 
     leptons: ak.Array
@@ -121,23 +122,31 @@ class EventFile:
 
 def choose(path: Path, recipe: Selection) -> Chosen:
     """Return the objects of a file that a selection takes; its event cuts are not applied."""
-    columns = {k: v for k, v in needed_columns(recipe).items() if k not in ("context", "met")}
-    columns["jet"] = [*columns["jet"], "hadron_flavour"]
     reader = NanoAOD(files=[str(path)])
-    parts = [_choose(events.particles, recipe) for events in reader.chunks(columns)]
-    leptons, jets = (ak.concatenate(part) for part in zip(*parts, strict=True))
-    return Chosen(leptons, jets)
+    chunks = reader.chunks(object_columns(recipe))
+    parts = [choose_among(events.particles, recipe) for events in chunks]
+    leptons = ak.concatenate([part.leptons for part in parts])
+    return Chosen(leptons, ak.concatenate([part.jets for part in parts]))
 
 
-def _choose(particles: Any, recipe: Selection) -> tuple[ak.Array, ak.Array]:
+def object_columns(recipe: Selection, *, truth: bool = True) -> dict[str, list[str]]:
+    """Return collection -> columns that `choose_among` reads; jets' flavours only with `truth`."""
+    needed = needed_columns(recipe)
+    columns = {name: needed[name] for name in ("electron", "muon", "jet")}
+    return columns | {"jet": [*columns["jet"], *(["hadron_flavour"] if truth else [])]}
+
+
+def choose_among(particles: Mapping[str, ak.Array], recipe: Selection) -> Chosen:
+    """Return the objects of a chunk that a selection takes; `hadron_flavour` if it was read."""
     electrons = pick.electrons(Flat.of(particles["electron"]), recipe.electrons)
     muons = pick.muons(Flat.of(particles["muon"]), recipe.muons)
     jets = pick.jets(Flat.of(particles["jet"]), recipe.jets, recipe.era, [electrons, muons])
     tag = jets[recipe.jets.btag.tagger]
-    found = _records(jets, ("hadron_flavour", recipe.jets.btag.tagger))
+    truth = [name for name in ("hadron_flavour",) if name in jets]
+    found = _records(jets, (*truth, recipe.jets.btag.tagger))
     found["is_b"] = ak.unflatten(tag > recipe.btag_cut, jets.count())
     leptons = ak.concatenate([_lepton(electrons, 11), _lepton(muons, 13)], axis=1)
-    return leptons[ak.argsort(leptons.pt, axis=1, ascending=False)], found
+    return Chosen(leptons[ak.argsort(leptons.pt, axis=1, ascending=False)], found)
 
 
 def _lepton(found: Flat, code: int) -> ak.Array:

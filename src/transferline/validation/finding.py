@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from transferline.evaluation.measurement import Measurement
@@ -23,6 +23,7 @@ class Finding:
         checks: numbers beside what they should be.
         tables: numbers without an expectation.
         drawings: figures; their stems are unique on the page.
+        numbers: what the figures show, as JSON values, for the page's JSON file only.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Finding:
     checks: tuple[Check, ...] = ()
     tables: tuple[Table, ...] = ()
     drawings: tuple[Drawing, ...] = ()
+    numbers: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -38,6 +40,7 @@ class Finding:
             "name": self.name,
             "checks": [check.to_dict() for check in self.checks],
             "tables": [{"title": t.title, "header": t.header, "rows": t.rows} for t in self.tables],
+            **({"numbers": dict(self.numbers)} if self.numbers else {}),
         }
 
 

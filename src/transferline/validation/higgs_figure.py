@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from transferline.reporting.style import BACKGROUND, SIGNAL, plot
 from transferline.validation.higgs_file import KINDS, Kind
+from transferline.validation.ratio_panels import RatioPanel, ratio_panels
 from transferline.validation.statistics import Floats
 
 Columns = Mapping[Kind, Mapping[str, Floats]]
@@ -35,24 +35,20 @@ _PANELS: dict[str, tuple[str, float, float]] = {
     "jet4_pt": ("pT of jet 4 (GeV)", 0.0, 100.0),
     "tags": ("b jets among the four hardest", -0.5, 2.5),
 }
-_BINS, _PER_ROW = 25, 3
+_BINS = 25
 
 
 @plot
 def comparison(own: Columns, theirs: Columns) -> Figure:
     """Draw our columns as points over the benchmark's as lines, with their ratio below."""
-    rows = -(-(len(_PANELS) + 1) // _PER_ROW)
-    figure = Figure(figsize=(4.6 * _PER_ROW, 4.2 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    places = np.ravel(np.asarray(figure.subfigures(rows, _PER_ROW)))
-    for place, (name, (title, low, high)) in zip(places, _PANELS.items(), strict=False):
-        above, below = place.subplots(2, 1, sharex=True, height_ratios=[2.4, 1.0])
+    figure, panels, rest = ratio_panels(len(_PANELS))
+    for panel, (name, (title, low, high)) in zip(panels, _PANELS.items(), strict=True):
         edges = np.linspace(low, high, 4 if name == "tags" else _BINS + 1)
         for kind in KINDS:
             pair = (_values(own[kind], name), _values(theirs[kind], name))
-            _draw(above, below, kind, edges, pair)
-        _finish(above, below, title, edges)
-    _legend(places[len(_PANELS)].subplots())
+            _draw(panel, kind, edges, pair)
+        panel.finish(title, edges)
+    _legend(rest)
     return figure
 
 
@@ -62,7 +58,7 @@ def _values(columns: Mapping[str, Floats], name: str) -> Floats:
     return columns[name]
 
 
-def _draw(above: Axes, below: Axes, kind: Kind, edges: Floats, pair: tuple[Floats, Floats]) -> None:
+def _draw(panel: RatioPanel, kind: Kind, edges: Floats, pair: tuple[Floats, Floats]) -> None:
     (ours, error), (known, known_error) = (_density(values, edges) for values in pair)
     centre = 0.5 * (edges[:-1] + edges[1:])
     style: dict[str, Any] = {
@@ -71,13 +67,13 @@ def _draw(above: Axes, below: Axes, kind: Kind, edges: Floats, pair: tuple[Float
         "markersize": 4,
         "elinewidth": 1.0,
     }
-    above.stairs(known, edges, color=_COLOURS[kind], linewidth=1.6)
-    above.errorbar(centre, ours, error, **style)
+    panel.above.stairs(known, edges, color=_COLOURS[kind], linewidth=1.6)
+    panel.above.errorbar(centre, ours, error, **style)
     # Bins with next to nothing tell nothing.
     good = (known > 0.01 * known.max()) & (ours > 0.0)
     relative = np.hypot(error[good] / ours[good], known_error[good] / known[good])
     ratio = ours[good] / known[good]
-    below.errorbar(centre[good], ratio, ratio * relative, **style)
+    panel.below.errorbar(centre[good], ratio, ratio * relative, **style)
 
 
 def _density(values: Floats, edges: Floats) -> tuple[Floats, Floats]:
@@ -85,18 +81,6 @@ def _density(values: Floats, edges: Floats) -> tuple[Floats, Floats]:
     content = np.histogram(inside, edges)[0].astype(float)
     scale = 1.0 / (max(len(values), 1) * np.diff(edges))
     return content * scale, np.sqrt(content) * scale
-
-
-def _finish(above: Axes, below: Axes, title: str, edges: Floats) -> None:
-    above.set_xlim(edges[0], edges[-1])
-    above.set_ylim(0.0, above.get_ylim()[1] * 1.05)
-    above.set_yticks([])
-    above.set_ylabel("Density")
-    below.axhline(1.0, color="#404040", linewidth=0.8)
-    below.set_ylim(0.4, 1.6)
-    below.set_yticks([0.5, 1.0, 1.5])
-    below.set_ylabel("Ratio", loc="center")
-    below.set_xlabel(title)
 
 
 def _legend(axes: Axes) -> None:

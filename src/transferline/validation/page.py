@@ -95,7 +95,9 @@ def _versions() -> dict[str, str]:
 
 
 def _markdown(page: Page) -> str:
-    parts = [_head(page), verdict_table(page.findings).markdown(), _attention(page.checks)]
+    parts = [_head(page)]
+    if page.checks:
+        parts += [verdict_table(page.findings).markdown(), _attention(page.checks)]
     parts += [_section(finding, page.name) for finding in page.findings]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts if part)
 
@@ -105,9 +107,9 @@ def _head(page: Page) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
     return (
         f"# {page.title}\n\n{page.introduction}\n\n"
-        f"Every number and verdict on this page is computed by\n\n"
+        f"Every number{' and verdict' if page.checks else ''} on this page is computed by\n\n"
         f"```bash\n{shlex.join(page.command)}\n```\n\n"
-        f"with {facts}; {versions}.\n\n{_RULE}\n"
+        f"with {facts}; {versions}.\n" + (f"\n{_RULE}\n" if page.checks else "")
     )
 
 
@@ -120,19 +122,32 @@ def verdict_table(findings: Sequence[Finding]) -> Table:
 
 
 def summary(page: Page) -> str:
-    """Return the table of verdicts as aligned text, then every check that disagrees."""
-    table = verdict_table(page.findings)
+    """Return the table of verdicts as aligned text, then every check that disagrees.
+
+    A page without checks has all its tables instead, with their notes.
+    """
+    if not page.checks:
+        tables = [table for finding in page.findings for table in finding.tables]
+        return "\n\n".join(text for t in tables for text in (_aligned(t), t.note) if text)
+    return "\n".join(
+        [
+            _aligned(verdict_table(page.findings)),
+            *(
+                f"{c.verdict}: {c.quantity}: {c.measured}, expected {c.expected.value:.6g}"
+                for c in page.checks
+                if c.verdict in (Verdict.DISAGREES, Verdict.EXPLAINED)
+            ),
+        ]
+    )
+
+
+def _aligned(table: Table) -> str:
     rows = [table.header, *table.rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(table.header))]
     lines = []
     for row in rows:
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
         lines.append("  ".join([row[0].ljust(widths[0]), *cells[1:]]))
-    lines += [
-        f"{c.verdict}: {c.quantity}: {c.measured}, expected {c.expected.value:.6g}"
-        for c in page.checks
-        if c.verdict in (Verdict.DISAGREES, Verdict.EXPLAINED)
-    ]
     return "\n".join(lines)
 
 
