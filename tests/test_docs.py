@@ -102,7 +102,12 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-TITLES = {"pretrain": PretrainConfig, "study": StudyConfig, "task": TransferConfig}
+TITLES = {
+    "pretrain": PretrainConfig,
+    "supervised": PretrainConfig,
+    "study": StudyConfig,
+    "task": TransferConfig,
+}
 
 
 def test_every_configuration_in_the_pages_parses(tmp_path):

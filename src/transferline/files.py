@@ -12,9 +12,9 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from safetensors import SafetensorError
 
@@ -88,15 +88,18 @@ def alone_in(directory: Path) -> Iterator[None]:
         yield
         return
     with (directory / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(
-                f"{directory}: another process works there. Wait for it, or choose another --out."
-            ) from error
-        except OSError:  # a file system without locks
-            pass
+        with suppress(OSError):  # what file systems without locks answer
+            _lock(handle, directory)
         yield
+
+
+def _lock(handle: IO[str], directory: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigError(
+            f"{directory}: another process works there. Wait for it, or choose another --out."
+        ) from error
 
 
 @contextmanager
