@@ -143,7 +143,7 @@ def _names() -> list[Item]:
         ("filter", _generate("--filter", "leptn"), "lepton"),
         ("selection", _prepare("--selection", "l1_j4"), "Did you mean 'l1_j4_b"),
         ("reader", _prepare("--reader", "nanoad"), "Did you mean 'nanoaod'"),
-        ("mode", _transfer("--mode", "fine"), "finetuned"),
+        ("mode", _transfer("--mode", "finetune"), "finetuned"),
         ("mode without settings", _transfer("--mode", "frozen"), "frozen"),
         ("none for a network", lambda good, _b, out: ["transfer", "none", good.folder /
             "transfer.yaml", "--mode", "finetuned", "--n-train", 40, "--out", out], "checkpoint"),

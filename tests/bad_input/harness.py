@@ -49,7 +49,7 @@ _APP = get_command(transferline.cli.app)
 _WHOLE = {"card.json", "config.json", "record.json", "records.jsonl", "report.html"}
 _WHOLE_SUFFIXES = {".root", ".onnx", ".parquet", ".arrow", ".md", ".safetensors"}
 _BESIDE = re.compile(
-    r"warning: .*|  .*|.*: \d+/\d+, \d+ s left.*|failed: .*|n_train counts .*|.* runs are finished\."
+    r"warning: .*|  .*|.*: \d+/\d+, \d+ s left.*|failed: .*|.* events to draw from, .*|.* runs are finished\."
     r"|.*event passes.*|(mode|trees|scratch|frozen|finetuned) .*|Stopped\. Finished blocks are in .*|.*CPU.*|"
 )
 

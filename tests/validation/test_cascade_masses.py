@@ -86,7 +86,16 @@ def test_columns_are_those_of_the_four_hardest_jets():
     assert set(MASSES) < set(found)
 
 
-def test_with_harder_jets_events_without_four_of_them_are_lost():
-    events = event(LEPTON, MET, [*W_PAIR, SOFT], B)
-    assert one(events.harder(25.0).masses()) == pytest.approx(one(events.masses()))
-    assert len(events.harder(45.0).weight) == 0
+def test_the_four_hardest_jets_alone_leave_one_pair():
+    events = event(LEPTON, MET, [(40.2, 0.5, 0.0), *W_PAIR], B)
+    alone = one(events.leading().masses())
+    # Of equally hard jets the first two are kept, and they are not the pair of the W.
+    kept = [tuple(jet[n] for n in ("pt", "eta", "phi")) for jet in events.jets[0, 2:4].to_list()]
+    assert alone["m_jj"] == pytest.approx(mass(*kept))
+    assert one(events.masses())["m_jj"] == pytest.approx(80.4)
+
+
+def test_events_with_a_softer_b_jet_have_no_four_jets_alone():
+    soft_b = [B[0], (16.0, 0.1, 0.2)]
+    events = event(LEPTON, MET, [*W_PAIR, SOFT], soft_b)
+    assert len(events.leading().weight) == 0

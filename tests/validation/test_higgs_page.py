@@ -15,7 +15,7 @@ import pytest
 import uproot
 
 from transferline.cli import run
-from transferline.validation.cascade_masses import JETS
+from transferline.validation.cascade_masses import JETS, MASSES
 from transferline.validation.higgs_events import decays, generate
 from transferline.validation.higgs_file import KINDS, HiggsFile, description
 
@@ -81,13 +81,27 @@ def test_the_page_has_the_command_the_verdicts_and_one_figure(page):
 
 def test_our_own_events_agree_with_themselves(page):
     found = checks(page)
-    assert len(found) == 58
-    equal = [c for name, c in found.items() if "median of" in name or "among the jets" in name]
-    assert len(equal) == 34
-    assert all(c["measured"]["value"] == pytest.approx(c["expected"]["value"], rel=1e-3)
-               for c in equal)  # fmt: skip
-    ratios = [c for name, c in found.items() if "from the file's momenta" in name]
-    assert {c["verdict"] for c in ratios} == {"agrees"}
+    assert len(found) == 4 + 34 + 14 + 5
+    equal = {name: c for name, c in found.items() if "AUC" not in name and "from the" not in name}
+    assert sum("median of" in name for name in equal) == 24
+    assert sum("half of the central" in name for name in equal) == 14
+    for name, c in equal.items():
+        if "momenta that are" not in name:
+            assert c["measured"]["value"] == pytest.approx(c["expected"]["value"], rel=1e-3), name
+
+
+def test_what_gave_the_units_is_shown_but_not_judged(page):
+    found = checks(page)
+    judged = {name: c for name, c in found.items() if "from the file's momenta" in name}
+    assert [name.split(":")[0] for name in judged] == list(KINDS)
+    assert {c["verdict"] for c in judged.values()} == {"agrees"}
+    text = page.read_text()
+    assert "median of m_lv" not in text
+    (table,) = re.findall(r"\*\*Calibration: .*?\n\n(.*?)\n\n", text, re.DOTALL)
+    rows = table.splitlines()[2:]
+    assert len(rows) == len(KINDS) * len(MASSES)
+    medians = [float(row.split("|")[3].split("±")[0]) for row in rows]
+    assert medians == pytest.approx([1.0] * len(rows), abs=0.005)
 
 
 def test_units_and_tags_of_the_file_are_taken_off(benchmark):
