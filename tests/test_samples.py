@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from transferline import samples
 from transferline.data.readers.shards import ShardSet
 from transferline.data.selections import selection
 from transferline.errors import ConfigError, DataError
+from transferline.generate import hard_filter
 from transferline.runtime import cache_directory
 from transferline.samples import Sample, chosen_selection, materialise
 
@@ -50,8 +52,25 @@ def test_the_place_follows_whatever_changes_the_content(monkeypatch):
     for change in ({"seed": 2}, {"n": 801}, {"mpi": True}, {"filter": "lepton"}):
         assert samples._generation(SIGNAL.model_copy(update=change)) != base
     assert samples._generation(SIGNAL.model_copy(update={"label": "x"})) == base
+    assert samples._generation(SIGNAL.model_copy(update={"generator": "pythia"})) == base
+    emu = SIGNAL.model_copy(update={"filter": "emu_jets"})
+    before = samples._generation(emu)
+    harder = replace(hard_filter.FILTERS["emu_jets"], parton_pt=35.0)
+    with monkeypatch.context() as patch:
+        patch.setitem(hard_filter.FILTERS, "emu_jets", harder)
+        assert samples._generation(emu) != before
     monkeypatch.setattr(samples, "package_versions", lambda _: {"pythia8mc": "9"})
     assert samples._generation(SIGNAL) != base
+
+
+def test_a_finished_sample_of_sherpa_is_found_where_there_is_no_sherpa(monkeypatch, tmp_path):
+    monkeypatch.setenv("TRANSFERLINE_CACHE", str(tmp_path))
+    monkeypatch.delenv("TRANSFERLINE_SHERPA", raising=False)
+    sample = Sample(process="ttbb_1l", n=10, selection="l1_j4_b1")
+    found = samples._generation(sample)
+    assert found["generator"] == "sherpa"
+    assert found["cards"] and found["made_by"]
+    assert found == samples._generation(sample.model_copy(update={"generator": "sherpa"}))
 
 
 def test_files_become_shards_and_a_changed_file_is_another_sample(tmp_path):
@@ -79,6 +98,13 @@ def test_samples_know_when_they_hold_the_same_collisions(tmp_path):
     assert SIGNAL.shares_events_with(same)
     assert not SIGNAL.shares_events_with(SIGNAL.model_copy(update={"seed": 2}))
     assert not SIGNAL.shares_events_with(BACKGROUND)
+    pythia = BACKGROUND.model_copy(update={"generator": "pythia"})
+    assert BACKGROUND.shares_events_with(pythia)
+    assert not BACKGROUND.shares_events_with(BACKGROUND.model_copy(update={"generator": "sherpa"}))
+    spelled = [Sample(process=name, n=5, selection="l1_j4_b1")
+               for name in ("H0_HpmW", "H0_HpmW_425_325", "H0_HpmW_500_400")]  # fmt: skip
+    assert spelled[0].shares_events_with(spelled[1])
+    assert not spelled[0].shares_events_with(spelled[2])
     assert not SIGNAL.shares_events_with(Sample(shards="x"))
     assert Sample(shards="x").shares_events_with(Sample(shards="x"))
     files = [

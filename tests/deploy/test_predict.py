@@ -432,6 +432,9 @@ def test_scores_of_another_making_are_not_kept(run, files, tmp_path, suffix):
         predict(run, reader, embeddings=True, **again)
     with pytest.raises(ConfigError, match=refusal), pytest.warns(OtherSelectionWarning):
         predict(run, reader, selection=selection("pretraining"), **again)
+    tolerant = NanoAOD(files=[str(file)], skip_bad=True)
+    with pytest.raises(ConfigError, match=refusal):
+        predict(run, tolerant, **again)
     kept = Checkpoint.load(run / "checkpoint")
     tensors = {n: v + 1 if n.startswith("head") else v for n, v in kept.tensors.items()}
     other = replace(kept, tensors=tensors).save(tmp_path / "other")

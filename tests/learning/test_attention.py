@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from transferline.data.events import SPECIES
 from transferline.data.readers.shards import ShardSet
 from transferline.learning.attention import attention_by_kind
 from transferline.models.backbones.gat import GAT, AttentionConvolution
@@ -62,14 +63,25 @@ def test_without_preference_all_kinds_count_one(shards):
     assert np.allclose(found["blocks"], 1)
 
 
-def test_a_preference_for_hard_jets_shows(shards):
-    """With random weights kinds differ, and what all objects together receive is one on average."""
-    found = attention_by_kind(gat(), shards, np.arange(len(shards)))
-    tables = np.array(found["blocks"])
-    assert tables.shape == (2, len(found["kinds"]) + 1, len(found["kinds"]))
-    assert tables.std() > 1e-3
-    assert np.all(tables[:, -1].min(-1) < 1)
-    assert np.all(tables[:, -1].max(-1) > 1)
+@pytest.mark.parametrize("kind", ["b jet", "MET"])
+def test_a_preference_for_one_kind_shows_where_it_is(shards, kind):
+    """One block that looks at a single input: the bit of one species."""
+    model = gat(depth=1)
+    [convolution] = [m for m in model.modules() if isinstance(m, AttentionConvolution)]
+    species = {"b jet": "bjet", "MET": "met"}[kind]
+    bit = len(model.features.recipe.particles) + SPECIES[species] - 1
+    with torch.no_grad():
+        convolution.linear.weight.zero_()
+        convolution.linear.weight[:, bit] = 1.0
+        convolution.attention.fill_(0.2)
+    found = attention_by_kind(model, shards, np.arange(len(shards)))
+    place = found["kinds"].index(kind)
+    everyone = found["blocks"][0][-1]
+    assert everyone[place] > 1.3
+    others = [value for i, value in enumerate(everyone) if i != place]
+    assert max(others) < 1
+    rows = np.array(found["blocks"][0])
+    assert np.allclose(rows[:, place], everyone[place], atol=0.4)
 
 
 def test_backbones_without_attention_show_none(shards):
