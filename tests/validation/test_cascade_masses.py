@@ -95,6 +95,11 @@ def test_the_four_hardest_jets_alone_leave_one_pair():
     assert one(events.masses())["m_jj"] == pytest.approx(80.4)
 
 
+def test_events_are_central_if_both_b_jets_are():
+    events = event(LEPTON, MET, [*W_PAIR, (20.0, 2.9, 1.0)], B)
+    assert [len(events.central(limit).weight) for limit in (0.7, 0.5, 0.3)] == [1, 0, 0]
+
+
 def test_events_with_a_softer_b_jet_have_no_four_jets_alone():
     soft_b = [B[0], (16.0, 0.1, 0.2)]
     events = event(LEPTON, MET, [*W_PAIR, SOFT], soft_b)

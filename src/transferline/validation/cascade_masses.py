@@ -34,12 +34,16 @@ class Decays:
     jets: ak.Array
     weight: Floats
 
-    def harder(self, pt: float) -> Decays:
-        """Return the events that pass with jets above a larger `pt` (GeV), with these jets."""
-        jets = self.jets[self.jets.pt > pt]
-        rows = (ak.num(jets) >= len(JETS)) & (ak.sum(jets.is_b, axis=1) == 2)
-        rows = ak.to_numpy(rows)
+    def leading(self) -> Decays:
+        """Return the events with both b jets among the four hardest, with these four jets only."""
+        jets = self.jets[:, : len(JETS)]
+        rows = ak.to_numpy(ak.sum(jets.is_b, axis=1) == 2)
         return Decays(self.lepton[rows], self.met[rows], jets[rows], self.weight[rows])
+
+    def central(self, abs_eta: float) -> Decays:
+        """Return the events with both b jets within this |eta|."""
+        rows = ak.to_numpy(ak.all(abs(self.jets[self.jets.is_b].eta) < abs_eta, axis=1))
+        return Decays(self.lepton[rows], self.met[rows], self.jets[rows], self.weight[rows])
 
     def columns(self) -> dict[str, Floats]:
         """Return the benchmark's positive columns in GeV, and the b-tag bits `b1` to `b4`."""

@@ -54,17 +54,30 @@ class Check:
         """What the numbers say.
 
         A number agrees within the tolerance and three standard errors. One that does not is
-        explained if the control agrees. Where three standard errors exceed both twice the
-        tolerance and half of the expected value, nothing could disagree: too few events.
+        explained if the control agrees and could have failed to. Where three standard errors
+        exceed both twice the tolerance and half of the expected value, nothing could disagree:
+        too few events.
         """
         if not self._decides(self.measured):
             return Verdict.UNDECIDED
         if self._agrees(self.measured):
             return Verdict.AGREES
-        if self.explanation is None or not self._decides(self.explanation.control):
+        if self.explanation is None or not self.control_decides:
             return Verdict.DISAGREES
         agrees = self._agrees(self.explanation.control)
         return Verdict.EXPLAINED if agrees else Verdict.DISAGREES
+
+    @property
+    def control_decides(self) -> bool:
+        """Tell whether there is a control that could fail.
+
+        What it is allowed must be less than the difference that it is to explain: otherwise a
+        control that changes nothing would agree.
+        """
+        if self.explanation is None or not self._decides(self.explanation.control):
+            return False
+        difference = abs(self.measured.value - self.expected.value)
+        return self._allowed(self.explanation.control) < difference
 
     def _random(self, number: Measurement) -> float:
         return _SIGMAS * math.hypot(number.error, self.expected.error)
@@ -76,9 +89,11 @@ class Check:
         return self._random(number) <= max(2 * self.tolerance, 0.5 * abs(self.expected.value))
 
     def _agrees(self, number: Measurement) -> bool:
-        allowed = self.tolerance + self._random(number)
         # A product of the same numbers may differ in the last bit.
-        return abs(number.value - self.expected.value) <= allowed + 1e-9
+        return abs(number.value - self.expected.value) <= self._allowed(number) + 1e-9
+
+    def _allowed(self, number: Measurement) -> float:
+        return self.tolerance + self._random(number)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values; numbers that are not finite become null."""

@@ -51,7 +51,7 @@ def counted(checks: Iterable[Check]) -> dict[Verdict, int]:
 
 
 def check_table(title: str, checks: Iterable[Check]) -> Table:
-    """Return the checks as a table; notes name the causes of what is explained."""
+    """Return the checks as a table; notes tell what the controls say."""
     checks = list(checks)
     rows = tuple(
         (
@@ -73,7 +73,12 @@ def _expected(number: Measurement) -> str:
 
 
 def _note(check: Check) -> str:
-    if check.verdict != Verdict.EXPLAINED or check.explanation is None:
+    if check.verdict not in (Verdict.EXPLAINED, Verdict.DISAGREES) or check.explanation is None:
         return ""
     why = check.explanation
-    return f"*{check.quantity}*: {why.cause} With that accounted for: {why.control}."
+    note = f"*{check.quantity}*: {why.cause} With that accounted for: {why.control}"
+    if check.verdict == Verdict.EXPLAINED:
+        return f"{note}."
+    if check.control_decides:
+        return f"{note}, which disagrees too: this is not the cause, or not all of it."
+    return f"{note}, too uncertain to explain anything."

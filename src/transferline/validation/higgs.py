@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transferline.errors import ConfigError
 from transferline.generate.blocks import REVISION
-from transferline.validation import higgs_comparison, higgs_trees, higgs_units
+from transferline.validation import higgs_comparison, higgs_trees, higgs_units, higgs_widths
 from transferline.validation.higgs_comparison import HiggsEvidence
 from transferline.validation.higgs_energy import energy_shift
 from transferline.validation.higgs_events import PROCESSES, decays, generate
@@ -21,6 +21,8 @@ _INTRODUCTION = (
     f"`{PROCESSES['background']}`. Here the two are laid side by side, with the seven masses of "
     "that paper. The file is that of ROOT's tutorials, 10,000 events of each class."
 )
+
+_TOPICS = (higgs_units, higgs_comparison, higgs_widths, higgs_trees)
 
 
 def validate_higgs(
@@ -70,5 +72,5 @@ def make_page(evidence: HiggsEvidence, n: int) -> Page:
         _INTRODUCTION,
         [*words, "--n", str(n), "--seed", str(evidence.seed)],
         {"n": n, "seed": evidence.seed, "generator revision": REVISION},
-        [topic.find(evidence) for topic in (higgs_units, higgs_comparison, higgs_trees)],
+        [topic.find(evidence) for topic in _TOPICS],
     )

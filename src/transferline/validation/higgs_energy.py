@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import awkward as ak
@@ -38,11 +39,17 @@ class EnergyShift:
 
     def corrected(self, name: str, measured: Measurement) -> Measurement:
         """Return a median measured at 13 TeV, moved to 8 TeV by the ratio in the hard process."""
-        low, high = median(self.low[name]), median(self.high[name])
-        ratio = low.value / high.value
-        relative = np.hypot(low.error / low.value, high.error / high.value)
-        value = measured.value * ratio
-        return Measurement(value, float(np.hypot(measured.error * ratio, value * relative)))
+        ratio = self.ratio(name, median)
+        value = measured.value * ratio.value
+        error = np.hypot(measured.error * ratio.value, measured.value * ratio.error)
+        return Measurement(value, float(error))
+
+    def ratio(self, name: str, statistic: Callable[[Floats], Measurement]) -> Measurement:
+        """Return a number such as the median of a column at 8 TeV over that at 13 TeV."""
+        low, high = statistic(self.low[name]), statistic(self.high[name])
+        value = low.value / high.value
+        error = value * np.hypot(low.error / low.value, high.error / high.value)
+        return Measurement(value, float(error))
 
 
 def energy_shift(kind: Kind, seed: int, n: int = _PARTONS) -> EnergyShift:

@@ -10,11 +10,12 @@ from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.roc import roc_curve
 from transferline.learning.baselines import Trees
 from transferline.reporting.table import Table
-from transferline.validation.cascade_masses import MASSES, Decays
+from transferline.validation.cascade_masses import MASSES
 from transferline.validation.check import Check, Explanation
 from transferline.validation.finding import Finding
-from transferline.validation.higgs_comparison import IMPURE, HiggsEvidence
+from transferline.validation.higgs_comparison import HiggsEvidence
 from transferline.validation.higgs_file import KINDS, Kind
+from transferline.validation.higgs_widths import IMPURE
 from transferline.validation.statistics import Floats, bootstrap
 
 _LEAVES, _ROUNDS = 8, 60
@@ -60,15 +61,11 @@ def _auc(train: _Set, test: _Set, n: int) -> Measurement:
     return bootstrap(area, pairs, np.ones(len(pairs)))
 
 
-def _columns(events: Mapping[Kind, Decays]) -> dict[Kind, dict[str, Floats]]:
-    return {kind: events[kind].columns() for kind in KINDS}
-
-
 def find(evidence: HiggsEvidence) -> Finding:
     """Train on either side with equally many events, and judge on either side."""
     sources = {
         _OURS: evidence.columns,
-        _LOOSE: _columns(evidence.loose),
+        _LOOSE: evidence.loose_columns,
         _THEIRS: {kind: evidence.file.columns(kind) for kind in KINDS},
     }
     sets = {name: _Set(columns, evidence.seed) for name, columns in sources.items()}

@@ -20,8 +20,10 @@ _VERSIONS = ("transferline", "pythia8mc", "fastjet", "numpy", "awkward")
 _RULE = (
     "A number *agrees* if it lies within the tolerance and three standard errors of what is "
     "expected. One that does not is *explained* if a control measurement, with the cause that is "
-    "named removed, agrees. *Too few events*: three standard errors are so large that nothing "
-    "could disagree. Errors are statistical."
+    "named removed, agrees; the control must be allowed less than the difference that it is to "
+    "explain. One that is more uncertain explains nothing, and the number *disagrees*. *Too few "
+    "events*: three standard errors are so large that nothing could disagree. Errors are "
+    "statistical."
 )
 
 
