@@ -165,8 +165,19 @@ def loss_curves(series: Sequence[tuple[Look, Losses]], label: Label = SIMULATION
             _validation(axes, losses, validated, look)
     axes.set_xlabel("Optimiser step")
     axes.set_ylabel("Loss")
-    axes.legend(loc="best", title="full: validation, dashed: training", title_fontsize="x-small")
+    _loss_legend(axes)
     return figure
+
+
+def _loss_legend(axes: Axes) -> None:
+    """Many series fill the panel: their legend gets room of its own."""
+    number = len(axes.get_legend_handles_labels()[1])
+    many: dict[str, Any] = {"loc": "best"}
+    if number > 4:
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + (high - low) * (0.1 + 0.045 * number))
+        many = {"loc": "upper left", "ncols": 2, "columnspacing": 1.2}
+    axes.legend(title="full: validation, dashed: training", title_fontsize="x-small", **many)
 
 
 def _validation(axes: Axes, losses: Losses, validated: Bools, look: Look) -> None:
