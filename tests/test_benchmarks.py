@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -155,3 +156,21 @@ def test_the_committed_results_are_complete():
         assert found[name] == found["figures"][name]["median"]
     assert found["sizes"]["memory_copies"] == [2, 20] and found["sizes"]["sample"] == 50_000
     assert len(found["commit"].rstrip("+")) == 40
+
+
+def test_the_tables_say_what_the_programs_wrote():
+    """Numbers on the page are rounded from the committed results, and not typed from memory."""
+    page = (ROOT / "benchmarks" / "README.md").read_text()
+    io = json.loads(COMMITTED.read_text())
+    rows = re.findall(r"^\| `(\w+)`:.*\| ([\d.]+)(?: ms)? \| (yes|no) \|$", page, re.MULTILINE)
+    assert {name for name, _, _ in rows} == TOP
+    met = {target["figure"]: target["met"] for target in io["targets"]}
+    for name, said, verdict in rows:
+        digits = len(said.partition(".")[2])
+        assert float(said) == round(io[name], digits), name
+        assert (verdict == "yes") == met[name], name
+    gat = json.loads((COMMITTED.parent / "gat_vs_pyg.json").read_text())
+    for title, key in (("ours, float32", "ours fp32"), ("PyTorch Geometric, eager", "pyg fp32")):
+        [row] = [line for line in page.splitlines() if line.startswith(f"| {title}")]
+        said = [int(cell.replace(",", "")) for cell in re.findall(r"\| ([\d,]+)", row)]
+        assert said == [round(gat[f"batch_{n}"][key]["median"]) for n in (256, 2048)]

@@ -29,26 +29,14 @@ from transferline.models.checkpoint import Checkpoint
 
 from .data import nanoaod_files
 from .learning.event_shards import write_shards
+from .waiting_work import WAITING
 
 distributed = pytest.importorskip("distributed")
 cluster_module = pytest.importorskip("transferline.executors.cluster")
 
-WORK = """
-import os, signal, time
-from pathlib import Path
-from transferline.stopping import check_stop
-
+WORK = f"""{WAITING}
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
-
-def polling(place):
-    Path(place).touch()
-    try:
-        for _ in range(3000):
-            check_stop()
-            time.sleep(0.02)
-    finally:
-        Path(place).with_suffix(".saved").touch()
 
 def here(name):
     return str(Path(name).resolve())

@@ -34,20 +34,9 @@ from transferline.stopping import (
     stop_when,
 )
 
-WORK = """
-import os, signal, time
-from pathlib import Path
-from transferline.stopping import check_stop
+from .waiting_work import WAITING
 
-def polling(place):
-    Path(place).touch()
-    try:
-        for _ in range(3000):
-            check_stop()
-            time.sleep(0.02)
-    finally:
-        Path(place).with_suffix(".saved").touch()
-
+WORK = f"""{WAITING}
 def stubborn(place):
     def end(*_):
         Path(place).with_suffix(".term").touch()

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -20,10 +21,8 @@ from safetensors import SafetensorError
 
 from transferline.errors import ConfigError, DataError, OutputError, shortened
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # not a Unix
-    fcntl = None  # type: ignore[assignment]
 
 
 def _temporary(target: Path) -> Path:
@@ -84,9 +83,6 @@ def alone_in(directory: Path) -> Iterator[None]:
     Raises:
         ConfigError: another process holds it.
     """
-    if fcntl is None:
-        yield
-        return
     with (directory / ".lock").open("w") as handle:
         with suppress(OSError):  # what file systems without locks answer
             _lock(handle, directory)
@@ -94,6 +90,8 @@ def alone_in(directory: Path) -> Iterator[None]:
 
 
 def _lock(handle: IO[str], directory: Path) -> None:
+    if sys.platform == "win32":
+        return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

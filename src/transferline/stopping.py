@@ -1,8 +1,10 @@
-"""How work is asked to stop: flags that long loops look at, and SIGTERM as Ctrl-C."""
+"""How work is asked to stop: flags that long loops look at, Ctrl-C, and SIGTERM as Ctrl-C."""
 
 from __future__ import annotations
 
+import _thread
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,3 +68,33 @@ def sigterm_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, old)
+
+
+@contextmanager
+def no_interrupt_lost() -> Iterator[None]:
+    """Repeat, while the block runs, a Ctrl-C that fell where an exception cannot pass.
+
+    That is a callback from C, such as those of numba's compiler, or a `__del__`: Python reports
+    the KeyboardInterrupt as ignored and goes on.
+    """
+    old = sys.unraisablehook
+
+    def again(found: sys.UnraisableHookArgs) -> None:
+        if issubclass(found.exc_type, KeyboardInterrupt):
+            # Not at once: the callback, which would swallow it too, has not returned yet.
+            threading.Timer(0.1, _interrupt).start()
+        else:
+            old(found)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = old
+
+
+def _interrupt() -> None:
+    if sys.platform == "win32":
+        _thread.interrupt_main()
+    else:  # a real signal also ends a wait
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

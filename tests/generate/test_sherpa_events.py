@@ -14,15 +14,13 @@ from transferline.generate.sherpa.process import event_stream, integrated
 from transferline.generate.sherpa.run_card import sherpa_process
 
 
-def _is_here() -> bool:
+@pytest.fixture(scope="module", autouse=True)
+def _sherpa():
+    """Asked where the tests' own cache is in place, which hides a Sherpa in the user's."""
     try:
         find()
     except ConfigError:
-        return False
-    return True
-
-
-pytestmark = pytest.mark.skipif(not _is_here(), reason="no Sherpa: set TRANSFERLINE_SHERPA")
+        pytest.skip("no Sherpa: set TRANSFERLINE_SHERPA")
 
 
 def make(out, **changes):
@@ -31,7 +29,7 @@ def make(out, **changes):
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
+def small(_sherpa, tmp_path_factory):
     """Integrates the matrix element of ttbar: fifteen seconds."""
     return make(tmp_path_factory.mktemp("sherpa") / "small.root")
 

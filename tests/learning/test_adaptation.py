@@ -10,11 +10,12 @@ from transferline.data.loader import Loader
 from transferline.deploy.trained import checkpoint_directory
 from transferline.errors import ConfigError, DataError
 from transferline.learning import modes
-from transferline.learning.adaptation import embedding_table, run_digest, transfer
+from transferline.learning.adaptation import run_digest, transfer
 from transferline.learning.baselines import Trees
 from transferline.learning.modes import MODES, BrokenTransferError
 from transferline.learning.network_run import Adaptation
 from transferline.learning.pretraining import PretrainConfig, pretrain
+from transferline.learning.shared_tables import embedding_table
 from transferline.learning.tasks.event_classification import EventClassification
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.model import weight_hash

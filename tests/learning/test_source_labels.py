@@ -40,12 +40,12 @@ def test_classes_count_equally_and_other_samples_have_none(places):
     shards = ShardSet([*places])
     train = np.arange(0, len(shards), 2)
     found = source_labels(shards, {"soft": [places[0]], "hard": [places[1]]}, train)
-    counts = [int((found.target == code).sum()) for code in (0, 1, UNLABELLED)]
+    counts = [int((found["target"] == code).sum()) for code in (0, 1, UNLABELLED)]
     assert counts == [int((shards.source == i).sum()) for i in range(3)]
-    sums = [found.weight[train][found.target[train] == code].sum() for code in (0, 1)]
+    sums = [found["weight"][train][found["target"][train] == code].sum() for code in (0, 1)]
     assert sums[0] == pytest.approx(sums[1], rel=1e-5)
-    labelled = train[found.target[train] != UNLABELLED]
-    assert found.weight[labelled].mean() == pytest.approx(1, rel=1e-5)
+    labelled = train[found["target"][train] != UNLABELLED]
+    assert found["weight"][labelled].mean() == pytest.approx(1, rel=1e-5)
 
 
 def test_a_backbone_learns_classes_and_keeps_no_head(places, tmp_path):

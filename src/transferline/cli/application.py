@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from transferline.errors import TransferlineError
 from transferline.launch import refuse_torchrun
+from transferline.stopping import no_interrupt_lost
 
 
 class InterruptedByUserError(TransferlineError):
@@ -35,7 +36,8 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with no_interrupt_lost():
+                return super().invoke(ctx)
         except KeyboardInterrupt as error:
             resume = " with --resume" if ctx.invoked_subcommand == "pretrain" else ""
             raise InterruptedByUserError(

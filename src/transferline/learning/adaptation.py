@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -12,21 +11,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from transferline.data.readers.shards import ShardSet
 from transferline.errors import ConfigError
 from transferline.evaluation.records import Cost, Hashes, Record
 from transferline.files import atomic_path, json_hash, resolved, write_text
 from transferline.learning.attention import attention_by_kind
 from transferline.learning.baselines import BoostedTrees, Labelled, Trees, boosted_trees
-from transferline.learning.engineered import engineered
 from transferline.learning.independence import check_test_events
 from transferline.learning.kept_model import CHECKPOINT, forget_run, kept_model
 from transferline.learning.modes import MODES, TRANSFERRED, BrokenTransferError, Mode, adapts
 from transferline.learning.network_run import Adaptation, NetworkRun, Trial
 from transferline.learning.per_event import EventTable
 from transferline.learning.probe import embedder
+from transferline.learning.shared_tables import embedding_table, engineered_table
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows, Rows
 from transferline.learning.training_log import history
@@ -282,41 +279,10 @@ def _attention(run: NetworkRun, trial: Trial) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {"end": end}
     if run.mode in TRANSFERRED:
-        start = attention_by_kind(run.checkpoint.backbone(), shards, rows)
+        still = run.mode == "frozen"
+        start = end if still else attention_by_kind(run.checkpoint.backbone(), shards, rows)
         found |= {"start": start, "source": run.checkpoint.provenance.get("attention")}
     return {"attention": {name: table for name, table in found.items() if table}}
-
-
-def embedding_table(
-    checkpoint: Checkpoint, data: TaskData, how: Adaptation, tables: Path | None
-) -> EventTable:
-    """Return the pooled embeddings of the task's events, each computed once."""
-    made_of = ["embeddings", checkpoint.backbone_hash(), how.optim.precision]
-    return _table(data, embedder(checkpoint.backbone(), how.optim), tables, made_of)
-
-
-def engineered_table(data: TaskData, tables: Path | None) -> EventTable:
-    """Return the engineered features of the task's events, each computed once."""
-
-    def compute(shards: ShardSet, rows: Rows) -> Tensor:
-        return engineered(shards.gather(rows))[1]
-
-    return _table(data, compute, tables, ["engineered", str(PROTOCOL)])
-
-
-def _table(
-    data: TaskData,
-    compute: Callable[[ShardSet, Rows], Tensor],
-    tables: Path | None,
-    made_of: list[str],
-) -> EventTable:
-    if tables is None:
-        return EventTable(data.shards, compute)
-    wanted = np.sort(np.concatenate((data.pool, data.valid, data.test)))
-    rows = hashlib.sha256(wanted.tobytes()).hexdigest()
-    name = json_hash([*made_of, data.digest, rows])
-    file = tables / f"{made_of[0]}-{name[:16]}.npy"
-    return EventTable(data.shards, compute, file, wanted)
 
 
 def _run_trees(

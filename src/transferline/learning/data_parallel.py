@@ -113,7 +113,7 @@ class _Gather(torch.autograd.Function):
 
 def gather(own: Tensor, world: World) -> Tensor:
     """Return the tensors of all processes, `[size, *shape]`, differentiably."""
-    every: Tensor = _Gather.apply(own, world)  # type: ignore[no-untyped-call]
+    every: Tensor = _Gather.apply(own, world)  # type: ignore[no-untyped-call]  # torch's own
     return every
 
 

@@ -23,7 +23,7 @@ from transferline.learning.attention import attention_by_kind
 from transferline.learning.distributed import World, joined
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.optim import Optim
-from transferline.learning.source_labels import SourceLabels, source_labels
+from transferline.learning.source_labels import source_labels
 from transferline.learning.training import FitResult, fit
 from transferline.learning.training_log import validated
 from transferline.models.backbones import BACKBONES
@@ -137,7 +137,7 @@ def _pretrain(
     if world.main:
         shards.verify()
     train_rows, valid_rows = _split(shards, config, fold)
-    labels = source_labels(shards, config.classes, train_rows) if config.classes else None
+    labels = source_labels(shards, config.classes, train_rows) if config.classes else {}
     shards.forget()  # a training of millions of events needs no table of them
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -152,8 +152,8 @@ def _pretrain(
     model.features.fit(Loader(shards, some, 1024, shuffle=False).batches(0))
     result = fit(
         objective,
-        _loader(shards, train_rows, labels, size, seed=config.seed),
-        _loader(shards, valid_rows, labels, 2 * size, shuffle=False) if len(valid_rows) else None,
+        Loader(shards, train_rows, size, seed=config.seed, **labels),
+        Loader(shards, valid_rows, 2 * size, shuffle=False, **labels) if len(valid_rows) else None,
         config.optim,
         out / "training",
         seed=config.seed,
@@ -185,22 +185,6 @@ def _pretrain(
     checkpoint.save(out)
     # Only now: a kill at any earlier moment leaves a state to resume from.
     shutil.rmtree(out / "training")
-
-
-def _loader(
-    shards: ShardSet,
-    rows: NDArray[np.int64],
-    labels: SourceLabels | None,
-    size: int,
-    *,
-    seed: int = 0,
-    shuffle: bool = True,
-) -> Loader:
-    if labels is None:
-        return Loader(shards, rows, size, seed=seed, shuffle=shuffle)
-    return Loader(
-        shards, rows, size, seed=seed, shuffle=shuffle, target=labels.target, weight=labels.weight
-    )
 
 
 def _digest(fold: Fold | None) -> list[Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,8 @@ UNLABELLED = -1
 """Target of events whose sample is of no class; supervised objectives leave them out."""
 
 
-@dataclass(frozen=True)
-class SourceLabels:
-    """Target `[n]` and training weight `[n]` of every row of a `ShardSet`."""
+class SourceLabels(TypedDict, total=False):
+    """Keywords of `Loader`: target and training weight of each row, `[n]`; empty without labels."""
 
     target: NDArray[np.int64]
     weight: NDArray[np.float32]
@@ -49,7 +47,8 @@ def source_labels(
         for file in files:
             of_source[_source(places, name, file)] = number
     target = of_source[shards.source].astype(np.int64)
-    return SourceLabels(target, _balanced(shards.weight, target, train, list(classes)))
+    weight = _balanced(shards.weight, target, train, list(classes))
+    return SourceLabels(target=target, weight=weight)
 
 
 def _source(places: Mapping[str, int], name: str, file: str) -> int:

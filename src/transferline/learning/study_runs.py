@@ -11,15 +11,11 @@ import torch
 
 from transferline.evaluation.records import Record, run_key
 from transferline.executors import one_at_a_time
-from transferline.learning.adaptation import (
-    embedding_table,
-    engineered_table,
-    run_digest,
-    transfer,
-)
+from transferline.learning.adaptation import run_digest, transfer
 from transferline.learning.baselines import Trees
 from transferline.learning.modes import TRANSFERRED, Mode, adapts
 from transferline.learning.network_run import Adaptation
+from transferline.learning.shared_tables import embedding_table, engineered_table
 from transferline.learning.study_config import StudyConfig
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.models.checkpoint import Checkpoint

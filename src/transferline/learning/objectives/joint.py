@@ -29,7 +29,7 @@ class Joint(ObjectiveRecipe):
     """
 
     kind: Literal["joint"] = "joint"
-    parts: tuple[one_of(OBJECTIVES), ...] = Field(min_length=2)  # type: ignore[valid-type]
+    parts: tuple[one_of(OBJECTIVES), ...] = Field(min_length=2)  # type: ignore[valid-type]  # registry
     weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
 
     @model_validator(mode="after")

@@ -81,6 +81,12 @@ class BackboneRecipe(Recipe, ABC):
         """Return a freshly initialised backbone for these inputs."""
 
 
+def check_heads(width: int, heads: int) -> None:
+    """Raise ValueError unless the heads share the width evenly."""
+    if width % heads:
+        raise ValueError(f"heads ({heads}) must divide width ({width}).")
+
+
 def masked_mean(tokens: Tensor, is_real: Tensor) -> Tensor:
     """Mean over the real tokens, `[n, d]`; zero for an empty set."""
     kept = torch.where(is_real.unsqueeze(-1), tokens, torch.zeros_like(tokens))

@@ -14,7 +14,13 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from transferline.models.backbones.base import Backbone, BackboneRecipe, Latent, masked_mean
+from transferline.models.backbones.base import (
+    Backbone,
+    BackboneRecipe,
+    Latent,
+    check_heads,
+    masked_mean,
+)
 from transferline.models.features import Inputs, InputSpec
 
 _ROUND = 128  # tokens
@@ -44,8 +50,7 @@ class Transformer(BackboneRecipe):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width}).")
+        check_heads(self.width, self.heads)
         return self
 
     def build(self, spec: InputSpec) -> TransformerBackbone:

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+import time
+
+import pytest
+
+from transferline.stopping import no_interrupt_lost
+
+
+@pytest.fixture
+def ctrl_c():
+    """Where a shell started the tests in the background, Ctrl-C is ignored."""
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, old)
+
+
+def call_from_c(function):
+    ctypes.CFUNCTYPE(None)(function)()
+
+
+def ctrl_c_falls_here():
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_a_ctrl_c_that_a_callback_swallowed_comes_again(ctrl_c):
+    before = sys.unraisablehook
+    with pytest.raises(KeyboardInterrupt), no_interrupt_lost():
+        call_from_c(ctrl_c_falls_here)
+        time.sleep(30.0)
+    assert sys.unraisablehook is before
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_other_exceptions_of_callbacks_stay_reports(monkeypatch):
+    reported = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: reported.append(found.exc_type))
+    with no_interrupt_lost():
+        call_from_c(lambda: 1 / 0)
+    assert reported == [ZeroDivisionError]
