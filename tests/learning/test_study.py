@@ -13,7 +13,7 @@ from transferline.evaluation.learning_curve import learning_curve, scratch_for
 from transferline.files import alone_in
 from transferline.learning import study_runs
 from transferline.learning.study import StudyIncompleteError, study
-from transferline.learning.study_config import StudyConfig
+from transferline.learning.study_config import Only, StudyConfig
 from transferline.learning.study_plan import plan_lines
 from transferline.learning.study_records import keep_current
 from transferline.learning.training import StopRequestedError
@@ -243,6 +243,30 @@ def test_a_smaller_grid_leaves_out_what_is_not_asked_for(finished, places, tmp_p
     study(parse(places, tmp_path, assignments=["grid.n_train=[80]", "grid.modes=[trees]"]), out)
     assert cells(out) == [("trees", "none", 80)]
     assert len(records.read(out / "records.superseded.jsonl")) == 11
+
+
+def test_a_part_of_the_grid_for_one_pretraining(finished, places, tmp_path):
+    """Scratch, which both are compared with, is done where either wants it."""
+    out = with_pretrainings(tmp_path / "out", finished)
+    part = "pretrain.two.only={largest: 80, modes: [scratch, frozen]}"
+    config = parse(places, tmp_path, assignments=[part, "grid.modes=[scratch, frozen, trees]"])
+    found = {
+        (r.mode, r.pretraining, r.n_train)
+        for r in records.read(study(config, out) / "records.jsonl")
+    }
+    whole = {("scratch", "none"), ("frozen", "one"), ("trees", "none")}
+    assert found == {*((*line, n) for line in whole for n in (80, 120)), ("frozen", "two", 80)}
+    table = [line.split()[:3] for line in plan_lines(config)]
+    assert ["frozen", "80", "2"] in table and ["frozen", "120", "1"] in table
+    one, two = (Only(seeds=seeds) for seeds in (1, None))
+    assert [one.holds("scratch", 80, seed) for seed in (0, 1)] == [True, False]
+    assert two.holds("scratch", 80, 7)
+    with pytest.raises(ConfigError, match=r"pretrain\.two\.only: grid\.modes does not name trees"):
+        parse(
+            places,
+            tmp_path,
+            assignments=["pretrain.two.only={modes: [trees]}", "grid.modes=[frozen]"],
+        )
 
 
 def test_a_kill_between_the_two_files_of_records_loses_none(finished, tmp_path, monkeypatch):

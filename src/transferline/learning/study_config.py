@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -27,6 +27,28 @@ from transferline.samples import Sample
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=60)]
 
 
+class Only(Recipe):
+    """The part of the grid that is run for one pre-training.
+
+    Attributes:
+        modes: those of the grid's modes that are done; all unless given.
+        largest: its largest size.
+        seeds: its largest number of seeds.
+    """
+
+    modes: tuple[Mode, ...] = ()
+    largest: int | None = Field(None, gt=0)
+    seeds: int | None = Field(None, gt=0)
+
+    def holds(self, mode: Mode, n_train: int, seed: int) -> bool:
+        """Tell whether a run of the grid belongs to the part."""
+        return (
+            mode in (self.modes or (mode,))
+            and n_train <= (self.largest or n_train)
+            and seed < (self.seeds or seed + 1)
+        )
+
+
 class Variant(Recipe):
     """One pre-training: either made by the study, or an existing `checkpoint`.
 
@@ -38,6 +60,8 @@ class Variant(Recipe):
             `PretrainConfig`.
         scratch, frozen, fixed, finetuned: training of the networks of this architecture, in
             place of the study's.
+        only: the part of the grid that is run for it, where all of it is too dear. Scratch runs
+            that several pre-trainings are compared with are done for each one that wants them.
     """
 
     checkpoint: str | None = None
@@ -55,6 +79,7 @@ class Variant(Recipe):
     frozen: Adaptation | None = None
     fixed: Adaptation | None = None
     finetuned: Adaptation | None = None
+    only: Only = Only()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -80,7 +105,7 @@ class Variant(Recipe):
             ValueError: the settings do not go together.
         """
         rest = self.to_dict()
-        for name in ("checkpoint", "samples", "scratch", "frozen", "fixed", "finetuned"):
+        for name in ("checkpoint", "samples", "scratch", "frozen", "fixed", "finetuned", "only"):
             del rest[name]
         rest["classes"] = {
             label: [str(places[name]) for name in names] for label, names in self.classes.items()
@@ -159,6 +184,10 @@ class StudyConfig(Recipe):
             if self.how(mode) is None:
                 raise ValueError(f"grid.modes names {mode}, but there are no settings `{mode}:`.")
         self._check_questions()
+        for name, variant in self.pretrain.items():
+            for mode in variant.only.modes:
+                if mode not in self.grid.modes:
+                    raise ValueError(f"pretrain.{name}.only: grid.modes does not name {mode}.")
         for name in self.used():
             if name not in self.samples:
                 raise ValueError(f"no sample '{name}'.{did_you_mean(name, self.samples)}")
@@ -225,6 +254,11 @@ class StudyConfig(Recipe):
     def unlabelled(self) -> list[str]:
         """Names of the samples that some pre-training sees, each once."""
         return list(dict.fromkeys(n for v in self.pretrain.values() for n in v.samples))
+
+    def wants(self, mode: Mode, variants: Iterable[str], n_train: int, seed: int) -> bool:
+        """Tell whether a run is done for one of these pre-trainings; for none, always."""
+        parts = [self.pretrain[name].only for name in variants if name in self.pretrain]
+        return not parts or any(part.holds(mode, n_train, seed) for part in parts)
 
     def how(self, mode: Mode, variant: str | None = None) -> Adaptation | Trees | None:
         """Return the settings of a mode, those of a pre-training where it has its own."""

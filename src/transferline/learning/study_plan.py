@@ -27,17 +27,22 @@ def plan_lines(config: StudyConfig) -> list[str]:
             lines.append(f"{task.name}:")
         n_fit = round(n_train * (1 - task.select_share))
         for mode in config.grid.modes:
-            each = [how.examples(n_fit) for how in _settings(config, mode)]
-            number = len(each) * len(config.grid.seeds_at(n_train))
-            lines.append(f"{mode:<10}{n_train:>9}{number:>6}{max(each):>22,}")
-            runs += number
-            passes += sum(each) * len(config.grid.seeds_at(n_train)) * (mode in (*TRAINED, "fixed"))
+            each = [
+                how.examples(n_fit)
+                for seed in config.grid.seeds_at(n_train)
+                for how in _settings(config, mode, n_train, seed)
+            ]
+            lines.append(f"{mode:<10}{n_train:>9}{len(each):>6}{max(each, default=0):>22,}")
+            runs += len(each)
+            passes += sum(each) * (mode in (*TRAINED, "fixed"))
     lines.append(f"at most {runs} runs, {passes:,} event passes through whole networks")
     return lines
 
 
-def _settings(config: StudyConfig, mode: Mode) -> list[Adaptation | Trees]:
+def _settings(
+    config: StudyConfig, mode: Mode, n_train: int, seed: int
+) -> list[Adaptation | Trees]:
     """Transferred modes run once per variant, scratch at most so, trees once."""
-    variants = [None] if mode == "trees" else list(config.pretrain)
-    found = [config.how(mode, variant) for variant in variants]
+    wanted = [name for name in config.pretrain if config.wants(mode, [name], n_train, seed)]
+    found = [config.how(mode, name) for name in ([None] if mode == "trees" else wanted)]
     return [how for how in found if how is not None]

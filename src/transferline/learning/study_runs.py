@@ -72,20 +72,32 @@ def plan(
     architecture, Features and settings, and named after the first variant that has them; where
     all variants share these, it is the only one and needs no name.
     """
-    cells = list(_cells(config, task, data, checkpoints))
+    scratch = _scratch_lines(config, task, data, checkpoints)
+    cells = list(_cells(config, task, data, checkpoints, scratch))
     return [
         replace(cell, n_train=n_train, seed=seed)
         for n_train in config.grid.sizes(task.name)
         for seed in config.grid.seeds_at(n_train)
         for cell in cells
+        if config.wants(cell.mode, _users(cell, scratch), n_train, seed)
     ]
 
 
+def _users(cell: Run, scratch: Mapping[str, str]) -> list[str]:
+    """Return the variants that a run is done for: several may be compared with one scratch."""
+    if cell.mode == "scratch":
+        return [name for name, line in scratch.items() if line == cell.pretraining]
+    return [cell.pretraining]
+
+
 def _cells(
-    config: StudyConfig, task: Task, data: TaskData, checkpoints: Mapping[str, Path]
+    config: StudyConfig,
+    task: Task,
+    data: TaskData,
+    checkpoints: Mapping[str, Path],
+    scratch: Mapping[str, str],
 ) -> Iterator[Run]:
     """Yield one run of every mode and, where it matters, every variant."""
-    scratch = _scratch_lines(config, task, data, checkpoints)
     for mode in config.grid.modes:
         seen: set[str] = set()
         for variant, path in checkpoints.items() if mode != "trees" else [("none", None)]:
