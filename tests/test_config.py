@@ -6,8 +6,9 @@ from typing import Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from transferline.config import Recipe, load_config, one_of
+from transferline.config import Recipe, added, load_config, one_of
 from transferline.errors import ConfigError
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.objectives.supervised import Supervised
@@ -170,6 +171,18 @@ def test_a_wrong_assignment_is_named(written):
 def test_the_digest_is_that_of_the_resolved_values():
     assert Outer(seed=0).digest() == Outer().digest()
     assert Outer(seed=1).digest() != Outer().digest()
+
+
+class Newer(Outer):
+    warmth: float = added(0.5, ge=0)
+
+
+def test_a_setting_that_was_added_leaves_older_digests_alone():
+    assert Newer().digest() == Outer().digest() == Newer(warmth=0.5).digest()
+    assert Newer(warmth=0.4).digest() != Outer().digest()
+    assert Newer.model_validate(Newer(warmth=0.4).to_dict()).warmth == 0.4
+    with pytest.raises(ValidationError, match="warmth"):
+        Newer(warmth=-1.0)
 
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)

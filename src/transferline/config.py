@@ -60,12 +60,21 @@ class Recipe(BaseModel):
         return InitErrorDetails(type=problem, loc=item["loc"], input=item["input"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values with every default spelled out (JSON types only)."""
+        """Return plain values with every default spelled out but those of `added` fields."""
         return self.model_dump(mode="json")
 
     def digest(self) -> str:
         """Return the hash of the resolved recipe."""
         return json_hash(self.to_dict())
+
+
+def added(default: Any, **constraints: Any) -> Any:
+    """Return the Field of a setting that a later version added.
+
+    At its default, which does what was done before, it is left out of `Recipe.to_dict`: digests
+    stay what they were, so that finished samples, pre-trainings and runs are found again.
+    """
+    return Field(default, exclude_if=lambda value: bool(value == default), **constraints)
 
 
 def one_of(registry: Registry[Any]) -> Any:

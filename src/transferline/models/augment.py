@@ -11,10 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from transferline.config import Recipe
+from transferline.config import Recipe, added
 from transferline.data.batch import ETA, MASS, PHI, PT, Batch
 from transferline.data.events import SPECIES
 
@@ -35,7 +34,7 @@ class Augment(Recipe):
     reflect_phi: bool = False
     reflect_eta: bool = False
     boost_z: float = 0.0
-    boost_t: float = Field(0.0, ge=0, lt=1)
+    boost_t: float = added(0.0, ge=0, lt=1)
 
     def __call__(self, batch: Batch) -> Batch:
         """Return the transformed batch; draws from torch's global generator."""

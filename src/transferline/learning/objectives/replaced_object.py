@@ -20,6 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from transferline.config import added
 from transferline.data.batch import Batch
 from transferline.data.events import SPECIES
 from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
@@ -63,9 +64,9 @@ class ReplacedObject(ObjectiveRecipe):
     probability: float = Field(0.8, ge=0, le=1)
     draw: Literal["type", "object"] = "type"
     dummy: Literal["token", "removed"] = "token"
-    types: Literal["visible", "hidden", "partly"] = "visible"
-    hide: float = Field(0.5, gt=0, lt=1)
-    tau: Literal["lepton", "own", "never"] = "lepton"
+    types: Literal["visible", "hidden", "partly"] = added("visible")
+    hide: float = added(0.5, gt=0, lt=1)
+    tau: Literal["lepton", "own", "never"] = added("lepton")
     head: int = Field(0, ge=0)
     augment: Augment = Augment()
 
