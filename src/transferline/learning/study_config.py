@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from transferline.config import Recipe, Seed, added, one_of
+from transferline.config import Recipe, Seed, one_of
 from transferline.errors import ConfigError, did_you_mean
 from transferline.learning.baselines import Trees
 from transferline.learning.modes import Mode
@@ -79,7 +79,7 @@ class Variant(Recipe):
     frozen: Adaptation | None = None
     fixed: Adaptation | None = None
     finetuned: Adaptation | None = None
-    only: Only = added(Only())
+    only: Only = Only()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
