@@ -78,10 +78,21 @@ class LineClaim(Claim):
     def judge(self, records: Sequence[Record]) -> Verdict:
         """See `Claim.judge`."""
         try:
-            chosen = [record for record in records if record.task == self.task]
-            return self.check(learning_curve(chosen, self.metric))
+            return self.check(learning_curve(records_of(records, self.task), self.metric))
         except TransferlineError as error:
             return Verdict(OPEN, str(error))
+
+
+def records_of(records: Sequence[Record], task: str) -> list[Record]:
+    """Return the Records of one task.
+
+    Raises:
+        DataError: there are none.
+    """
+    found = [record for record in records if record.task == task]
+    if not found:
+        raise DataError(f"no Records of the task '{task}'.")
+    return found
 
 
 class BeatsScratch(LineClaim):

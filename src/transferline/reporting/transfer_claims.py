@@ -27,6 +27,7 @@ from transferline.reporting.claims import (
     difference_at,
     line_of,
     numbers_of,
+    records_of,
     scratch_of,
 )
 
@@ -98,8 +99,9 @@ class GainsInOrder(Claim):
         return Verdict(outcome, " > ".join(map(str, found)) + " is claimed")
 
     def _reduction(self, records: Sequence[Record], task: str) -> Measurement:
-        chosen = [record for record in records if record.task == task]
-        return _reduction(learning_curve(chosen, self.metric), self.line, self.n_train)
+        return _reduction(
+            learning_curve(records_of(records, task), self.metric), self.line, self.n_train
+        )
 
 
 class _AttentionClaim(LineClaim):
