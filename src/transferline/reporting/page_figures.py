@@ -10,10 +10,10 @@ import numpy as np
 
 from transferline.evaluation.learning_curve import Line
 from transferline.evaluation.records import Record
-from transferline.reporting import plots, run_plots
 from transferline.reporting.attention_plot import attention, with_attention
 from transferline.reporting.drawing import Drawing
 from transferline.reporting.run_plots import Losses
+from transferline.reporting.small_multiples import learning_curves, loss_curves
 from transferline.reporting.style import Label, words
 
 
@@ -23,7 +23,7 @@ def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
     first = Drawing(
         "learning-curve",
         f"Learning curve of {task}",
-        lambda: plots.learning_curve(lines, label),
+        lambda: learning_curves(lines, label),
     )
     return [first, *_accuracy(label, curves[1:]), *_losses(label, lines), *_attention(label, lines)]
 
@@ -34,7 +34,7 @@ def _accuracy(label: Label, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
         Drawing(
             "accuracy",
             f"Accuracy of {label.sample}",
-            lambda found=lines: plots.learning_curve(found, label),  # type: ignore[misc]
+            lambda found=lines: learning_curves(found, label),  # type: ignore[misc]
         )
         for lines in curves
         if lines[0].metric == "accuracy"
@@ -46,15 +46,15 @@ def _losses(label: Label, lines: Sequence[Line]) -> list[Drawing]:
     sizes = sorted({n for line in lines for n in line.n_train})
     n = sizes[len(sizes) // 2]
     series = [
-        (look, losses)
-        for line, look in zip(lines, plots.looks(lines), strict=True)
+        (line, losses)
+        for line in lines
         for record in _at(line, n)[:1]
         if (losses := kept_losses(record)) is not None
     ]
     if not series:
         return []
     caption = f"Losses at {n} labelled events, one seed. Dots: the weights that are kept"
-    return [Drawing(f"losses-{n}", caption, lambda: run_plots.loss_curves(series, label))]
+    return [Drawing(f"losses-{n}", caption, lambda: loss_curves(series, label))]
 
 
 def kept_losses(record: Record) -> Losses | None:

@@ -59,20 +59,21 @@ def learning_curve(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
     figure, panels = new_figure(label, heights, (7.2, 7.0))
     for line, style, gains in zip(lines, looks(lines), differences, strict=True):
         values = [(p.n_train, p.value, p.error, len(p.values)) for p in line.points]
-        _band(panels[0], values, style, style.title)
+        band(panels[0], values, style, style.title)
         if gains:
-            _band(panels[1], gains, style, None)
+            band(panels[1], gains, style, None)
     panels[0].set_ylabel(metric_title(lines[0].metric))
     single = any(len(point.values) == 1 for line in lines for point in line.points)
-    legend_with_room(panels[0], [_one_seed()] if single else [])
+    legend_with_room(panels[0], [one_seed()] if single else [])
     if len(panels) > 1:
         panels[1].axhline(0.0, color="#404040", linewidth=1.0)
         panels[1].set_ylabel("Difference\nto scratch")
-    _sizes_axis(panels[-1], [n for line in lines for n in line.n_train])
+    sizes_axis(panels[-1], [n for line in lines for n in line.n_train])
     return figure
 
 
-def _one_seed() -> Line2D:
+def one_seed() -> Line2D:
+    """Return the entry of a legend that says what an open marker is."""
     return Line2D(
         [],
         [],
@@ -94,9 +95,10 @@ def _differences(line: Line, lines: Sequence[Line]) -> list[tuple[int, float, fl
     ]
 
 
-def _band(
+def band(
     axes: Axes, points: Sequence[tuple[int, float, float, int]], style: Look, title: str | None
 ) -> None:
+    """Draw points `(size, value, error, seeds)` with their band; open markers have one seed."""
     n, value, error, seeds = (np.array(column) for column in zip(*points, strict=True))
     axes.fill_between(n, value - error, value + error, color=style.colour, alpha=0.18, linewidth=0)
     axes.errorbar(n, value, error, label=title, elinewidth=1.4, **style.line())
@@ -113,7 +115,8 @@ def _band(
         )
 
 
-def _sizes_axis(axes: Axes, sizes: Sequence[int]) -> None:
+def sizes_axis(axes: Axes, sizes: Sequence[int]) -> None:
+    """Give the x axis the sizes of a study, in logarithmic steps."""
     known = sorted(set(sizes))
     axes.set_xscale("log")
     axes.set_xlabel(N_TRAIN)
@@ -153,7 +156,7 @@ def data_efficiency_factor(
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _position: f"{y:g}"))
     axes.set_ylabel("Data-efficiency factor")
-    _sizes_axis(axes, sizes)
+    sizes_axis(axes, sizes)
     legend_with_room(axes)
     return figure
 

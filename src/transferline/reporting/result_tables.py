@@ -23,6 +23,7 @@ from transferline.reporting.table import Table
 R = TypeVar("R")
 
 _SIZE = "Labelled events"
+_COLUMNS = 8  # of lines that a page is wide enough for
 
 
 def result_tables(lines: Sequence[Line]) -> list[Table]:
@@ -133,10 +134,16 @@ def _percent(share: Measurement) -> str:
 def _table(
     title: str, lines: Sequence[Line], cells: Sequence[Mapping[int, str]], note: str
 ) -> Table:
-    """Return one row per size and one column per line that has any cell."""
+    """Return rows of sizes and columns of lines; of many lines, the other way round.
+
+    A line without any cell is left out.
+    """
     columns = [(style.title, column) for style, column in zip(looks(lines), cells, strict=True)]
     used = [(name, column) for name, column in columns if column]
     sizes = sorted({n for _, column in used for n in column})
+    if len(used) > _COLUMNS:
+        across = [(name, *(column.get(n, "–") for n in sizes)) for name, column in used]
+        return Table(title, (_SIZE, *map(str, sizes)), tuple(across), note)
     rows = [(str(n), *(column.get(n, "–") for _, column in used)) for n in sizes]
     return Table(title, (_SIZE, *(name for name, _ in used)), tuple(rows), note)
 

@@ -154,19 +154,22 @@ def loss_curves(series: Sequence[tuple[Look, Losses]], label: Label = SIMULATION
     """
     figure, [axes] = new_figure(label)
     for look, losses in series:
-        validated = np.isfinite(losses.valid)
-        trained = np.isfinite(losses.train)
-        title = None if validated.any() else f"{look.title} (training)"
-        thin: dict[str, Any] = {"linestyle": "--", "linewidth": 1.2, "alpha": 0.8}
-        axes.plot(
-            losses.step[trained], losses.train[trained], color=look.colour, label=title, **thin
-        )
-        if validated.any():
-            _validation(axes, losses, validated, look)
+        draw_losses(axes, look, losses)
     axes.set_xlabel("Optimiser step")
     axes.set_ylabel("Loss")
     _loss_legend(axes)
     return figure
+
+
+def draw_losses(axes: Axes, look: Look, losses: Losses) -> None:
+    """Draw one training's losses as `loss_curves` describes."""
+    validated = np.isfinite(losses.valid)
+    trained = np.isfinite(losses.train)
+    title = None if validated.any() else f"{look.title} (training)"
+    thin: dict[str, Any] = {"linestyle": "--", "linewidth": 1.2, "alpha": 0.8}
+    axes.plot(losses.step[trained], losses.train[trained], color=look.colour, label=title, **thin)
+    if validated.any():
+        _validation(axes, losses, validated, look)
 
 
 def _loss_legend(axes: Axes) -> None:

@@ -164,6 +164,23 @@ def new_figure(
     return figure, panels
 
 
+def new_grid(label: Label, number: int) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `number` panels in rows of three, which share both axes."""
+    columns = min(3, number)
+    rows = -(-number // columns)
+    figure = Figure(figsize=(3.6 * columns + 0.8, 3.2 * rows + 1.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    panels = list(grid.flat)
+    for spare in panels[number:]:
+        spare.remove()
+    for above in panels[number - columns : columns * (rows - 1)]:
+        above.tick_params(labelbottom=True)  # nothing stands below it
+    _write_label(panels[0], Label("", "", label.kind))
+    _write_right(panels[columns - 1], label)
+    return figure, panels[:number]
+
+
 def _write_label(axes: Axes, label: Label) -> None:
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
     name = axes.annotate(
@@ -178,9 +195,14 @@ def _write_label(axes: Axes, label: Label) -> None:
         style="italic",
         va="bottom",
     )
+    _write_right(axes, label)
+
+
+def _write_right(axes: Axes, label: Label) -> None:
+    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
     right = f"{words(label.sample)} ({label.energy})" if label.sample else label.energy
     # A long name shrinks rather than running into the left side.
-    size = max(7.0, min(_SIZE - 1.0, (_SIZE - 1) * _ROOM / len(right)))
+    size = max(7.0, min(_SIZE - 1.0, (_SIZE - 1) * _ROOM / max(len(right), 1)))
     axes.annotate(right, (1, 1), (0, 5), ha="right", va="bottom", fontsize=size, **place)
 
 

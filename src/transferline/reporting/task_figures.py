@@ -15,6 +15,7 @@ from transferline.reporting import plots, run_plots
 from transferline.reporting.drawing import Drawing
 from transferline.reporting.result_tables import factors_of
 from transferline.reporting.run_plots import SERIES, Losses
+from transferline.reporting.small_multiples import learning_curves, loss_curves
 from transferline.reporting.study_directory import StudyDirectory
 from transferline.reporting.style import Label, Look, words
 
@@ -48,7 +49,7 @@ class TaskFigures:
             "below, differences paired by seed."
         )
         stem = f"learning_curve_{self.task}"
-        return Drawing(stem, caption, lambda: plots.learning_curve(self.lines, self.label))
+        return Drawing(stem, caption, lambda: learning_curves(self.lines, self.label))
 
     def _factors(self) -> list[Drawing]:
         factors = {
@@ -102,14 +103,14 @@ class TaskFigures:
 
         def make() -> Figure:
             series = [
-                (style, losses)
-                for line, style in self.looks
+                (line, losses)
+                for line in self.lines
                 for record in _records(line, n)[:1]
                 if line.mode != "trees" and (losses := self.study.losses(record)) is not None
             ]
             if not series:
                 raise DataError(f"no run at {n} labelled events kept its losses.")
-            return run_plots.loss_curves(series, self.label)
+            return loss_curves(series, self.label)
 
         return Drawing(f"losses_{self.task}_{n}", caption, make)
 

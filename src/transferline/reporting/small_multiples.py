@@ -1,0 +1,108 @@
+"""Small multiples: one panel per pre-training, where one would hold too many lines to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from transferline.evaluation.learning_curve import Line, scratch_for
+from transferline.reporting import plots, run_plots
+from transferline.reporting.run_plots import Losses
+from transferline.reporting.style import SIMULATION, Label, Look, look, new_grid, plot, words
+
+T = TypeVar("T")
+
+MOST = 10
+"""Lines that one panel shows."""
+
+
+def learning_curves(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
+    """Draw learning curves in one panel if it can hold them, else one panel per pre-training."""
+    if len(lines) <= MOST or not _pretrainings(lines):
+        return plots.learning_curve(lines, label)
+    return _learning_curves(lines, label)
+
+
+def loss_curves(series: Sequence[tuple[Line, Losses]], label: Label = SIMULATION) -> Figure:
+    """Draw losses in one panel if it can hold them, else one panel per pre-training."""
+    lines = [line for line, _ in series]
+    if len(series) <= MOST or not _pretrainings(lines):
+        styles = plots.looks(lines)
+        together = [(style, kept) for style, (_, kept) in zip(styles, series, strict=True)]
+        return run_plots.loss_curves(together, label)
+    return _loss_curves(series, label)
+
+
+def by_pretraining(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    """Return pre-training -> its lines, and those to compare with: its scratch, and the trees."""
+    found = {}
+    for name in _pretrainings(lines):
+        own = [line for line in lines if line.pretraining == name and line.mode != "scratch"]
+        scratch = scratch_for(own[0], lines)
+        trees = [line for line in lines if line.mode == "trees"]
+        found[name] = [*trees, *([scratch] if scratch is not None else []), *own]
+    return found
+
+
+def _pretrainings(lines: Sequence[Line]) -> list[str]:
+    transferred = [line for line in lines if line.mode not in ("scratch", "trees")]
+    return list(dict.fromkeys(line.pretraining for line in transferred))
+
+
+@plot
+def _learning_curves(lines: Sequence[Line], label: Label) -> Figure:
+    def draw(axes: Axes, style: Look, line: Line) -> None:
+        values = [(p.n_train, p.value, p.error, len(p.values)) for p in line.points]
+        plots.band(axes, values, style, style.title)
+
+    figure, panels = _panels([(line, line) for line in lines], draw, label)
+    for axes in panels:
+        plots.sizes_axis(axes, [n for line in lines for n in line.n_train])
+        axes.set_xlabel("")
+    figure.supxlabel(plots.N_TRAIN, fontsize="medium")
+    figure.supylabel(plots.metric_title(lines[0].metric), fontsize="medium")
+    single = any(len(point.values) == 1 for line in lines for point in line.points)
+    _legend(figure, panels, [plots.one_seed()] if single else [])
+    return figure
+
+
+@plot
+def _loss_curves(series: Sequence[tuple[Line, Losses]], label: Label) -> Figure:
+    figure, panels = _panels(series, run_plots.draw_losses, label)
+    figure.supxlabel("Optimiser step", fontsize="medium")
+    figure.supylabel("Loss (full: validation, dashed: training)", fontsize="medium")
+    _legend(figure, panels)
+    return figure
+
+
+def _panels(
+    series: Sequence[tuple[Line, T]], draw: Callable[[Axes, Look, T], None], label: Label
+) -> tuple[Figure, list[Axes]]:
+    """Draw what belongs to each pre-training into its panel; colours tell the modes."""
+    lines = [line for line, _ in series]
+    kept = {id(line): item for line, item in series}
+    groups = by_pretraining(lines)
+    figure, panels = new_grid(label, len(groups))
+    for axes, (name, members) in zip(panels, groups.items(), strict=True):
+        for line in members:
+            draw(axes, look(line.mode), kept[id(line)])
+        axes.set_title(words(name), fontsize="small", loc="left", x=0.03, y=1.0, pad=-16)
+    low, high = panels[0].get_ylim()
+    panels[0].set_ylim(low, high + 0.1 * (high - low))  # room for the names
+    return figure, panels
+
+
+def _legend(figure: Figure, panels: Sequence[Axes], more: Sequence[Any] = ()) -> None:
+    """Name every mode once, above the panels."""
+    known: dict[str, Any] = {}
+    for axes in panels:
+        for handle, title in zip(*axes.get_legend_handles_labels(), strict=True):
+            known.setdefault(title, handle)
+    for item in more:
+        known[str(item.get_label())] = item
+    figure.legend(
+        list(known.values()), list(known), loc="outside upper center", ncols=3, fontsize="small"
+    )

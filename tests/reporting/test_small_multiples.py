@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from transferline.evaluation.learning_curve import learning_curve
+from transferline.reporting import small_multiples
+from transferline.reporting.result_tables import metric_table
+from transferline.reporting.run_plots import Losses
+from transferline.reporting.style import Label
+
+from ..evaluation.synthetic import curve, log_line
+
+SIZES = (300, 1000, 3000)
+NAMES = ("gat", "gnn", "wide_one", "other")
+
+
+def lines(names=NAMES):
+    records = curve("trees", SIZES, range(2), log_line)
+    for name in names:
+        for mode in ("scratch", "frozen", "finetuned"):
+            records += curve(mode, SIZES, range(2), log_line, pretraining=name)
+    return learning_curve(records)
+
+
+def series(names=NAMES):
+    steps = np.arange(5.0)
+    losses = Losses(steps, 1 / (1 + steps), 1 / (1 + steps) + 0.1)
+    return [(line, losses) for line in lines(names) if line.mode != "trees"]
+
+
+@pytest.mark.parametrize(
+    ("draw", "data", "modes"),
+    [
+        (small_multiples.learning_curves, lines, 4),
+        (small_multiples.loss_curves, series, 3),
+    ],
+)
+def test_many_lines_get_a_panel_per_pretraining(draw, data, modes):
+    figure = draw(data(), Label("ttH"))
+    panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    assert set(panels) == {"gat", "gnn", "wide one", "other"}
+    assert all(len(axes.get_legend_handles_labels()[1]) == modes for axes in panels.values())
+    [legend] = figure.legends
+    assert len(legend.get_texts()) == modes  # each mode once
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert texts == ["transferline", "Simulation", "", "ttH (13 TeV)"]
+    figure.draw_without_rendering()
+    assert len(draw(data(NAMES[:2]), Label("ttH")).axes) < 4  # few lines stay together
+
+
+def test_each_panel_is_set_beside_its_own_scratch():
+    groups = small_multiples.by_pretraining(lines())
+    assert list(groups) == sorted(NAMES)
+    for name, members in groups.items():
+        assert {line.pretraining for line in members if line.mode != "trees"} == {name}
+        assert {line.mode for line in members} == {"trees", "scratch", "frozen", "finetuned"}
+
+
+def test_tables_of_many_lines_have_a_row_for_each():
+    wide, few = metric_table(lines()), metric_table(lines(NAMES[:1]))
+    assert wide.header == ("Labelled events", "300", "1000", "3000") and len(wide.rows) == 13
+    assert few.header[1] == "boosted trees" and len(few.rows) == 3
+    assert {row[0]: row[1] for row in wide.rows}["boosted trees"] == few.rows[0][1]
