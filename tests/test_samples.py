@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,14 +9,18 @@ import pytest
 from pydantic import ValidationError
 
 from transferline import samples
+from transferline.cli import run
+from transferline.data.card import load_card
 from transferline.data.readers.shards import ShardSet
 from transferline.data.selections import selection
 from transferline.errors import ConfigError, DataError
 from transferline.generate import hard_filter
+from transferline.generate.catalogue import process
+from transferline.learning.study_config import StudyConfig
 from transferline.runtime import cache_directory
 from transferline.samples import Sample, chosen_selection, materialise
 
-from .generated_events import BACKGROUND, SIGNAL, cache, shards
+from .generated_events import BACKGROUND, SIGNAL, cache, root_file, shards
 from .learning.event_shards import write_nanoaod, write_shards
 
 
@@ -116,10 +121,182 @@ def test_samples_know_when_they_hold_the_same_collisions(tmp_path):
     assert files[0].shares_events_with(files[1]) and not files[0].shares_events_with(files[2])
 
 
+MIX = {
+    "mix": {
+        "ttbar": {"process": "ttbar", "n": 50, "seed": 11, "mpi": False},
+        "wjets": {"process": "Wjets_lnu", "n": 90},
+        "mine": {"shards": "x"},
+    },
+    "n": 30,
+    "selection": "l1_j4_b1",
+    "golden_json": "certified.json",
+}
+
+
+def test_members_of_a_mixture_inherit_its_selection():
+    sample = Sample.model_validate(MIX)
+    for name in ("ttbar", "wjets"):
+        member = sample.mix[name]
+        assert (member.selection, member.golden_json) == ("l1_j4_b1", "certified.json")
+    assert sample.mix["mine"].selection is None
+    assert Sample.model_validate(sample.to_dict()) == sample
+    assert "mix" not in samples._generation(sample.mix["ttbar"])
+
+
+def test_a_mixture_shares_events_with_whom_a_member_does():
+    sample = Sample.model_validate(MIX)
+    ttbar = Sample(process="ttbar", n=7, seed=11, selection="l1_j4_b2")
+    other = ttbar.model_copy(update={"seed": 12})
+    assert sample.shares_events_with(ttbar)
+    assert ttbar.shares_events_with(sample)
+    assert sample.shares_events_with(Sample(shards="x"))
+    assert sample.shares_events_with(sample)
+    for apart in (other, Sample(shards="y")):
+        assert not sample.shares_events_with(apart)
+        assert not apart.shares_events_with(sample)
+    second = {"mix": {"a": {"process": "ttbar", "n": 7, "seed": 11}}, "selection": "l1_j4_b2"}
+    assert sample.shares_events_with(Sample.model_validate(second))
+
+
+STUDY = {
+    "name": "mixed",
+    "title": "mixed",
+    "scale": "smoke",
+    "samples": {
+        "collisions": MIX,
+        "signal": {"process": "ttH_bb_1l", "n": 9, "selection": "l1_j4_b1"},
+        "ttbar": {"process": "ttbar", "n": 50, "seed": 12, "selection": "l1_j4_b1"},
+    },
+    "pretrain": {"shipped": {"checkpoint": "shipped"}},
+    "task": {"kind": "event_classification", "name": "t", "signal": ["signal"],
+             "background": ["ttbar"]},
+    "grid": {"modes": ["trees"], "n_train": [10]},
+}  # fmt: skip
+OWN = {
+    "samples": ["collisions"],
+    "backbone": {"kind": "transformer"},
+    "objective": {"kind": "masked_type"},
+    "optim": {"steps": 1},
+}
+
+
+def test_a_study_refuses_a_task_on_events_of_a_mixture():
+    study = {**STUDY, "pretrain": {"own": OWN}}
+    assert StudyConfig.model_validate(study).unlabelled() == ["collisions"]
+    judged = {**study["samples"]["ttbar"], "seed": 11}
+    study["samples"] = {**study["samples"], "ttbar": judged}
+    with pytest.raises(ValidationError, match=r"'collisions' .* and 'ttbar' .* hold the same"):
+        StudyConfig.model_validate(study)
+
+
+@pytest.fixture(scope="module")
+def cocktail():
+    """Two generated samples, found in the cache, and cross sections that make both frequent."""
+    members = {
+        name: sample.model_dump(include={"process", "n", "seed", "mpi", "filter"})
+        for name, sample in (("ttH", SIGNAL), ("ttbar", BACKGROUND))
+    }
+    return Sample.model_validate(
+        {
+            "mix": members,
+            "selection": "l1_j4_b1",
+            "cross_sections": {"ttH": 300.0},
+            "seed": 4,
+            "label": "unlabelled events",
+        }
+    )
+
+
+def test_a_mixture_is_made_once_of_what_is_in_the_cache(cocktail, monkeypatch):
+    members = [shards(SIGNAL), shards(BACKGROUND)]
+    place = materialise(cocktail, cache())
+    card = load_card(place)
+    assert place.is_relative_to(cache())
+    assert card.sample == "unlabelled events"
+    found = {row["name"]: row for row in card.composition}
+    for name, member in zip(("ttH", "ttbar"), members, strict=True):
+        told = load_card(member)
+        passed = told.cutflow[-1]["sum_weight"]
+        assert found[name]["efficiency"] == pytest.approx(passed / told.sum_weight)
+        assert found[name]["content_hash"] == told.content_hash
+    assert found["ttH"]["cross_section_pb"] == 300.0
+    assert found["ttbar"]["cross_section_pb"] == process("ttbar_1l").cross_section.pb
+    monkeypatch.setattr("transferline.mixtures.mix", None)
+    assert materialise(cocktail, cache()) == place
+
+
+def test_the_place_of_a_mixture_follows_whatever_changes_it(cocktail):
+    place = materialise(cocktail, cache())
+    few = materialise(cocktail.model_copy(update={"n": 20}), cache())
+    other = materialise(cocktail.model_copy(update={"n": 20, "seed": 5}), cache())
+    third = materialise(cocktail.model_copy(update={"cross_sections": None, "n": 20}), cache())
+    assert len({place, few, other, third}) == 4
+    assert ShardSet(few).id.tolist() == ShardSet(place).id[:20].tolist()
+
+
+def test_from_files_to_a_mixture_on_the_command_line(tmp_path, capsys):
+    """The members are prepared from generated files, as users do it."""
+    out = str(tmp_path / "mixed")
+    for name, sample in (("ttH", SIGNAL), ("ttbar", BACKGROUND)):
+        words = ["--selection", "l1_j4_b1", "--sample", name, "--out", str(tmp_path / name)]
+        assert run(["prepare", str(root_file(sample)), *words]) == 0
+    pairs = [f"{name}={tmp_path / name}" for name in ("ttH", "ttbar")]
+    capsys.readouterr()
+    assert run(["mix", *pairs, "--cross-section", "ttH=400", "--seed", "3", "-o", out]) == 0
+    text = capsys.readouterr().out
+    card = load_card(out)
+    for row in card.composition:
+        line = next(line for line in text.splitlines() if line.startswith(row["name"]))
+        assert line.split()[-2:] == [f"{row['events']:,}", f"{row['available']:,}"]
+        assert f"{row['share']:.3%}" in line
+    assert f"wrote {card.n_events} events: {out}" in text
+    assert re.search(r"^luminosity +[\d.e-]+ /fb$", text, re.MULTILINE)
+    assert re.search(r"^scarcest +tt\w+, which suffices", text, re.MULTILINE)
+    assert run(["mix", *pairs, "--cross-section", "ttH=400", "-o", out, "--json"]) == 2
+    assert run(["inspect", out]) == 0
+    assert f"{card.composition[0]['events']:,} {card.composition[0]['name']}" in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["a"], 2, "a: is not of the form NAME=SHARDS"),
+        (["a=x", "a=y"], 2, "a: is given twice"),
+        (["a=x", "--cross-section", "a"], 2, "--cross-section a: is not of the form NAME=PB"),
+        (["a=x", "--cross-section", "a=many"], 2, "a=many: is not a number of pb"),
+        (["a=x"], 3, "x: no such directory of shards"),
+    ],
+)
+def test_wrong_command_lines_of_a_mixture_are_explained(tmp_path, capsys, words, code, message):
+    assert run(["mix", *words, "--out", str(tmp_path / "out")]) == code
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ({}, "exactly one of process, reader, shards"),
+        ({}, "exactly one of process, reader, shards, mix"),
+        ({"mix": {}, "selection": "l1_j4_b1"}, "at least 1 item"),
+        ({"mix": {"a": {"process": "ttbar", "n": 5}}}, "process needs a selection"),
+        ({"mix": {"a": {"shards": "x"}}, "selection": "l1_j4_b1"}, "have theirs already"),
+        ({**MIX, "process": "ttbar_1l"}, "exactly one of"),
+        ({**MIX, "n": 0}, "greater than 0"),
+        ({**MIX, "mpi": False}, "mpi is for each member of the `mix` to say"),
+        ({**MIX, "cross_sections": {"ttbr": 1.0}}, "'ttbr' is no member .* Did you mean 'ttbar'"),
+        ({**MIX, "cross_sections": {"ttbar": 0.0}}, "greater than 0"),
+        ({"shards": "x", "cross_sections": {"a": 1.0}}, "'a' is no member of a `mix`"),
+        ({**MIX, "mix": {"a": MIX}}, r"mix\.a: is a mixture itself"),
+        (
+            {**MIX, "mix": {"a": {"process": "ttbar", "n": 5, "selection": "l1_j4_b2"}}},
+            "mix.a: has a selection of its own",
+        ),
+        (
+            {**MIX, "mix": {"a": {"process": "ttbar", "n": 5}, "b": {"process": "ttbar", "n": 9}}},
+            "'a' and 'b' hold the same events; generate one of them with another seed",
+        ),
+        ({**MIX, "mix": {"a": {"process": "ttbar", "n": 5, "sed": 1}}}, "Did you mean 'seed'"),
         ({"process": "ttbar_1l", "shards": "x", "n": 1}, "exactly one of"),
         ({"process": "ttbar_1l", "n": 5}, "needs a selection"),
         ({"shards": "x", "selection": "l1_j4_b1"}, "have theirs already"),

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import asdict
 from fnmatch import fnmatch
-from itertools import product
+from functools import partial
+from itertools import combinations, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -23,8 +24,9 @@ from transferline.data.readers.file_list import named_files
 from transferline.data.readers.nanoaod import NanoAOD
 from transferline.data.selections import Selection, selection
 from transferline.data.survey import file_stamps
-from transferline.errors import ConfigError, DataError
+from transferline.errors import ConfigError, DataError, did_you_mean
 from transferline.files import file_hash, json_hash
+from transferline.mixtures import hand_down, mixed
 from transferline.provenance import package_versions
 from transferline.runtime import cache_directory
 
@@ -35,11 +37,13 @@ if TYPE_CHECKING:
     from transferline.generate.catalogue import Process
 
 _OVERRIDES = ("triggers", "veto_triggers", "golden_json")
+_INHERITED = ("selection", *_OVERRIDES)
+_GENERATED = ("mpi", "detector", "filter", "tune", "lhe", "generator")
 _MADE_BY = ("pythia8mc", "fastjet", "numpy", "transferline")
 
 
 class Sample(Recipe):
-    """Prepared events: of a generated process, of files, or of shards that exist.
+    """Prepared events: of a generated process, of files, of shards that exist, or a mixture.
 
     Attributes:
         process: name in the catalogue of processes; generated with `n`, `seed`, `mpi`,
@@ -47,6 +51,11 @@ class Sample(Recipe):
         n: events to generate, counted after the process-level filter and before the selection.
         reader: files in one format, instead of a process.
         shards: directory of prepared shards, instead of either.
+        mix: name -> sample, instead of all: their events in the proportions of cross section x
+            efficiency, without labels, see `transferline.data.mix.mix`. They inherit the
+            selection. `n` events are drawn with `seed`, without `n` as many as the scarcest member
+            allows.
+        cross_sections: member of `mix` -> pb, where its card has none or another one is meant.
         selection: name of a selection in the package, or path of a YAML file.
         triggers, veto_triggers: in place of the selection's; a primary data set takes the events
             of its own triggers that no earlier data set took already.
@@ -65,29 +74,66 @@ class Sample(Recipe):
     generator: Literal["pythia", "sherpa"] | None = None
     reader: one_of(READERS) | None = None  # type: ignore[valid-type]  # registry-driven
     shards: str | None = None
+    mix: Annotated[dict[str, Sample], Field(min_length=1)] | None = None
+    cross_sections: dict[str, Annotated[float, Field(gt=0)]] | None = None
     selection: str | None = None
     triggers: tuple[str, ...] | None = None
     veto_triggers: tuple[str, ...] | None = None
     golden_json: str | None = None
     label: str = ""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _hand_down(cls, value: Any) -> Any:
+        """Members of a mixture are whole samples: with its selection."""
+        return hand_down(value, _INHERITED)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        sources = [n for n in ("process", "reader", "shards") if getattr(self, n) is not None]
+        kinds = ("process", "reader", "shards", "mix")
+        sources = [name for name in kinds if getattr(self, name) is not None]
         if len(sources) != 1:
-            raise ValueError("needs exactly one of process, reader, shards.")
-        if (self.selection is None) != (self.shards is not None):
+            raise ValueError("needs exactly one of process, reader, shards, mix.")
+        members = [self] if self.mix is None else list(self.mix.values())
+        if (self.selection is None) != all(m.shards is not None for m in members):
             raise ValueError(f"{sources[0]} needs a selection; shards have theirs already.")
-        if (self.process is None) != (self.n is None):
+        if self.mix is None and (self.process is None) != (self.n is None):
             raise ValueError("process and n belong together.")
+        self._check_mixture()
         return self
+
+    def _check_mixture(self) -> None:
+        members = self.mix or {}
+        for name in self.cross_sections or {}:
+            if name not in members:
+                hint = did_you_mean(name, members)
+                raise ValueError(f"cross_sections: '{name}' is no member of a `mix`.{hint}")
+        for name in _GENERATED if members else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is for each member of the `mix` to say, not beside it.")
+        for name, member in members.items():
+            if member.mix is not None:
+                raise ValueError(f"mix.{name}: is a mixture itself; name its members in its place.")
+            own = [what for what in _INHERITED if getattr(member, what) != getattr(self, what)]
+            if member.shards is None and own:
+                raise ValueError(f"mix.{name}: has a {own[0]} of its own; the mixture has one.")
+        for one, other in combinations(members, 2):
+            if members[one].shares_events_with(members[other]):
+                raise ValueError(
+                    f"mix: '{one}' and '{other}' hold the same events; generate one of them with "
+                    "another seed, or take other files."
+                )
 
     def shares_events_with(self, other: Sample) -> bool:
         """Tell whether the two surely hold the same collisions, selections aside.
 
         Random numbers belong to (generator, process, seed, block): other filters, detectors or
-        numbers of events do not make them other events.
+        numbers of events do not make them other events. A mixture holds those of its members.
         """
+        if self.mix is not None:
+            return any(member.shares_events_with(other) for member in self.mix.values())
+        if other.mix is not None:
+            return other.shares_events_with(self)
         if self.process is not None:
             return other.process is not None and _collisions(self) == _collisions(other)
         if self.reader is not None and other.reader is not None:
@@ -104,7 +150,7 @@ def materialise(
     jobs: int = 1,
     executor: Executor | None = None,
 ) -> Path:
-    """Return the shard directory of a sample, generating and preparing what is not there.
+    """Return the shard directory of a sample: generate, prepare and mix what is not there.
 
     What is in the cache is found again by the hash of everything that made it: the recipe, the
     catalogue's entry, the detector card, the selection and the versions of the generator.
@@ -127,6 +173,12 @@ def materialise(
             raise DataError(f"{place}: is no directory of prepared shards ({CARD} is missing).")
         return place
     cache = cache or cache_directory()
+    if sample.mix is not None:
+        members = {
+            name: materialise(member, cache, jobs=jobs, executor=executor)
+            for name, member in sample.mix.items()
+        }
+        return _mixture(sample, members, cache)
     chosen = chosen_selection(sample)
     source = _generation(sample) if sample.reader is None else _files(sample.reader)
     made_of = {
@@ -157,6 +209,20 @@ def materialise(
             overwrite=(place / CARD).is_file(),
         )
     return place
+
+
+def _mixture(sample: Sample, members: Mapping[str, Path], cache: Path) -> Path:
+    name = sample.label or "mixture"
+    cuts = "" if sample.selection is None else chosen_selection(sample).name
+    return mixed(
+        members,
+        cache / "prepared",
+        named=partial(_name, name, cuts),
+        sample=name,
+        n=sample.n,
+        seed=sample.seed,
+        cross_sections=sample.cross_sections,
+    )
 
 
 def _is_ready(place: Path, reader: Reader | None, source: Mapping[str, Any]) -> bool:
@@ -241,7 +307,8 @@ def _generation(sample: Sample) -> dict[str, Any]:
 
     assert sample.process is not None  # Sample._check
     recipe = sample.to_dict()
-    for name in ("reader", "shards", "selection", "label", "generator", *_OVERRIDES):
+    other = ("reader", "shards", "mix", "cross_sections", "label", "generator")
+    for name in (*other, *_INHERITED):
         del recipe[name]
     entry = process(sample.process)
     return {

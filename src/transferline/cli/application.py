@@ -21,8 +21,8 @@ class InterruptedByUserError(TransferlineError):
 
 
 _ORDER = (  # on the help page: that of the work
-    "demo", "generate", "validate", "inspect", "prepare", "pretrain", "transfer", "study", "report",
-    "predict", "export", "list", "doctor",
+    "demo", "generate", "validate", "inspect", "prepare", "mix", "pretrain", "transfer", "study",
+    "report", "predict", "export", "list", "doctor",
 )  # fmt: skip
 
 _TOGETHER = ("pretrain", "doctor")  # what makes sense in several processes of torchrun

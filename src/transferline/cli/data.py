@@ -1,4 +1,4 @@
-"""`transferline inspect` and `transferline prepare`: from files to shards."""
+"""`transferline inspect`, `prepare` and `mix`: from files to shards."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from transferline.errors import ConfigError, shortened
 
 if TYPE_CHECKING:
     from transferline.data.card import DataCard
+    from transferline.data.composition import Share
 
 
 def add(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("inspect")(inspect)
     app.command("prepare")(prepare)
+    app.command("mix")(mix)
 
 
 def inspect(
@@ -117,6 +119,116 @@ def prepare(
         output.show_json(card.to_dict())
         return
     _show_card(card, out)
+
+
+def mix(
+    members: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME=SHARDS...", help="Processes and their prepared shards."),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Directory for the mixture.")
+    ],
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "--n", "-n", metavar="N", min=1, help="Events to draw; else as many as there can be."
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, max=2**63 - 1, help="Of the draws and their order.")
+    ] = 1,
+    cross_section: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PB", help="In pb, in place of what the card of NAME says."),
+    ] = None,
+    sample: Annotated[
+        str, typer.Option(metavar="NAME", help="Your name for the mixture.")
+    ] = "mixture",
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace the shards in DIR, once the new ones are whole."),
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Mix processes as collisions do, without labels.
+
+    Draws events in proportion to cross section x efficiency, each at most once, in random order:
+    any first k are a fair sample. Unequal weights are unweighted, negative ones refused. What
+    went in stands on the data card.
+    """
+    from transferline.data.mix import mix as mix_shards  # noqa: PLC0415
+
+    places = _pairs(members, "SHARDS")
+    sections = _pairs(cross_section or [], "PB", "--cross-section ")
+    card = mix_shards(
+        {name: Path(place) for name, place in places.items()},
+        out,
+        n=n,
+        seed=seed,
+        cross_sections={name: _picobarn(name, text) for name, text in sections.items()},
+        sample=sample,
+        overwrite=overwrite,
+    )
+    if json:
+        output.show_json(card.to_dict())
+        return
+    _show_mixture(card, out)
+
+
+def _pairs(texts: list[str], what: str, option: str = "") -> dict[str, str]:
+    """Split NAME=... at the first equals sign."""
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not re.fullmatch(r"[\w.+-]+", name) or not value:
+            raise ConfigError(f"{option}{shortened(text)}: is not of the form NAME={what}.")
+        if name in pairs:
+            raise ConfigError(f"{option}{name}: is given twice.")
+        pairs[name] = value
+    return pairs
+
+
+def _picobarn(name: str, text: str) -> float:
+    number = _finite(text)
+    if number is None:
+        raise ConfigError(f"--cross-section {name}={shortened(text)}: is not a number of pb.")
+    return number
+
+
+def _show_mixture(card: DataCard, out: Path) -> None:
+    from transferline.data.composition import scarcest  # noqa: PLC0415
+
+    rows = card.shares()
+    header = ("process", "cross section", "efficiency", "share", "events", "available")
+    output.show_table(header, [_share_row(row) for row in rows])
+    for row in rows:
+        if row.available < row.selected:
+            typer.echo(
+                f"{row.name}: unequal weights, {row.available:,} of {row.selected:,} events left "
+                f"by unweighting (they were worth {row.effective:,.0f})"
+            )
+    output.wrote(out, f"{card.n_events} events")
+    least, n = scarcest(rows)
+    output.show_rows(
+        [
+            ("luminosity", f"{card.luminosity_invpb() / 1000:.4g} /fb"),
+            ("scarcest", f"{least.name}, which suffices for about {n:,} events"),
+            ("card", str(out / "card.md")),
+        ]
+    )
+    output.next_command("inspect", out)
+
+
+def _share_row(row: Share) -> tuple[str, ...]:
+    return (
+        row.name,
+        f"{row.cross_section_pb:.5g} pb",
+        f"{row.efficiency:.3%}",
+        f"{row.share:.3%}",
+        f"{row.events:,}",
+        f"{row.available:,}",
+    )
 
 
 def _labels(texts: list[str]) -> dict[str, float]:

@@ -26,6 +26,16 @@ def show_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str))
 
 
+def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print columns as wide as their longest entry, the first to the left, the others right."""
+    every = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*every, strict=True)]
+    for row in every:
+        first, *rest = zip(row, widths, strict=True)
+        cells = [f"{first[0]:<{first[1]}}", *(f"{text:>{width}}" for text, width in rest)]
+        typer.echo("  ".join(cells).rstrip())
+
+
 def show_rows(rows: Sequence[tuple[str, str]], indent: int = 0) -> None:
     """Print two columns, the first as wide as its longest entry."""
     width = max((len(name) for name, _ in rows), default=0)

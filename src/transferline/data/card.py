@@ -9,7 +9,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from transferline.data import composition
+from transferline.data.composition import Share
 from transferline.data.cutflow import Cutflow, Step
+from transferline.data.layouts.shard_directory import ORIGINS
 from transferline.data.layouts.shards import CARD, ShardPart
 from transferline.errors import DataError, shortened
 from transferline.files import read_json
@@ -42,6 +45,11 @@ class DataCard:
         parts: shard files with their rows and SHA-256, in order.
         content_hash: SHA-256 over those of the parts.
         config_hash: of everything that determines the content.
+        composition: of a mixture (`transferline.data.mix`), one row per process: cross section,
+            efficiency, expected share, events drawn and available, hash of its card. What stands
+            before cuts and in the cut-flow is then what the mixture's luminosity leads one to
+            expect, and `passed` of a file the events drawn from it.
+        origins_sha256: of the file `origins.npy` of a mixture.
     """
 
     sample: str
@@ -69,6 +77,8 @@ class DataCard:
     cross_section_pb: float | None = None
     provenance: list[dict[str, Any]] = field(default_factory=list)
     duplicates: int = 0
+    composition: list[dict[str, Any]] = field(default_factory=list)
+    origins_sha256: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -88,13 +98,34 @@ class DataCard:
         parts, _ = _PARTS.validate_python(card.parts), _CUTFLOWS.validate_python(card.cutflow)
         if sum(part["rows"] for part in parts) != card.n_events:
             raise ValueError(f"its parts do not hold {card.n_events} events together")
+        rows = _COMPOSITIONS.validate_python(card.composition)
+        if rows and sum(row.events for row in rows) != card.n_events:
+            raise ValueError(f"its composition does not add up to {card.n_events} events")
         return card
 
     def summary(self) -> dict[str, Any]:
         """Return the few lines that travel with every checkpoint trained on these events."""
         keys = ("sample", "n_events", "selection_hash", "content_hash", "is_simulation", "version")
         short = {key: getattr(self, key) for key in keys}
-        return {**short, "selection": self.selection.get("name"), "n_files": len(self.files)}
+        short |= {"selection": self.selection.get("name"), "n_files": len(self.files)}
+        if self.composition:
+            short["composition"] = {row.name: row.events for row in self.shares()}
+        return short
+
+    def shares(self) -> list[Share]:
+        """Return the composition of a mixture, the largest expected share first."""
+        return [Share(**row) for row in self.composition]
+
+    def luminosity_invpb(self) -> float:
+        r"""Return the integrated luminosity that a mixture stands for, in 1/pb.
+
+        Formula: $L = n / \sum_i \sigma_i \epsilon_i$, with the cross sections and efficiencies of
+        its processes; that is 1 / `normalisation()`.
+
+        Raises:
+            DataError: the card lacks a sum.
+        """
+        return 1.0 / self.normalisation()
 
     def normalisation(self, cross_section_pb: float | None = None) -> float:
         """Return w such that w x (event weight) is the event's cross section in pb.
@@ -144,6 +175,7 @@ def load_card(directory: Path | str) -> DataCard:
 _CARDS = TypeAdapter(DataCard)
 _PARTS = TypeAdapter(list[ShardPart])
 _CUTFLOWS = TypeAdapter(list[Step])
+_COMPOSITIONS = TypeAdapter(list[Share])
 
 
 def data_card_markdown(card: DataCard) -> str:
@@ -172,6 +204,7 @@ def data_card_markdown(card: DataCard) -> str:
         f"| content SHA-256 | `{card.content_hash}` |",
         f"| selection SHA-256 | `{card.selection_hash}` |",
         "",
+        *_composition(card),
         "## Cut-flow",
         "",
         "```",
@@ -191,6 +224,12 @@ def data_card_markdown(card: DataCard) -> str:
         )
     lines += [f"\nSkipped: {named_reason(*item)}" for item in card.skipped.items()]
     return "\n".join(lines) + "\n"
+
+
+def _composition(card: DataCard) -> list[str]:
+    if not card.composition:
+        return []
+    return composition.markdown(card.shares(), card.luminosity_invpb(), ORIGINS)
 
 
 def named_reason(path: str, reason: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from transferline.data.card import DataCard
 from transferline.data.cutflow import Cutflow
 from transferline.data.file_ledger import FileRow, read_ledger
 from transferline.data.file_ledger import render as render_files
@@ -143,10 +144,19 @@ def _inspect_shards(path: str) -> Inspection:
             "effective events": round(card.n_eff, 1),
             "negative weights": f"{card.negative_fraction:.2%}",
             "content": card.content_hash,
+            **_mixture(card),
             "cutflow": card.cutflow,
             "files": [asdict(row) for row in read_ledger(Path(path), card)],
         },
     )
+
+
+def _mixture(card: DataCard) -> dict[str, str]:
+    """Of a mixture, its luminosity and what was drawn of each process."""
+    if not card.composition:
+        return {}
+    drawn = ", ".join(f"{row.events:,} {row.name}" for row in card.shares())
+    return {"mixture of": f"{card.luminosity_invpb() / 1000:.4g} /fb: {drawn}"}
 
 
 def _unknown_root(path: str, file: Any, classes: dict[str, str]) -> Inspection:

@@ -6,14 +6,20 @@ from 1), so there they are a name within one sample only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from transferline.data.card import DataCard
+from transferline.data.layouts.shard_directory import ORIGINS
 from transferline.data.readers.base import Source
+from transferline.errors import DataError
+from transferline.files import file_hash
 
 _GENERATED = "transferline generate events"
 
@@ -86,14 +92,74 @@ class Origin:
         return cls(**value)
 
 
-def card_origins(card: DataCard) -> list[tuple[Origin, int]]:
-    """Return origin and number of events of the files behind a shard directory, in row order."""
-    runs = [(Origin.of_file(row), int(row["passed"])) for row in card.files]
-    if sum(n for _, n in runs) == card.n_events:
-        return runs
-    return [(Origin("unknown" if card.is_simulation else "collisions"), card.n_events)]
+@dataclass(frozen=True)
+class RowOrigins:
+    """Where every row of a table of events comes from.
+
+    Attributes:
+        origins: those that occur.
+        ends: end of the run of neighbouring rows that each of them has, where rows stand in runs.
+        index: `[n]`, number of the origin of every row, where they are mixed.
+    """
+
+    origins: tuple[Origin, ...]
+    ends: NDArray[np.int64]
+    index: NDArray[np.unsignedinteger[Any]] | None = None
+
+    @classmethod
+    def of_runs(cls, runs: Sequence[tuple[Origin, int]]) -> Self:
+        """Rows that stand in runs of one origin and so many rows each."""
+        return cls(tuple(o for o, _ in runs), np.cumsum([n for _, n in runs], dtype=np.int64))
+
+    def which(self, rows: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
+        """Return the number of the origin of each of `rows`."""
+        if self.index is not None:
+            return self.index[rows]
+        return np.searchsorted(self.ends, rows, side="right")
+
+    def groups(self, rows: NDArray[np.int64]) -> Iterator[tuple[Origin, NDArray[np.intp]]]:
+        """Yield (origin, its places in `rows`, rising) for every origin that has some."""
+        which = self.which(rows)
+        order = np.argsort(which, kind="stable")
+        bounds = np.searchsorted(which[order], np.arange(len(self.origins) + 1))
+        for i in np.unique(which):
+            yield self.origins[i], order[bounds[i] : bounds[i + 1]]
 
 
-def source_origins(source: Source) -> list[tuple[Origin, int]]:
-    """Return origin and number of events of one input, in entry order."""
-    return [(Origin.of_file(source.to_dict()), source.entries)]
+def row_origins(directory: Path, card: DataCard) -> RowOrigins:
+    """Return where the rows of a shard directory come from.
+
+    Rows stand file by file, as the card counts them; those of a mixture are told by the file
+    `origins.npy`: `[n]`, the row of the card's `files`, or one behind the last if nothing tells.
+
+    Raises:
+        DataError: that file is missing or damaged.
+    """
+    files = [Origin.of_file(row) for row in card.files]
+    if card.composition:
+        index = _read_index(Path(directory) / ORIGINS, card)
+        return RowOrigins((*files, Origin("unknown")), np.empty(0, np.int64), index)
+    counts = [int(row["passed"]) for row in card.files]
+    if sum(counts) == card.n_events:
+        return RowOrigins.of_runs(list(zip(files, counts, strict=True)))
+    kind: Literal["unknown", "collisions"] = "unknown" if card.is_simulation else "collisions"
+    return RowOrigins.of_runs([(Origin(kind), card.n_events)])
+
+
+def _read_index(path: Path, card: DataCard) -> NDArray[np.unsignedinteger[Any]]:
+    if not path.is_file():
+        raise DataError(
+            f"{path}: is missing. Of a mixture it tells which file each event is from; copy the "
+            "whole directory again."
+        )
+    if file_hash(path) != card.origins_sha256:
+        raise DataError(f"{path}: is damaged. Copy {path.parent} again, or mix it again.")
+    index: NDArray[np.unsignedinteger[Any]] = np.load(path, mmap_mode="r")
+    if len(index) != card.n_events or int(index.max(initial=0)) > len(card.files):
+        raise DataError(f"{path}: does not belong to its card. Copy {path.parent} again.")
+    return index
+
+
+def source_origins(source: Source) -> RowOrigins:
+    """Return where the entries of one input come from."""
+    return RowOrigins.of_runs([(Origin.of_file(source.to_dict()), source.entries)])

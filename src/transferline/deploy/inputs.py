@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferline.data.card import load_card
-from transferline.data.origins import Origin, card_origins, source_origins
+from transferline.data.origins import Origin, RowOrigins, row_origins, source_origins
 from transferline.data.readers.addresses import public_name
 from transferline.data.readers.base import (
     Columns,
@@ -44,19 +44,16 @@ class Input:
     Attributes:
         address: what to open.
         source: what it is.
-        origins: where its entries come from, and how many of each, in order.
+        origins: where its entries come from.
     """
 
     address: str
     source: Source
-    origins: list[tuple[Origin, int]]
+    origins: RowOrigins
 
     def by_origin(self, entries: NDArray[np.int64]) -> Iterator[tuple[Origin, NDArray[np.int64]]]:
         """Yield (origin, places in `entries`)."""
-        ends = np.cumsum([n for _, n in self.origins])
-        run = np.searchsorted(ends, entries, side="right")
-        for i in np.unique(run):
-            yield self.origins[i][0], np.flatnonzero(run == i)
+        return self.origins.groups(entries)
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ def _survey(reader: Reader, columns: Columns) -> tuple[Survey, dict[str, str]]:
     return survey, broken | named
 
 
-def _origins(path: str, source: Source, selection: Selection) -> list[tuple[Origin, int]]:
+def _origins(path: str, source: Source, selection: Selection) -> RowOrigins:
     """Those of a directory of shards, which must hold what the model is made for."""
     card = load_card(path)
     wanted = {**selection.to_dict(), "golden_json": None}
@@ -132,7 +129,7 @@ def _origins(path: str, source: Source, selection: Selection) -> list[tuple[Orig
             f"{source.path}: holds events of the selection '{card.selection.get('name')}', the "
             f"model scores those of '{selection.name}'. Prepare them with that one."
         )
-    return card_origins(card)
+    return row_origins(Path(path), card)
 
 
 def _check_certified(selection: Selection, sources: list[Source]) -> None:

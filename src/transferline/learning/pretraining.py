@@ -51,7 +51,9 @@ class PretrainConfig(Recipe):
         objective: what to learn from the events.
         optim: optimiser and budget.
         seed: of weights, order and masking.
-        n_train: use only so many events, a nested prefix; all unless given.
+        n_train: use only so many events, a nested prefix; all unless given. Those of a smaller
+            number are among those of a larger one with equal `seed` and `valid_share`, and of a
+            mixture (`transferline.data.mix`) they have the proportions of the whole.
         valid_share: share of the events, by hash, that only validates.
     """
 

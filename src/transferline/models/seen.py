@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from transferline.data.origins import Origin, Relation, card_origins
+from transferline.data.origins import Origin, Relation, row_origins
 from transferline.data.readers.shards import ShardSet
 
 Role = Literal["pretraining", "training"]
@@ -152,14 +152,12 @@ def by_origin(
     shards: ShardSet, rows: NDArray[np.int64]
 ) -> Iterator[tuple[str, Origin, NDArray[np.int64]]]:
     """Yield (sample, origin, places in `rows`) for every file behind `shards` that has some."""
-    runs = [(card.sample, origin, n) for card in shards.cards for origin, n in card_origins(card)]
-    ends = np.cumsum([n for _, _, n in runs])
-    run = np.searchsorted(ends, rows, side="right")
-    order = np.argsort(run, kind="stable")
-    bounds = np.searchsorted(run[order], np.arange(len(runs) + 1))
-    for i in np.unique(run):
-        sample, origin, _ = runs[i]
-        yield sample, origin, order[bounds[i] : bounds[i + 1]]
+    low = 0
+    for path, card in zip(shards.paths, shards.cards, strict=True):
+        places = np.flatnonzero((low <= rows) & (rows < low + card.n_events))
+        for origin, mine in row_origins(path, card).groups(rows[places] - low):
+            yield card.sample, origin, places[mine]
+        low += card.n_events
 
 
 def unlisted(provenance: Mapping[str, Any], has_head: bool) -> Seen:

@@ -17,6 +17,9 @@ from transferline.files import read_json
 
 FILES = "files.jsonl"
 CARD_PAGE = "card.md"
+ORIGINS = "origins.npy"
+"""Of a mixture: for every row, which line of its card's `files` it is from (see `row_origins`)."""
+
 NEXT = ".next"
 
 
@@ -42,8 +45,8 @@ def _is_next(path: Path) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
-    ledger = path.name == FILES or path.match(".files.*.partial.jsonl")
-    return ledger or path.name.lstrip(".").startswith(("part-", "card."))
+    listed = path.name == FILES or path.match(".files.*.partial.jsonl")
+    return listed or path.name.lstrip(".").startswith(("part-", "card.", "origins."))
 
 
 def remove_ours(out: Path, but: Iterable[str] = ()) -> None:
@@ -68,8 +71,9 @@ def move_in(out: Path) -> None:
     a mixture of two. Killed, it can be repeated.
     """
     later = out / NEXT
-    parts = [part["file"] for part in read_json(later / CARD)["parts"]]
-    names = [*parts, FILES, CARD_PAGE]
+    card = read_json(later / CARD)
+    parts = [part["file"] for part in card["parts"]]
+    names = [*parts, FILES, CARD_PAGE, *([ORIGINS] if card.get("composition") else [])]
     (out / CARD).unlink(missing_ok=True)
     remove_ours(out, but=[*names, NEXT])
     for name in [name for name in names if (later / name).exists()]:  # the others are here already
