@@ -5,9 +5,10 @@ import pytest
 
 from transferline.evaluation.learning_curve import learning_curve
 from transferline.reporting import small_multiples
+from transferline.reporting.plots import looks
 from transferline.reporting.result_tables import metric_table
 from transferline.reporting.run_plots import Losses
-from transferline.reporting.style import Label
+from transferline.reporting.style import Label, look
 
 from ..evaluation.synthetic import curve, log_line
 
@@ -55,6 +56,13 @@ def test_each_panel_is_set_beside_its_own_scratch():
     for name, members in groups.items():
         assert {line.pretraining for line in members if line.mode != "trees"} == {name}
         assert {line.mode for line in members} == {"trees", "scratch", "frozen", "finetuned"}
+
+
+def test_variants_of_one_mode_have_colours_of_their_own():
+    scratch = [line for line in lines() if line.mode == "scratch"]
+    assert len({style.colour for style in looks(scratch)}) == len(NAMES)
+    together = dict(zip(((x.mode, x.pretraining) for x in lines()), looks(lines()), strict=True))
+    assert together["finetuned", "gat"].colour == look("finetuned").colour
 
 
 def test_tables_of_many_lines_have_a_row_for_each():

@@ -23,6 +23,7 @@ from transferline.reporting.style import (
     look,
     new_figure,
     plot,
+    told_apart,
 )
 
 _METRIC_TITLES = {"auc": "AUC", "accuracy": "Accuracy"}
@@ -42,9 +43,15 @@ def metric_title(metric: str) -> str:
 
 
 def looks(lines: Sequence[Line]) -> list[Look]:
-    """Return one look per line; pre-training variants are named only where there are several."""
+    """Return one look per line; pre-training variants are named only where there are several.
+
+    Colours tell the modes, or the variants where all lines but the trees' are of one mode.
+    """
     variants = list(dict.fromkeys(line.pretraining for line in lines))
-    return [look(line.mode, line.pretraining, variants) for line in lines]
+    found = [look(line.mode, line.pretraining, variants) for line in lines]
+    if len(variants) < 3 or len({line.mode for line in lines} - {"trees"}) > 1:
+        return found
+    return [told_apart(style, i) for i, style in enumerate(found)]
 
 
 @plot

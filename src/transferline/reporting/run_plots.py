@@ -20,6 +20,7 @@ from transferline.evaluation.roc_band import RocBand
 from transferline.evaluation.two_sample import kolmogorov_smirnov
 from transferline.reporting.style import (
     BACKGROUND,
+    SERIES,
     SIGNAL,
     SIMULATION,
     Label,
@@ -29,7 +30,6 @@ from transferline.reporting.style import (
 )
 
 _BINS = np.linspace(0.0, 1.0, 26)
-SERIES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#404040", "#56B4E9")
 
 
 @dataclass(frozen=True)
@@ -174,12 +174,14 @@ def draw_losses(axes: Axes, look: Look, losses: Losses) -> None:
 
 def _loss_legend(axes: Axes) -> None:
     """Many series fill the panel: their legend gets room of its own."""
-    number = len(axes.get_legend_handles_labels()[1])
+    titles = axes.get_legend_handles_labels()[1]
+    number = len(titles)
     many: dict[str, Any] = {"loc": "best"}
     if number > 4:
         low, high = axes.get_ylim()
         axes.set_ylim(low, high + (high - low) * (0.1 + 0.045 * number))
-        many = {"loc": "upper left", "ncols": 2, "columnspacing": 1.2}
+        size = "x-small" if max(map(len, titles)) > 20 else "small"
+        many = {"loc": "upper left", "ncols": 2, "columnspacing": 1.2, "fontsize": size}
     axes.legend(title="full: validation, dashed: training", title_fontsize="x-small", **many)
 
 

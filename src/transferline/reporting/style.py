@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal, ParamSpec
@@ -48,6 +48,9 @@ _TITLES = {
     "fixed": "fixed weights",
     "trees": "boosted trees",
 }
+SERIES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#404040", "#56B4E9")
+"""Colours of series that are no modes."""
+_SERIES_MARKERS = "os^Dv<P"
 SIGNAL, BACKGROUND = "#D55E00", "#0072B2"
 
 _SIZE = 15
@@ -121,6 +124,12 @@ def look(mode: str, pretraining: str = "none", variants: Sequence[str] = ()) -> 
     colour = _COLOURS.get(mode, _SPARE[spare])
     marker = _MARKERS.get(mode, _SPARE_MARKERS[spare])
     return Look(title, _lighter(colour, number), marker, _DASHES[number % len(_DASHES)])
+
+
+def told_apart(style: Look, number: int) -> Look:
+    """Return a look in the colour of series `number`, where all series are of one mode."""
+    i = number % len(SERIES)
+    return replace(style, colour=SERIES[i], marker=_SERIES_MARKERS[i])
 
 
 def words(name: str) -> str:

@@ -14,10 +14,10 @@ from transferline.evaluation.roc_band import RocBand
 from transferline.reporting import plots, run_plots
 from transferline.reporting.drawing import Drawing
 from transferline.reporting.result_tables import factors_of
-from transferline.reporting.run_plots import SERIES, Losses
+from transferline.reporting.run_plots import Losses
 from transferline.reporting.small_multiples import learning_curves, loss_curves
 from transferline.reporting.study_directory import StudyDirectory
-from transferline.reporting.style import Label, Look, words
+from transferline.reporting.style import SERIES, Label, Look, words
 
 
 class TaskFigures:

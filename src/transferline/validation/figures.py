@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from transferline.evaluation.measurement import Measurement
-from transferline.reporting.run_plots import SERIES
-from transferline.reporting.style import Label, legend_with_room, new_figure, plot
+from transferline.reporting.style import SERIES, Label, legend_with_room, new_figure, plot
 from transferline.validation.statistics import Floats
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")

@@ -11,8 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from transferline.errors import shortened
-from transferline.reporting.run_plots import SERIES
-from transferline.reporting.style import plot
+from transferline.reporting.style import SERIES, plot
 from transferline.validation.file_spectra import FileSpectra
 from transferline.validation.histogram import Histogram
 from transferline.validation.ratio_panels import RatioPanel, ratio_panels
