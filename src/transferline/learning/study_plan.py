@@ -39,9 +39,7 @@ def plan_lines(config: StudyConfig) -> list[str]:
     return lines
 
 
-def _settings(
-    config: StudyConfig, mode: Mode, n_train: int, seed: int
-) -> list[Adaptation | Trees]:
+def _settings(config: StudyConfig, mode: Mode, n_train: int, seed: int) -> list[Adaptation | Trees]:
     """Transferred modes run once per variant, scratch at most so, trees once."""
     wanted = [name for name in config.pretrain if config.wants(mode, [name], n_train, seed)]
     found = [config.how(mode, name) for name in ([None] if mode == "trees" else wanted)]
