@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from transferline.data.layouts.shards import CARD
-from transferline.data.mix import mix
+from transferline.data.mix import PROTOCOL, mix
 from transferline.files import file_hash, json_hash
 from transferline.provenance import package_versions
-
-PROTOCOL = 1
-"""Raised when the same members would be mixed differently."""
 
 
 def hand_down(value: Any, names: Sequence[str]) -> Any:

@@ -183,6 +183,15 @@ def test_weights_become_frequencies(tmp_path):
     assert set(table(tmp_path / "out", card).column("weight").to_pylist()) == {1.0}
 
 
+def test_a_tail_of_weights_is_cut_and_the_card_says_so(tmp_path):
+    weight = np.array([1.0] * 999 + [4.0])
+    card = mix({"x": write_member(tmp_path, 0, weight)}, tmp_path / "out")
+    (share,) = card.shares()
+    assert card.n_events == share.available == 1000
+    assert share.truncated == pytest.approx(3 / 1003)
+    assert "| 0.30% |" in (tmp_path / "out" / "card.md").read_text()
+
+
 def test_equal_weights_are_all_kept(members, tmp_path):
     card = mix({"wjets": members["wjets"]}, tmp_path / "out")
     assert card.n_events == card.shares()[0].selected == 700

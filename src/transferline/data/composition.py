@@ -20,6 +20,7 @@ class Share:
         events: drawn.
         available: that could have been drawn; fewer than `selected` if it had to be unweighted.
         selected: events in its shards, `effective` their (sum w)^2 / sum w^2.
+        truncated: share of its cross section that unweighting left out, in a tail of the weights.
         card_sha256, content_hash: of its shards.
     """
 
@@ -33,6 +34,7 @@ class Share:
     available: int
     selected: int
     effective: float
+    truncated: float
     card_sha256: str
     content_hash: str
 
@@ -54,12 +56,12 @@ def markdown(rows: Sequence[Share], luminosity_invpb: float, origins: str) -> li
         "leads one to expect.",
         "",
         "| process | cross section in pb | efficiency | expected share | events | available "
-        "| card |",
-        "|---|---|---|---|---|---|---|",
+        "| in the tail of weights, left out | card |",
+        "|---|---|---|---|---|---|---|---|",
         *(
             f"| {row.name} | {row.cross_section_pb:.6g} | {row.efficiency:.4e} "
             f"+- {row.efficiency_error:.1e} | {row.share:.4%} | {row.events:,} "
-            f"| {row.available:,} | `{row.card_sha256[:16]}` |"
+            f"| {row.available:,} | {row.truncated:.2%} | `{row.card_sha256[:16]}` |"
             for row in rows
         ),
         "",

@@ -32,7 +32,8 @@ from transferline.stopping import check_stop
 Index = NDArray[np.unsignedinteger[Any]]
 
 PART_SIZE = 200_000
-_LAYOUT = 1  # raise it when the same input would give another mixture
+PROTOCOL = 2
+"""Raised when the same members would be mixed differently."""
 
 
 def mix(
@@ -55,10 +56,11 @@ def mix(
     mixture is the beginning of every larger one of the same shards and seed.
 
     What comes out has weight one and neither label nor process. An input with unequal weights is
-    unweighted first: an event is accepted with probability w / (largest w). Negative weights are
-    refused. The card's `composition` tells what went in; run, luminosity section and event number
-    stay, and the file `origins.npy` tells which file each event is from, so that one can still ask
-    whether a model has seen it.
+    unweighted first (`unweighting`: half a percent of a cross section may be left out, in the tail
+    of large weights, and stands in the composition). Negative weights are refused. The card's
+    `composition` tells what went in; run, luminosity section and event number stay, and the file
+    `origins.npy` tells which file each event is from, so that one can still ask whether a model has
+    seen it.
 
     Shards are mapped and read part by part; what is held of all events is about 20 bytes each. The
     card is written last; interrupted, the mixture is made anew.
@@ -85,7 +87,7 @@ def mix(
     processes, draws = draw_members(opened, n, seed)
     config_hash = json_hash(
         {
-            "layout": _LAYOUT,
+            "protocol": PROTOCOL,
             "members": {m.name: [m.card_sha256, m.cross_section_pb] for m in opened},
             "n": len(processes),
             "seed": seed,

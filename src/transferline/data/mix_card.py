@@ -38,6 +38,7 @@ def _share(draw: MemberDraw, visible: float) -> Share:
         available=draw.available,
         selected=member.selected,
         effective=member.effective,
+        truncated=member.truncated,
         card_sha256=member.card_sha256,
         content_hash=member.card.content_hash,
     )

@@ -17,6 +17,7 @@ from transferline.data.card import DataCard
 from transferline.data.layouts.shards import CARD
 from transferline.data.origins import Origin, Relation, RowOrigins, row_origins
 from transferline.data.readers.shards import ShardSet
+from transferline.data.unweighting import ceiling, lost_above, unweighted
 from transferline.errors import ConfigError, DataError, did_you_mean
 from transferline.files import file_hash
 
@@ -36,7 +37,8 @@ class Member:
         efficiency_error: of it, sqrt(sum of w^2 after) over the sum before.
         selected: events after the selection.
         effective: (sum w)^2 / sum w^2 of those.
-        least, largest: weight among those.
+        ceiling: of their weights, see `unweighting.ceiling`; what has more counts as having it.
+        truncated: share of the cross section that lies above it, and is missing.
     """
 
     name: str
@@ -47,8 +49,8 @@ class Member:
     efficiency_error: float
     selected: int
     effective: float
-    least: float
-    largest: float
+    ceiling: float
+    truncated: float
 
     @property
     def visible_pb(self) -> float:
@@ -66,14 +68,8 @@ class Member:
         return row_origins(self.path, self.card)
 
     def unweighted(self, random: np.random.Generator) -> Rows:
-        """Return the rows that stand for equal shares of the cross section, rising.
-
-        An event is accepted with probability w / (largest w); equal weights are all accepted.
-        """
-        if self.least == self.largest:
-            return np.arange(self.selected)
-        weight = ShardSet(self.path).weight
-        return np.flatnonzero(random.random(len(weight)) * self.largest < weight).astype(np.int64)
+        """Return the rows that stand for equal shares of the cross section, rising."""
+        return unweighted(ShardSet(self.path).weight, self.ceiling, random)
 
     def duplicates(self, rows: Rows) -> int:
         """Count those of `rows` whose (run, lumi, event) another one has already."""
@@ -137,7 +133,7 @@ def _open(name: str, path: Path, cross_section_pb: float | None) -> Member:
             f"{path}: the sum of weights before cuts is not known (a file has no 'Runs' tree), so "
             f"nothing tells how much of '{name}' belongs into a mixture."
         )
-    total, squares = float(weight.sum()), float(np.square(weight).sum())
+    total, squares, top = float(weight.sum()), float(np.square(weight).sum()), ceiling(weight)
     return Member(
         name=name,
         path=path,
@@ -147,8 +143,8 @@ def _open(name: str, path: Path, cross_section_pb: float | None) -> Member:
         efficiency_error=math.sqrt(squares) / card.sum_weight,
         selected=len(weight),
         effective=total**2 / squares,
-        least=float(weight.min()),
-        largest=float(weight.max()),
+        ceiling=top,
+        truncated=lost_above(weight, top),
     )
 
 
