@@ -23,9 +23,9 @@ def _sherpa():
         pytest.skip("no Sherpa: set TRANSFERLINE_SHERPA")
 
 
-def make(out, **changes):
+def make(out, process="ttbar_1l", **changes):
     options = {"n": 24, "seed": 1, "mpi": False, "block_size": 12, "generator": "sherpa"}
-    return generate_events("ttbar_1l", out, **options | changes)
+    return generate_events(process, out, **options | changes)
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +88,19 @@ def test_sherpa_says_what_it_did_not_understand(small):
         event_stream(find(), (hard, decays + "FRAGMENTATION: Nothing\n"), 1) as stream,
     ):
         raise DataError(f"{len(stream.read())} bytes.")
+
+
+def test_a_top_quark_with_a_w_boson(tmp_path):
+    """The boson has the other charge, and both decay every way they can."""
+    done = make(tmp_path / "tw.root", process="singletop_tW", n=24, filter="lepton")
+    arrays = read_arrays(done.path)
+    code, mother = arrays["GenPart_pdgId"], arrays["GenPart_genPartIdxMother"]
+    top = code[abs(code) == 6]
+    assert ak.all(ak.num(top) == 1)
+    bosons = code[(abs(code) == 24) & (abs(code[mother]) != 6)]
+    assert ak.all(bosons[:, :1] == -24 * np.sign(top))
+    assert {6, -6} == set(ak.flatten(top).tolist())
+    hard = code[arrays["GenPart_status"] == 23]
+    leptons = ak.sum((abs(hard) == 11) | (abs(hard) == 13) | (abs(hard) == 15), axis=1)
+    assert set(leptons.tolist()) == {1, 2}
+    assert done.cross_section_generator == pytest.approx(58.0, rel=0.5)

@@ -95,6 +95,17 @@ def spectra(
     about: Annotated[
         str, typer.Option(metavar="TEXT", help="First paragraphs of the page, in Markdown.")
     ] = "Spectra of several files, laid side by side.",
+    selection: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Only events that pass this selection."),
+    ] = None,
+    same: Annotated[
+        bool, typer.Option("--same", help="The files should be the same: say whether they are.")
+    ] = False,
+    expected_tags: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="File to weight by the probability of a b tag."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Lay spectra of several files side by side.
@@ -104,7 +115,9 @@ def spectra(
     """
     from transferline.validation.spectra_page import validate_spectra  # noqa: PLC0415
 
-    page, written = validate_spectra(files, out, title=title, about=about)
+    page, written = validate_spectra(
+        files, out, title=title, about=about, cuts=selection, same=same, expected=expected_tags
+    )
     _show(page, written, json)
 
 

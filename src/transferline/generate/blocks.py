@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ from transferline.executors import one_at_a_time
 from transferline.files import atomic_path
 from transferline.generate.card import Card, load_card
 from transferline.generate.detector import simulate
+from transferline.generate.filter_rules import FilterCount, HardFilter
 from transferline.generate.generators import PYTHIA, SHERPA
-from transferline.generate.hard_filter import HardFilter
 from transferline.generate.nanoaod import to_nanoaod
 from transferline.generate.objects import reconstruct
-from transferline.generate.pythia import PythiaRun
+from transferline.generate.pythia import BATCH, PythiaRun
 from transferline.generate.sherpa.run import SherpaRun
 from transferline.generate.tables import Collection, EventTable, concatenate
+from transferline.generate.tag_weighting import keep_tagged
+from transferline.generate.tagged_jets import TaggedJets
 from transferline.stopping import check_stop
 
 REVISION = 2
@@ -65,7 +67,10 @@ class Configuration:
 
 @dataclass(frozen=True)
 class BlockCount:
-    """What a block contributes to the sums: over all events tried, before the filter."""
+    """What a block contributes to the sums: over all events tried, before the filter.
+
+    `overweight` events have a weight above 1 because their filter thinned them too much.
+    """
 
     asked: int
     events: int
@@ -75,6 +80,7 @@ class BlockCount:
     sum_weight2: float
     cross_section: float
     cross_section_error: float
+    overweight: int = 0
 
 
 def _shares(n: int, parts: int, block: int) -> list[int]:
@@ -94,17 +100,53 @@ def _run(configuration: Configuration, block: int, part: int, skip: int) -> Run:
     return PythiaRun(settings, seed, configuration.rule, lhe, skip)
 
 
-def _simulate_run(run: Run, n: int, card: Card, rng: np.random.Generator) -> list[EventTable]:
+@dataclass(frozen=True)
+class _Made:
+    """Events of one run, and what it took to make them."""
+
+    tables: list[EventTable]
+    count: FilterCount
+    cross_section: tuple[float, float]
+    overweight: int = 0
+
+
+def _simulate_run(run: Run, n: int, card: Card, rng: np.random.Generator) -> _Made:
+    if isinstance(run, PythiaRun) and isinstance(run.rule, TaggedJets):
+        return _simulate_tagged(run, run.rule, n, card, rng)
     tables = []
     for truth in run.batches(n):
         check_stop()
         tables.append(reconstruct(truth, simulate(truth, card, rng), card, rng))
-    return tables
+    return _Made(tables, run.count, run.cross_section())
 
 
-def _count(runs: list[Run], asked: int, events: int) -> BlockCount:
-    sections = [run.cross_section() for run in runs]
-    counts = [run.count for run in runs]
+def _simulate_tagged(
+    run: PythiaRun, rule: TaggedJets, n: int, card: Card, rng: np.random.Generator
+) -> _Made:
+    """Simulate until `n` events are kept by their tags; what was tried after the last is not."""
+    tables: list[EventTable] = []
+    count, overweight = FilterCount(), 0
+    while n > 0:
+        check_stop()
+        (truth,) = run.batches(BATCH)
+        kept = run.kept(truth)
+        table = reconstruct(truth, simulate(truth, card, rng), card, rng)
+        one_in = np.array([event.one_in for event in kept])
+        tagged = keep_tagged(table, one_in, card.btag, rule.tag, rng)
+        wanted = min(tagged.table.n, n)
+        if wanted == 0:
+            continue
+        tables.append(tagged.table.take(np.arange(wanted)))
+        count = kept[tagged.rows[wanted - 1]].count
+        overweight += int((tagged.factor[:wanted] > 1.0).sum())
+        n -= wanted
+    passed = sum(table.n for table in tables)
+    return _Made(tables, replace(count, passed=passed), run.cross_section(), overweight)
+
+
+def _count(made: list[_Made], asked: int, events: int) -> BlockCount:
+    sections = [one.cross_section for one in made]
+    counts = [one.count for one in made]
     return BlockCount(
         asked=asked,
         events=events,
@@ -114,6 +156,7 @@ def _count(runs: list[Run], asked: int, events: int) -> BlockCount:
         sum_weight2=sum(c.sum_weight2 for c in counts),
         cross_section=sum(value for value, _ in sections),
         cross_section_error=float(np.hypot.reduce([error for _, error in sections])),
+        overweight=sum(one.overweight for one in made),
     )
 
 
@@ -127,19 +170,18 @@ def generate_block(configuration: Configuration, block: int, n: int, path: str) 
     card = load_card(configuration.detector)
     rng = np.random.default_rng(configuration.random(block, "detector"))
     skip = block * configuration.block_size if configuration.lhe else 0
-    tables: list[EventTable] = []
-    runs: list[Run] = []
+    made: list[_Made] = []
     for part, share in enumerate(_shares(n, len(configuration.settings), block)):
         if share == 0:
             continue
-        runs.append(_run(configuration, block, part, skip))
-        tables += _simulate_run(runs[-1], share, card, rng)
+        run = _run(configuration, block, part, skip)
+        made.append(_simulate_run(run, share, card, rng))
         skip += share
-    table = concatenate(tables)
+    table = concatenate([table for one in made for table in one.tables])
     # Mix the alternatives, so that the first events of a file are a fair sample of it.
     table = table.take(rng.permutation(table.n))
     table = to_nanoaod(table, block + 1, block * configuration.block_size + 1)
-    count = _count(runs, n, table.n)
+    count = _count(made, n, table.n)
     save_block(Path(path), table, count, configuration.hash)
     return count
 

@@ -36,13 +36,28 @@ def _interpolate(knots: Row, table: Table, pt: Array) -> Array:
     return 1.0 / (1.0 + np.exp(-np.stack(columns, axis=1)))
 
 
+def tag_probability(card: BTag, score: float, flavour: Array, pt: Array, eta: Array) -> Array:
+    """Return the probability of each jet that its discriminant lies above any `score`."""
+    scores, place = _logit(np.array(card.scores)), float(_logit(np.array(score)))
+    heights = _logit(survival_at(card, flavour, pt, eta))
+    right = int(np.clip(np.searchsorted(scores, place), 1, len(scores) - 1))
+    along = (place - scores[right - 1]) / (scores[right] - scores[right - 1])
+    height = heights[:, right - 1] + along * (heights[:, right] - heights[:, right - 1])
+    return np.asarray(1.0 / (1.0 + np.exp(-height)))
+
+
 def draw_discriminant(
     card: BTag, flavour: Array, pt: Array, eta: Array, rng: np.random.Generator
 ) -> Array:
     """Draw the discriminant, in (0, 1), of jets with `flavour` in {0, 4, 5} and pT in GeV."""
+    return discriminant(card, flavour, pt, eta, rng.random(len(pt)))
+
+
+def discriminant(card: BTag, flavour: Array, pt: Array, eta: Array, u: Array) -> Array:
+    """Return the discriminants that jets exceed with probabilities `u` `[n]` in (0, 1)."""
     scores = _logit(np.array(card.scores))
     heights = _logit(survival_at(card, flavour, pt, eta))
-    drawn = _logit(np.clip(rng.random(len(pt)), 1e-9, 1.0 - 1e-9))
+    drawn = _logit(np.clip(u, 1e-9, 1.0 - 1e-9))
     interval = np.clip((heights > drawn[:, None]).sum(axis=1), 1, len(scores) - 1)
     row = np.arange(len(pt))
     left, right = heights[row, interval - 1], heights[row, interval]

@@ -27,6 +27,7 @@ from transferline.generate.blocks import (
 )
 from transferline.generate.card import load_card
 from transferline.generate.catalogue import Process, process
+from transferline.generate.filter_rules import HardFilter
 from transferline.generate.generators import (
     DEFAULT_TUNE,
     PYTHIA,
@@ -40,6 +41,7 @@ from transferline.generate.lhe import count_events
 from transferline.generate.nanoaod import read_provenance, write_nanoaod
 from transferline.generate.sherpa.run import check_filter, integrate_once
 from transferline.generate.sherpa.run_card import sherpa_processes
+from transferline.generate.tagged_jets import TaggedJets
 from transferline.progress import progress
 
 
@@ -188,7 +190,14 @@ def _add(counts: Sequence[BlockCount]) -> BlockCount:
         sum_weight2=sum(c.sum_weight2 for c in counts),
         cross_section=sum(w * c.cross_section for w, c in zip(share, counts, strict=True)),
         cross_section_error=variance**0.5,
+        overweight=sum(c.overweight for c in counts),
     )
+
+
+def _filter_part(rule: HardFilter, total: BlockCount) -> dict[str, Any]:
+    """What the filter is, and what it did."""
+    part = {**asdict(rule), "tried": total.tried, "passed": total.passed}
+    return part | {"overweight": total.overweight} if isinstance(rule, TaggedJets) else part
 
 
 def _provenance(plan: _Plan, entry: Process, options: _Options, total: BlockCount) -> Any:
@@ -205,7 +214,7 @@ def _provenance(plan: _Plan, entry: Process, options: _Options, total: BlockCoun
         "tune": options.tune if options.generator == PYTHIA else None,
         "detector": options.detector,
         "card_hash": configuration.card_hash,
-        "filter": {**asdict(configuration.rule), "tried": total.tried, "passed": total.passed},
+        "filter": _filter_part(configuration.rule, total),
         "sum_weight": total.sum_weight,
         "sum_weight2": total.sum_weight2,
         f"cross_section_{options.generator}": {

@@ -15,82 +15,15 @@ of inclusive ttbar (the dileptonic part), and all of W + one parton.
 `four_jets` looks into the shower. Of Z -> nu nu with one parton above 80 GeV it passes 5.5 % of
 events in a tenth of the time that they would take, and loses 4.6 +- 1.1 % of those with four jets
 above 30 GeV and missing momentum above 100 GeV.
+
+`tagged_jets` looks into the shower and at the b tags (`tagged_jets.py`, `docs/tagged_jets.md`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from transferline.errors import ConfigError, did_you_mean
-
-
-@dataclass(frozen=True)
-class HardFilter:
-    """Least numbers of hard leptons (e, mu and, unless `taus` is off, tau) and of hard partons.
-
-    Momenta in GeV; a lepton or parton counts with transverse momentum above the threshold and
-    |eta| below the limit.
-    """
-
-    name: str
-    leptons: int = 0
-    taus: bool = True
-    lepton_pt: float = 14.0
-    lepton_eta: float = 2.9
-    partons: int = 0
-    parton_pt: float = 12.0
-    parton_eta: float = 3.2
-
-    def accepts(self, process: Any) -> bool:
-        """Tell whether a Pythia process record passes."""
-        leptons = partons = 0
-        for index in range(3, process.size()):
-            particle = process[index]
-            if not particle.isFinal():
-                continue
-            code = abs(particle.id())
-            if code in (11, 13) or (code == 15 and self.taus):
-                leptons += self._counts(particle, self.lepton_pt, self.lepton_eta)
-            elif code <= 5 or code == 21:
-                partons += self._counts(particle, self.parton_pt, self.parton_eta)
-        return leptons >= self.leptons and partons >= self.partons
-
-    @staticmethod
-    def _counts(particle: Any, pt: float, eta: float) -> bool:
-        return bool(particle.pT() > pt and abs(particle.eta()) < eta)
-
-
-@dataclass(frozen=True)
-class ShowerFilter(HardFilter):
-    """Also the least number of jets when the shower has come down to `scale`.
-
-    For processes whose jets come from radiation: what lacks them by then is given up before the
-    soft part of the shower, which is the most of it, and before hadrons are made. Jets are
-    anti-kT of radius 0.4, above `jet_pt` (GeV) and within |eta| < `jet_eta`; decay products of
-    resonances do not count.
-    """
-
-    jets: int = 0
-    jet_pt: float = 22.0
-    jet_eta: float = 2.8
-    scale: float = 10.0
-
-    def finder(self, pythia8: Any) -> Any:
-        """Return Pythia's jet finder, all final particles but neutrinos in."""
-        # The other implementation that it offers writes a banner to standard output.
-        return pythia8.SlowJet(-1, 0.4, self.jet_pt, self.jet_eta, 2, 2, None, False)
-
-    def keeps(self, event: Any, finder: Any) -> bool:
-        """Tell whether the event, interrupted in its shower, passes."""
-        finder.analyze(event)
-        # The boson itself still stands among the final particles.
-        found = sum(
-            any(event[i].colType() for i in finder.constituents(jet))
-            for jet in range(finder.sizeJet())
-        )
-        return found >= self.jets
-
+from transferline.generate.filter_rules import HardFilter, ShowerFilter
+from transferline.generate.tagged_jets import TaggedJets
 
 FILTERS: dict[str, HardFilter] = {
     "none": HardFilter("none"),
@@ -111,6 +44,18 @@ FILTERS: dict[str, HardFilter] = {
     # For selections of four jets: where the hard process has them, and where it has not.
     "four_partons": HardFilter("four_partons", partons=4, parton_pt=20.0, parton_eta=2.7),
     "four_jets": ShowerFilter("four_jets", jets=4),
+    # For a lepton, two jets and a b tag of W and Z bosons with jets.
+    "tagged_jets": TaggedJets(
+        "tagged_jets",
+        leptons=1,
+        lepton_pt=10.0,
+        lepton_eta=3.2,
+        partons=1,
+        parton_pt=28.0,
+        parton_eta=4.0,
+        jets=2,
+        jet_pt=20.0,
+    ),
 }
 
 
@@ -119,24 +64,3 @@ def hard_filter(name: str) -> HardFilter:
     if name not in FILTERS:
         raise ConfigError(f"Unknown process-level filter '{name}'.{did_you_mean(name, FILTERS)}")
     return FILTERS[name]
-
-
-@dataclass
-class FilterCount:
-    """How many events were tried and passed, with their sums of weights."""
-
-    tried: int = 0
-    passed: int = 0
-    sum_weight: float = 0.0
-    sum_weight2: float = 0.0
-
-    def add(self, weight: float, accepted: bool) -> None:
-        """Count one event."""
-        self.tried += 1
-        self.passed += accepted
-        self.sum_weight += weight
-        self.sum_weight2 += weight * weight
-
-    def drop(self) -> None:
-        """Take back one event that had passed."""
-        self.passed -= 1

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from transferline.errors import ConfigError, DataError, did_you_mean
-from transferline.generate.hard_filter import FilterCount, HardFilter, hard_filter
+from transferline.generate.filter_rules import FilterCount, HardFilter
+from transferline.generate.hard_filter import hard_filter
 from transferline.generate.slha import slha_in_files
+from transferline.generate.tagged_jets import Kept, Thinning
 from transferline.generate.truth import ChargeTable, Truth, truth_from_batch
 from transferline.generate.veto import veto_hook
 
@@ -101,7 +103,8 @@ class PythiaRun:
             self._set(setting)
         info = self._pythia.infoPython()
         # Pythia keeps only a bare pointer to the hook: hold it here.
-        self._hook = veto_hook(module, self.rule, self.count, info.weight)
+        self._thinning = Thinning(self.seed)
+        self._hook = veto_hook(module, self.rule, self.count, info.weight, self._thinning)
         self._pythia.setUserHooksPtr(self._hook)
         if not self._pythia.init():
             raise ConfigError("Pythia could not initialise with: " + "; ".join(self.settings))
@@ -136,6 +139,10 @@ class PythiaRun:
                 raise DataError("Pythia made no event: check the settings.")
             n -= len(batch) if self.lhe is None else asked
             yield truth_from_batch(batch, self._charges)
+
+    def kept(self, truth: Truth) -> list[Kept]:
+        """Return what a filter that thins knows of the events of the latest batch."""
+        return self._thinning.of(truth)
 
     def discard(self, n: int) -> None:
         """Generate `n` events for nothing but the cross section."""

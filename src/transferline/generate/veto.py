@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from transferline.generate.hard_filter import FilterCount, HardFilter, ShowerFilter
+from transferline.generate.filter_rules import FilterCount, HardFilter, ShowerFilter
+from transferline.generate.tagged_jets import TaggedJets, Thinning
 
 # Pythia's number for the showers of resonance decays, which come last.
 _IN_DECAY = 5
 
 
 def veto_hook(
-    pythia8: Any, rule: HardFilter, count: FilterCount, weight: Callable[[], float]
+    pythia8: Any,
+    rule: HardFilter,
+    count: FilterCount,
+    weight: Callable[[], float],
+    thinning: Thinning,
 ) -> Any:
     """Return a Pythia `UserHooks` object that applies `rule` and fills `count`.
 
-    `weight` is asked for the weight of the present event, vetoed or not.
+    `weight` is asked for the weight of the present event, vetoed or not. `thinning` draws for
+    those rules that keep one event in so many.
     """
 
     class Veto(pythia8.UserHooks):  # type: ignore[misc]  # a C++ class, known at run time only
@@ -28,15 +34,26 @@ def veto_hook(
             count.add(weight(), accepted)
             return not accepted
 
+    hook: Any = Veto
     if isinstance(rule, ShowerFilter):
-        return _in_shower(Veto, rule, count, rule.finder(pythia8))()
-    return Veto()
+        hook = _in_shower(hook, rule, count, rule.finder(pythia8))
+    if isinstance(rule, TaggedJets):
+        hook = _after_shower(hook, rule, count, rule.final_finder(pythia8), thinning)
+    return hook()
 
 
 def _in_shower(hook: Any, rule: ShowerFilter, count: FilterCount, finder: Any) -> Any:
     """Return the class `hook` with a second look, from inside the shower."""
 
     class VetoInShower(hook):  # type: ignore[misc]  # as above
+        further = 0
+
+        def doVetoProcessLevel(self, process: Any) -> bool:  # noqa: N802
+            if super().doVetoProcessLevel(process):
+                return True
+            self.further = rule.further(process)
+            return False
+
         def canVetoPT(self) -> bool:  # noqa: N802
             return True
 
@@ -44,9 +61,28 @@ def _in_shower(hook: Any, rule: ShowerFilter, count: FilterCount, finder: Any) -
             return rule.scale
 
         def doVetoPT(self, place: int, event: Any) -> bool:  # noqa: N802
-            if place == _IN_DECAY or rule.keeps(event, finder):
+            if place == _IN_DECAY or rule.keeps(event, finder, self.further):
                 return False
             count.drop()
             return True
 
     return VetoInShower
+
+
+def _after_shower(
+    hook: Any, rule: TaggedJets, count: FilterCount, finder: Any, thinning: Thinning
+) -> Any:
+    """Return the class `hook` with a third look, before hadrons are made."""
+
+    class VetoAfterShower(hook):  # type: ignore[misc]  # as above
+        def canVetoPartonLevel(self) -> bool:  # noqa: N802
+            return True
+
+        def doVetoPartonLevel(self, event: Any) -> bool:  # noqa: N802
+            one_in = rule.one_in(event, finder, self.further)
+            if thinning.keeps(event, one_in, count):
+                return False
+            count.drop()
+            return True
+
+    return VetoAfterShower

@@ -66,6 +66,7 @@ class Quantity(NamedTuple):
         values: of a chunk, `[n, var]`: events without such objects have none.
         truth: needs the simulation's truth.
         log: has a logarithmic axis; such are the counts.
+        tagged: is looked at only where a selection asks for events.
     """
 
     title: str
@@ -73,6 +74,7 @@ class Quantity(NamedTuple):
     values: Callable[[SelectedEvents], ak.Array]
     truth: bool = False
     log: bool = False
+    tagged: bool = False
 
 
 def _number(objects: ak.Array) -> ak.Array:
@@ -90,6 +92,12 @@ def _scalar_sum(events: SelectedEvents) -> ak.Array:
 
 def _pair_mass(events: SelectedEvents) -> ak.Array:
     return invariant_mass(events.nearest_pair.one, events.nearest_pair.two)
+
+
+def _lepton_and_tag(events: SelectedEvents) -> ak.Array:
+    """Mass of the hardest lepton and the hardest b-tagged jet."""
+    hardest = [events.chosen.leptons[:, :1], events.chosen.b_jets[:, :1]]
+    return invariant_mass(*ak.unzip(ak.cartesian(hardest)))
 
 
 def _jet_pt(rank: int, high: float) -> Quantity:
@@ -127,4 +135,29 @@ QUANTITIES: dict[str, Quantity] = {
         "dR(bb) of the nearest pair", np.linspace(0.4, 4.4, 17), lambda e: e.nearest_pair.delta_r
     ),
     "ht": Quantity("HT: pT of all jets (GeV)", np.linspace(0.0, 1200.0, 17), _scalar_sum),
+    "lepton_eta": Quantity(
+        "|eta| of the lepton",
+        np.linspace(0.0, 2.5, 11),
+        lambda e: abs(e.chosen.leptons.eta[:, :1]),
+        tagged=True,
+    ),
+    "b_jet_eta": Quantity(
+        "|eta| of b-tagged jets",
+        np.linspace(0.0, 2.4, 9),
+        lambda e: abs(e.chosen.b_jets.eta),
+        tagged=True,
+    ),
+    "b_jet_flavour": Quantity(
+        "Flavour of b-tagged jets",
+        np.array([-0.5, 3.5, 4.5, 5.5]),
+        lambda e: e.chosen.b_jets.hadron_flavour,
+        truth=True,
+        tagged=True,
+    ),
+    "m_lb": Quantity(
+        "m(lepton, b-tagged jet) (GeV)",
+        np.linspace(0.0, 400.0, 17),
+        _lepton_and_tag,
+        tagged=True,
+    ),
 }

@@ -17,7 +17,7 @@ import numpy as np
 
 from transferline.errors import DataError
 from transferline.generate.compiled import Array
-from transferline.generate.hard_filter import HardFilter
+from transferline.generate.filter_rules import HardFilter
 from transferline.generate.truth import Truth
 
 MAGIC = b"TLSHERP1"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from transferline.errors import ConfigError, DataError
-from transferline.generate.hard_filter import FilterCount, HardFilter
+from transferline.generate.filter_rules import FilterCount, HardFilter
 from transferline.generate.sherpa.hook import compiled_hook
 from transferline.generate.sherpa.installation import PACKAGE, find
 from transferline.generate.sherpa.process import event_stream, integrated
