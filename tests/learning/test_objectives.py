@@ -8,6 +8,7 @@ import torch
 
 from transferline.data.events import SPECIES
 from transferline.errors import DataError
+from transferline.learning.objectives.counting import Counting
 from transferline.learning.objectives.masked_type import MaskedType, hide
 from transferline.learning.objectives.replaced_object import (
     BJET,
@@ -21,6 +22,7 @@ from transferline.learning.objectives.replaced_object import (
 from transferline.learning.objectives.supervised import Supervised
 from transferline.models.augment import Augment
 from transferline.models.backbones.base import Latent
+from transferline.models.backbones.transformer import Transformer
 from transferline.testing import check_objective
 from transferline.testing.batches import empty_set_batch, toy_batch
 from transferline.testing.objective import tiny_model
@@ -161,6 +163,46 @@ def test_counting_knows_what_counts_tell_and_no_more():
     assert torch.equal(before, objective.counting_types.table)
 
 
+def test_counting_sees_the_dummy_as_the_network_does():
+    """Beside a dummy of its own "none" is no question; where objects vanish it is one."""
+    batch = large(8000)
+    right = {}
+    for dummy in ("token", "removed"):
+        objective, _ = replaced(batch, probability=0.5, dummy=dummy)
+        for _ in range(3):
+            objective.train()(batch)
+        right[dummy] = objective.eval()(batch).parts["counting_objects"].item()
+        assert objective.counting_types.table.sum() == 3 * len(batch)
+    # Half of the events have no dummy; of the others the commonest answer is right in a quarter.
+    assert right["token"] > 0.5 + 0.5 * 0.25 - 0.03
+    assert right["removed"] < right["token"] - 0.05
+
+
+def test_counting_goes_on_beyond_what_float32_can_count():
+    counting = Counting([1], 2)
+    counting.table[0, 0] = 2**24
+    counting.table[0, 1] = 2**24
+    counting.learn(torch.zeros(1, 1, dtype=torch.long), torch.tensor([1]))
+    assert counting.accuracy(torch.zeros(1, 1, dtype=torch.long), torch.tensor([1])) == 1
+
+
+@pytest.mark.parametrize("types", ["visible", "hidden", "partly"])
+def test_types_are_hidden_with_the_btag_score_and_without_the_charge(types):
+    batch = large(500)
+    objective, _ = replaced(batch, types=types, hide=0.3)
+    shown = objective._shown(batch)
+    assert torch.equal(shown.p4, batch.p4)
+    assert torch.equal(shown.columns["charge"], batch.columns["charge"])
+    gone = (shown.columns["species"] == 0) & batch.is_real
+    assert not shown.columns["btag"][gone].any()
+    for name in ("species", "btag"):
+        kept = batch.is_real & ~gone
+        assert torch.equal(shown.columns[name][kept], batch.columns[name][kept])
+    share = gone.sum() / batch.is_real.sum()
+    wanted = {"visible": 0.0, "hidden": 1.0, "partly": 0.3}[types]
+    assert share.item() == pytest.approx(wanted, abs=0.03)
+
+
 def test_masked_type_hides_with_the_published_probability():
     batch = large()
     objective = MaskedType().build(tiny_model())
@@ -235,6 +277,25 @@ def test_an_untrained_guess_costs_the_logarithm_of_the_number_of_answers():
         for parameter in objective.classifier.parameters():
             parameter.zero_()
     assert objective(toy_batch()).total.item() == pytest.approx(math.log(5), rel=1e-5)
+
+
+@pytest.mark.parametrize("padding", [{}, {"padding": "seen", "slots": 9}], ids=["masked", "seen"])
+@pytest.mark.parametrize("dummy", ["removed", "token"])
+def test_a_removed_object_leaves_an_event_that_never_had_it(padding, dummy):
+    """Whatever padding is; a dummy of its own leaves something else."""
+    batch = toy_batch(16)
+    torch.manual_seed(0)
+    model = tiny_model()
+    model.backbone = Transformer(width=16, depth=1, heads=2, **padding).build(model.features.spec)
+    objective = ReplacedObject(probability=1.0, dummy=dummy).build(model).eval()
+    chosen = objective.hidden(batch)
+    vars(objective)["hidden"] = lambda _: chosen
+    seen = []
+    objective.classifier.register_forward_hook(lambda module, args, out: seen.append(args[0]))
+    objective(batch)
+    without = batch.replace(is_real=batch.is_real & ~chosen)
+    difference = (seen[0] - model.latent(without).pooled).abs().amax(1)
+    assert (difference < 1e-5).all() if dummy == "removed" else (difference > 1e-3).all()
 
 
 def test_the_pooled_embedding_never_counts_a_removed_object():

@@ -4,11 +4,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from transferline.models.backbones import BACKBONES
+from transferline.models.backbones import BACKBONES, transformer
 from transferline.models.backbones.base import masked_mean
 from transferline.models.backbones.transformer import Transformer
 from transferline.models.features import Features, InputSpec
+from transferline.models.heads import Head
+from transferline.models.model import Model, parameter_counts
 from transferline.testing import check_backbone
 from transferline.testing.batches import empty_set_batch, toy_batch
 
@@ -61,10 +64,22 @@ def test_order_and_padding_do_not_matter(seed, extra):
 def test_attention_equals_the_reference_of_pytorch():
     """One pre-norm block against torch's own TransformerEncoderLayer with the same weights."""
     features, backbone = built(depth=1)
+    layer = reference(backbone.blocks[0], 64, "gelu", norm_first=True)
+    inputs = features(toy_batch())
+    with torch.no_grad():
+        tokens = backbone.embed(inputs)
+        wanted = backbone.final_norm(layer(tokens, src_key_padding_mask=~inputs.is_real))
+        found = backbone.encode(tokens, inputs.is_real).tokens
+    real = inputs.is_real
+    torch.testing.assert_close(found[real], wanted[real], atol=1e-5, rtol=1e-5)
+
+
+def reference(block, hidden, activation, norm_first):
+    """Torch's own layer with the weights of a block of ours."""
+    width, heads = block.norm1.normalized_shape[0], block.attention.heads
     layer = torch.nn.TransformerEncoderLayer(
-        16, 4, 64, 0.0, "gelu", batch_first=True, norm_first=True
+        width, heads, hidden, 0.0, activation, batch_first=True, norm_first=norm_first
     ).eval()
-    block = backbone.blocks[0]
     pairs = {
         layer.self_attn.in_proj_weight: block.attention.qkv.weight,
         layer.self_attn.in_proj_bias: block.attention.qkv.bias,
@@ -80,14 +95,150 @@ def test_attention_equals_the_reference_of_pytorch():
         layer.linear2.bias: block.feed_forward[-1].bias,
     }
     with torch.no_grad():
-        for reference, ours in pairs.items():
-            reference.copy_(ours)
-        inputs = features(toy_batch())
-        tokens = backbone.embed(inputs)
-        wanted = backbone.final_norm(layer(tokens, src_key_padding_mask=~inputs.is_real))
-        found = backbone.encode(tokens, inputs.is_real).tokens
+        for theirs, ours in pairs.items():
+            theirs.copy_(ours)
+    return layer
+
+
+PUBLISHED = {"hidden": 24, "norm": "post", "activation": "relu"}
+SEEN = {"padding": "seen", "slots": 10}
+
+
+def stock(backbone, x, mask=None):
+    """The published network from torch's own parts: embedding, then layers with their defaults."""
+    tokens = backbone.embedding(x)
+    for block in backbone.blocks:
+        layer = reference(block, PUBLISHED["hidden"], "relu", norm_first=False)
+        tokens = layer(tokens, src_key_padding_mask=mask)
+    return tokens
+
+
+@torch.no_grad()
+def test_the_published_block_is_the_stock_layer_with_its_mask():
+    features, backbone = built(**PUBLISHED)
+    inputs = features(toy_batch())
+    wanted = stock(backbone, inputs.x, ~inputs.is_real)
+    found = backbone(inputs)
+    torch.testing.assert_close(found.tokens[inputs.is_real], wanted[inputs.is_real])
+    torch.testing.assert_close(found.pooled, masked_mean(wanted, inputs.is_real))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("largest", [0, 17], ids=["plain", "fused"])
+def test_padding_that_is_seen_is_the_stock_network_without_a_mask(packed, largest, monkeypatch):
+    """Ten places, -99 in every feature of the empty ones, the mean over all of them."""
+    monkeypatch.setattr(transformer, "LARGEST", largest)
+    features, backbone = built(**PUBLISHED, **SEEN)
+    backbone.packed = packed
+    inputs = features(toy_batch())
+    filled = torch.where(inputs.is_real.unsqueeze(-1), inputs.x, -99.0)
+    filled = torch.nn.functional.pad(filled, (0, 0, 0, 2), value=-99.0)
+    wanted = stock(backbone, filled)
+    found = backbone(inputs)
+    torch.testing.assert_close(found.pooled, wanted.mean(1))
+    torch.testing.assert_close(found.tokens[inputs.is_real], wanted[:, :8][inputs.is_real])
+
+
+@torch.no_grad()
+def test_empty_places_matter_where_they_are_seen_and_nowhere_else():
+    features, backbone = built(**SEEN)
+    inputs = features(toy_batch())
+    ten = backbone(inputs)
+    backbone.slots = 11
+    one_more = backbone(inputs)
+    assert ((one_more.pooled - ten.pooled).abs().amax(1) > 1e-3).all()
+    assert ((one_more.tokens - ten.tokens).abs().amax((1, 2)) > 1e-4).all()
+    backbone.slots = 1  # every event has as many objects: none has an empty place
+    full = backbone(inputs)
+    backbone.slots = None
+    masked = backbone(inputs)
+    torch.testing.assert_close(full.pooled, masked.pooled)
+    torch.testing.assert_close(full.tokens, masked.tokens)
+
+
+def test_seen_padding_keeps_the_promises_of_a_backbone():
+    """Also in batches of other lengths: the number of places is that of the recipe."""
+    check_backbone(Transformer(width=16, depth=2, heads=4, **SEEN))
+
+
+def test_hashes_of_recipes_older_than_the_padding_stay():
+    assert not {"padding", "slots"} & set(Transformer().to_dict())
+    seen = Transformer(**SEEN)
+    assert Transformer.model_validate(seen.to_dict()) == seen
+    assert seen.digest() != Transformer().digest()
+
+
+@pytest.mark.parametrize("wrong", [{"padding": "seen"}, {"slots": 8}])
+def test_slots_belong_to_padding_that_is_seen(wrong):
+    with pytest.raises(ValidationError, match="belong together"):
+        Transformer(**wrong)
+
+
+@pytest.mark.parametrize("extra", [{}, SEEN])
+def test_the_fused_attention_equals_the_plain_one(extra, monkeypatch):
+    features, backbone = built(**extra)
+    inputs = features(toy_batch())
+    results = []
+    for largest in (17, 0):
+        monkeypatch.setattr(transformer, "LARGEST", largest)
+        backbone.zero_grad()
+        pooled = backbone(inputs).pooled
+        pooled.square().sum().backward()
+        results.append((pooled, [p.grad.clone() for p in backbone.parameters()]))
+    torch.testing.assert_close(results[0], results[1], atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_attention_is_that_of_pytorch_block_by_block():
+    features, backbone = built(**PUBLISHED)
+    inputs = features(toy_batch())
+    x, real = backbone.embed(inputs), inputs.is_real
+    found = backbone.attention(inputs)
+    assert len(found) == 2
+    for alpha, block in zip(found, backbone.blocks, strict=True):
+        layer = reference(block, PUBLISHED["hidden"], "relu", norm_first=False)
+        _, wanted = layer.self_attn(x, x, x, key_padding_mask=~real)  # the mean over heads
+        torch.testing.assert_close(alpha[real], wanted[real], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(alpha.sum(-1)[real], torch.ones(int(real.sum())))
+        assert not alpha.masked_select(real[:, :, None] & ~real[:, None, :]).any()
+        x = layer(x, src_key_padding_mask=~real)
+
+
+@torch.no_grad()
+def test_attention_to_seen_padding_is_left_out_of_the_shares():
+    """Of the first block, where the tokens are the same: those of masked padding, one head."""
+    features, backbone = built(**SEEN, heads=1)
+    inputs = features(toy_batch())
+    seen = backbone.attention(inputs)
+    backbone.slots = None
+    masked = backbone.attention(inputs)
     real = inputs.is_real
-    torch.testing.assert_close(found[real], wanted[real], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(seen[0][real], masked[0][real], atol=1e-5, rtol=1e-4)
+    for alpha in seen:
+        assert alpha.shape == (len(real), real.shape[1], real.shape[1])
+        torch.testing.assert_close(alpha.sum(-1)[real], torch.ones(int(real.sum())))
+    assert (seen[1] - masked[1])[real].abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("sizes", "inputs", "outputs", "total"),
+    [
+        # PoS(ISGC2025) 488, 001, "about 11 million"; depth and feed-forward size are our choice.
+        ({"width": 256, "depth": 8, "heads": 8}, 11, 5, 10_525_445),
+        # The authors' code of arXiv:2312.06909.
+        ({"width": 64, "depth": 6, "heads": 4}, 9, 4, 1_687_940),
+    ],
+)
+def test_the_published_networks_have_the_published_sizes(sizes, inputs, outputs, total):
+    recipe = Transformer(**sizes, hidden=2048, norm="post", activation="relu")
+    backbone = recipe.build(InputSpec(n_features=inputs))
+    d, h = sizes["width"], 2048
+    counts = parameter_counts(Model(Features().build(), backbone, Head().build(d, outputs)))
+    assert counts["embedding"] == inputs * d + d + 2 * d
+    assert counts["feature"] == sizes["depth"] * (4 * d * d + 9 * d + 2 * d * h + h)
+    assert counts["classifier"] == (d + 1) * outputs
+    assert sum(counts.values()) == total
 
 
 def test_bfloat16_stays_near_float32():

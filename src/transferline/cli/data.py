@@ -206,8 +206,8 @@ def _show_mixture(card: DataCard, out: Path) -> None:
         if row.available < row.selected:
             typer.echo(
                 f"{row.name}: unequal weights, {row.available:,} of {row.selected:,} events left "
-                f"by unweighting (they were worth {row.effective:,.0f}); {row.truncated:.2%} of the "
-                "cross section lies in the tail of the weights and is left out"
+                f"by unweighting (they were worth {row.effective:,.0f}); {row.truncated:.2%} of "
+                "the cross section lies in the tail of the weights and is left out"
             )
     output.wrote(out, f"{card.n_events} events")
     least, n = scarcest(rows)

@@ -52,6 +52,8 @@ def pretrain(
     from transferline.learning.folded_pretraining import pretrain_folds  # noqa: PLC0415
     from transferline.learning.pretraining import PretrainConfig  # noqa: PLC0415
     from transferline.learning.pretraining import pretrain as run  # noqa: PLC0415
+    from transferline.learning.training_log import validation_summary  # noqa: PLC0415
+    from transferline.models.checkpoint import Checkpoint  # noqa: PLC0415
 
     with joined() as world:  # around everything that may fail: one message is enough
         settings = load_config(config, PretrainConfig, assignments or ())
@@ -72,7 +74,14 @@ def pretrain(
     ]
     if folds is None:
         output.wrote(place, "checkpoint")
-        output.show_rows([("card", str(place / "card.md")), ("losses", str(place / "metrics.csv"))])
+        known = validation_summary(Checkpoint.load(place).provenance)
+        output.show_rows(
+            [
+                ("validation", known),
+                ("card", str(place / "card.md")),
+                ("losses", str(place / "metrics.csv")),
+            ]
+        )
     else:
         output.wrote(place, f"{folds} checkpoints, one per fold")
         words += ["--folds", folds]

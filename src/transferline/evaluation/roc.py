@@ -121,7 +121,7 @@ def _two_classes(target: npt.NDArray[np.generic]) -> Bools:
         )
     if found.size < 2:
         raise DataError(
-            f"the test set holds {target.size} events and only the target values "
+            f"the test or validation set holds {target.size} events and only the target values "
             f"{found.tolist()}; both background (0) and signal (1) are needed."
         )
     return np.asarray(target == 1)

@@ -25,12 +25,12 @@ from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.optim import Optim
 from transferline.learning.source_labels import source_labels
 from transferline.learning.training import FitResult, fit
-from transferline.learning.training_log import validated
+from transferline.learning.training_log import validated, validation_summary
 from transferline.models.backbones import BACKBONES
 from transferline.models.checkpoint import Checkpoint, common_selection
 from transferline.models.features import Features
 from transferline.models.heads import Head
-from transferline.models.model import Model, ModelRecipe, weight_hash
+from transferline.models.model import Model, ModelRecipe, parameter_counts, weight_hash
 from transferline.models.seen import Seen
 from transferline.provenance import run_facts
 
@@ -169,6 +169,7 @@ def _pretrain(
         return
     for name in _LOGS:
         shutil.copyfile(out / "training" / name, out / name)
+    parameters = parameter_counts(objective)
     model.head = None
     attention = attention_by_kind(model, shards, valid_rows if len(valid_rows) else train_rows)
     seen = Seen.of("pretraining", shards, np.concatenate((train_rows, valid_rows)))
@@ -177,6 +178,7 @@ def _pretrain(
         shards,
         model,
         n_train=len(train_rows),
+        parameters=parameters,
         result=result,
         validation=validated(out / "metrics.jsonl", result.best_step),
         fold=fold,
@@ -217,6 +219,7 @@ def _checkpoint(
     model: Model,
     *,
     n_train: int,
+    parameters: dict[str, int],
     result: FitResult,
     validation: dict[str, float],
     fold: Fold | None,
@@ -229,6 +232,7 @@ def _checkpoint(
         "data": [card.summary() for card in shards.cards],
         "selections": _selections(shards),
         "n_train": n_train,
+        "parameters": parameters,
         "result": result.__dict__,
         "validation": validation,
         "backbone_sha256": weight_hash(model.features, model.backbone),
@@ -259,15 +263,16 @@ def _card(provenance: dict[str, Any]) -> str:
     data = "\n".join(lines)
     classes = ", ".join(config.get("classes", {}))
     labels = f"events labelled as {classes}" if classes else "unlabelled events"
-    known = ", ".join(f"{key} {value:.4f}" for key, value in provenance["validation"].items())
+    parts = ", ".join(f"{part} {n:,}" for part, n in provenance["parameters"].items() if n)
     fold = provenance.get("fold")
     part = f" outside fold {fold['number']} of {fold['of']}" if fold else ""
     return f"""# A pre-trained backbone
 
 - objective: `{config["objective"]["kind"]}`, backbone: `{config["backbone"]["kind"]}`
+- parameters: {parts}; embedding and feature are what is transferred
 - trained on {provenance["n_train"]} {labels}, {result["examples_seen"]} event passes,
-  {result["cpu_seconds"]:.0f} CPU seconds; validation loss {result["best_loss"]:.4f} at step
-  {result["best_step"]}{f" ({known})" if known else ""}
+  {result["cpu_seconds"]:.0f} CPU seconds; at step {result["best_step"]} in
+  validation: {validation_summary(provenance)}
 - seed {config["seed"]}, transferline {provenance["versions"].get("transferline", "")},
   commit `{provenance["commit"] or "unknown"}`
 - command: `{provenance["command"]}`

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,26 @@ def validated(file: Path, step: int) -> dict[str, float]:
     parts = {name.removeprefix("val_"): value for name, value in found.items()
              if name.startswith("val_") and name != "val_loss"}  # fmt: skip
     return {name: value for name, value in parts.items() if value is not None}
+
+
+def validation_numbers(provenance: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a checkpoint's provenance says of the loss and all else that was validated.
+
+    Empty if no event validated.
+    """
+    loss = (provenance.get("result") or {}).get("best_loss")
+    values = {"loss": loss, **(provenance.get("validation") or {})}
+    return {n: value for n, value in values.items() if value is not None and math.isfinite(value)}
+
+
+def validation_summary(provenance: Mapping[str, Any]) -> str:
+    """Return what a pre-training's validation logged at the weights it left, in words.
+
+    Beside the loss that is its accuracy, and of `replaced_object` what counting alone gets: a
+    network that gets no more has learnt to count.
+    """
+    values = validation_numbers(provenance)
+    return ", ".join(f"{name} {value:.4f}" for name, value in values.items()) or "none"
 
 
 class NoLog:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from transferline.config import Recipe, added
@@ -33,7 +34,7 @@ class Augment(Recipe):
     rotate_phi: bool = False
     reflect_phi: bool = False
     reflect_eta: bool = False
-    boost_z: float = 0.0
+    boost_z: float = Field(0.0, ge=0)
     boost_t: float = added(0.0, ge=0, lt=1)
 
     def __call__(self, batch: Batch) -> Batch:

@@ -58,6 +58,30 @@ class Model(nn.Module):
         return out
 
 
+def parameter_counts(module: nn.Module) -> dict[str, int]:
+    """Count the parameters of a Model, or of an Objective around one, by the published parts.
+
+    | part         | what it is                                          | names of its tensors |
+    |--------------|-----------------------------------------------------|----------------------|
+    | `embedding`  | every object by itself, if the architecture has one | `backbone.embedding` |
+    | `feature`    | the rest of the backbone, where the objects meet    | `backbone`           |
+    | `classifier` | the head of a task, or of a pretext task            | `head`, `classifier` |
+    | `other`      | what else a pretext task learns, such as a dummy    | any other            |
+
+    Embedding and feature are what is transferred. The names are those of arXiv:2312.06909.
+    """
+    counts = {"embedding": 0, "feature": 0, "classifier": 0, "other": 0}
+    for name, parameter in module.named_parameters():
+        counts[_part(name.removeprefix("model."))] += parameter.numel()
+    return counts
+
+
+def _part(name: str) -> str:
+    if name.startswith("backbone."):
+        return "embedding" if name.startswith("backbone.embedding.") else "feature"
+    return "classifier" if {"head", "classifier"}.intersection(name.split(".")) else "other"
+
+
 def weight_hash(*modules: nn.Module) -> str:
     """SHA-256 over names, shapes and bytes of all parameters and buffers, in order."""
     return tensor_hash(*(module.state_dict() for module in modules))

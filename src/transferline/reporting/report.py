@@ -16,6 +16,7 @@ from transferline.reporting import plots
 from transferline.reporting.checks import warnings_about
 from transferline.reporting.drawing import Drawing
 from transferline.reporting.page import Page
+from transferline.reporting.pretext_table import of_checkpoint, pretext_table
 from transferline.reporting.result_tables import (
     common_metrics,
     cost_table,
@@ -137,6 +138,9 @@ class _Report:
         if not drawings:
             self._missing("No loss curve of a pre-training is here.")
         self._draw(drawings)
+        known = {found.name: of_checkpoint(found.config) for found in self.study.pretrainings}
+        if (table := pretext_table(known)).rows:
+            self.page.table(table)
 
     def _samples(self) -> None:
         self.page.section("Samples and cut-flow")

@@ -16,6 +16,7 @@ from transferline.reporting import plots
 from transferline.reporting.claims import Claim, Claims
 from transferline.reporting.drawing import Drawing
 from transferline.reporting.page_figures import page_figures
+from transferline.reporting.pretext_table import of_records, pretext_table
 from transferline.reporting.result_tables import (
     common_metrics,
     cost_table,
@@ -59,6 +60,7 @@ def write_results_page(
     parts = [_head(title, command, files, found), _claims(judged, found)]
     for _, group in groupby(found, key=lambda record: (record.study, record.task)):
         parts.append(_task(list(group), out_md))
+    parts.append(_pretrainings(found))
     parts.append(_provenance(found))
     write_text(out_md, "\n".join(part for part in parts if part))
     return out_md
@@ -129,6 +131,14 @@ def _claims(claims: Iterable[Claim], records: Sequence[Record]) -> str:
         return ""
     table = Table("Verdicts", ("Claim", "Verdict", "Numbers"), tuple(rows))
     return f"## Claims\n\n{table.markdown()}"
+
+
+def _pretrainings(records: Sequence[Record]) -> str:
+    tables = []
+    for study, group in groupby(records, key=lambda record: record.study):
+        table = pretext_table(of_records(list(group)))
+        tables += [f"## Pre-training ({study})\n\n{table.markdown()}"] if table.rows else []
+    return "".join(tables)
 
 
 def _task(records: Sequence[Record], out_md: Path) -> str:

@@ -1,32 +1,37 @@
 """How far counting alone gets: the trap of pretext tasks whose answer is a number of objects.
 
-A table remembers, for every count of what is left in an event, how often each answer was right.
-Its accuracy is that of the best guess from the counts: a network that knows no more has learnt to
+A table remembers, for every count of what an event shows, how often each answer was right. Its
+accuracy is that of the best guess from the counts: a network that knows no more has learnt to
 count and nothing else.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
 
 class Counting(nn.Module):
-    """The guess from counts of `kinds` kinds of objects among `answers` answers.
+    """The guess from counts of several kinds of objects among `answers` answers.
 
-    Counts above `most` share a cell.
+    `most` has one entry per kind; counts above it share a cell.
     """
 
     table: Tensor
 
-    def __init__(self, kinds: int, answers: int, most: int) -> None:
+    def __init__(self, most: Sequence[int], answers: int) -> None:
         super().__init__()
-        self.most = most
-        self.register_buffer("table", torch.zeros((most + 1) ** kinds, answers))
+        self.most = tuple(most)
+        cells = prod(limit + 1 for limit in self.most)
+        # Whole numbers: in float32 a cell would stop at 2^24 events, less than a long training has.
+        self.register_buffer("table", torch.zeros(cells, answers, dtype=torch.int64))
 
     @torch.no_grad()
     def learn(self, counts: Tensor, target: Tensor) -> None:
-        """Add events: `counts [n, kinds]` of the objects left, `target [n]` the right answers."""
+        """Add events: `counts [n, kinds]` of what is shown, `target [n]` the right answers."""
         ones = torch.ones_like(target, dtype=self.table.dtype)
         self.table.index_put_((self._cell(counts), target), ones, accumulate=True)
 
@@ -37,6 +42,6 @@ class Counting(nn.Module):
 
     def _cell(self, counts: Tensor) -> Tensor:
         cell = torch.zeros_like(counts[:, 0])
-        for kind in range(counts.shape[1]):
-            cell = cell * (self.most + 1) + counts[:, kind].clamp(max=self.most)
+        for kind, limit in enumerate(self.most):
+            cell = cell * (limit + 1) + counts[:, kind].clamp(max=limit)
         return cell

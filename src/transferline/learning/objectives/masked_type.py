@@ -7,6 +7,7 @@ objects. `only_hidden` restricts the loss to the hidden ones, whose answer is no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -75,10 +76,10 @@ class MaskedTypeObjective(Objective):
         )
 
 
-def hide(batch: Batch, hidden: Tensor, hide_mass: bool) -> Batch:
-    """Return the batch with species, charge and b-tag score zeroed where `hidden [n, p]`."""
+def hide(batch: Batch, hidden: Tensor, hide_mass: bool, leaking: Sequence[str] = _LEAKING) -> Batch:
+    """Return the batch with species and `leaking` columns zeroed where `hidden [n, p]`."""
     columns = dict(batch.columns)
-    for name in ("species", *_LEAKING):
+    for name in ("species", *leaking):
         if name in columns:
             columns[name] = columns[name].masked_fill(hidden, 0)
     p4 = batch.p4

@@ -8,7 +8,7 @@ drawn, how often none is, what stands in its place, and what is known of the typ
 A trap: where all other types are known, the answer can be counted, and the task teaches nothing
 more. Every validation therefore logs what counting gets: `counting_types`, the best guess from the
 numbers of objects of each type that are left, and `counting_objects`, the one from their number
-alone.
+alone. A dummy that can be seen is counted too: whether there is one is no secret.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from transferline.learning.objectives.base import Loss, Objective, ObjectiveReci
 from transferline.learning.objectives.counting import Counting
 from transferline.learning.objectives.masked_type import hide
 from transferline.models.augment import Augment
-from transferline.models.backbones.base import masked_mean
 from transferline.models.model import Model
 
 NONE, LEPTON, BJET, JET, MET, TAU = range(6)
@@ -50,11 +49,12 @@ class ReplacedObject(ObjectiveRecipe):
     Attributes:
         probability: chance that an event has an object replaced.
         draw: `type` draws a class among those present first, `object` draws any object.
-        dummy: `token`, a learned vector in the object's place; `removed`, nothing in its place,
-            so that "none" must be told from the kinematics of the rest.
-        types: `visible`, as the features have them; `hidden` from all objects (leave `btag` out of
-            the features then, and know that charge and mass tell much); `partly`, of each object
-            hidden with the probability `hide`, with its charge and b-tag score.
+        dummy: `token`, a learned vector in the object's place; `removed`, its place becomes
+            padding, so that "none" must be told from the kinematics of the rest. What padding
+            is, nothing or an empty place that the others see, is the backbone's choice.
+        types: `visible`, as the features have them; `hidden` from all objects, and the b-tag score
+            with them; `partly`, of each object so hidden with the probability `hide`. Charge and
+            mass stay, and tell much.
         hide: see `types`.
         tau: counts as a `lepton`, as a class of its `own`, or is `never` replaced.
         head: hidden size of the classifier on the pooled embedding, 0 for a linear one.
@@ -94,8 +94,10 @@ class ReplacedObjectObjective(Objective):
         for name, index in {**_CLASS_OF_SPECIES, "tau": _TAU[recipe.tau]}.items():
             table[SPECIES[name]] = index
         self.register_buffer("class_of_species", table)
-        self.counting_types = Counting(answers - 1, answers, most=7)
-        self.counting_objects = Counting(1, answers, most=63)
+        # The last count is that of dummies, which is always zero where the object is removed.
+        dummies = int(self.dummy is not None)
+        self.counting_types = Counting([*[7] * (answers - 1), dummies], answers)
+        self.counting_objects = Counting([63, dummies], answers)
 
     def forward(self, batch: Batch) -> Loss:
         """Return the cross-entropy and the accuracy; in evaluation also what counting gets."""
@@ -109,13 +111,21 @@ class ReplacedObjectObjective(Objective):
         logits = self.classifier(self._pooled(self._shown(batch), chosen)).float()
         parts = {"accuracy": (logits.argmax(-1) == target).float().mean()}
         left = classes.masked_fill(chosen, -1)
-        return Loss(F.cross_entropy(logits, target), parts | self._counting(left, target))
+        counted = self._counting(left, replaced.long(), target)
+        return Loss(F.cross_entropy(logits, target), parts | counted)
 
-    def _counting(self, left: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def _counting(self, left: Tensor, dummies: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Add to the tables, in evaluation read them: classes `[n, p]`, dummies and targets `[n]`.
+
+        The count of dummies is clamped to zero where there are none to be seen.
+        """
         answers = self.counting_types.table.shape[1]
         kinds = torch.arange(1, answers, device=left.device)
-        counts = (left.unsqueeze(-1) == kinds).sum(1)
-        pairs = {"types": counts, "objects": counts.sum(1, keepdim=True)}
+        counts, seen = (left.unsqueeze(-1) == kinds).sum(1), dummies.unsqueeze(1)
+        pairs = {
+            "types": torch.cat((counts, seen), 1),
+            "objects": torch.cat((counts.sum(1, keepdim=True), seen), 1),
+        }
         tables = {"types": self.counting_types, "objects": self.counting_objects}
         if self.training:
             for name, table in tables.items():
@@ -130,8 +140,7 @@ class ReplacedObjectObjective(Objective):
         hidden = batch.is_real
         if self.recipe.types == "partly":
             hidden = hidden & (torch.rand(hidden.shape, device=hidden.device) < self.recipe.hide)
-            return hide(batch, hidden, hide_mass=False)
-        return batch.with_column("species", torch.zeros_like(batch.columns["species"]))
+        return hide(batch, hidden, hide_mass=False, leaking=("btag",))
 
     def _classes(self, batch: Batch) -> Tensor:
         """The class of every object, `[n, p]`; -1 where nothing can be replaced."""
@@ -160,8 +169,7 @@ class ReplacedObjectObjective(Objective):
             dummy = self.dummy.to(tokens.dtype)
             tokens = torch.where(chosen.unsqueeze(-1), dummy, tokens)
             return self.model.backbone.encode(tokens, batch.is_real).pooled
-        latent = self.model.backbone.encode(tokens, batch.is_real & ~chosen)
-        return masked_mean(latent.tokens, latent.is_real)
+        return self.model.backbone.encode(tokens, batch.is_real & ~chosen).pooled
 
 
 def _classifier(width: int, hidden: int, answers: int) -> nn.Module:

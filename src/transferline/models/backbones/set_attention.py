@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from transferline.compilation import compiled
-
-Array = NDArray[np.float32]
+from transferline.models.backbones.small_sets import Array, Layout, mix, mix_backward
 
 SLOPE = 0.2
 """Of LeakyReLU for negative arguments."""
@@ -26,7 +25,7 @@ SLOPE = 0.2
 
 @compiled(nogil=True, fastmath=True, error_model="numpy")
 def _forward(  # noqa: PLR0917  numba takes no keyword-only arguments
-    z: Array,
+    rows: Array,
     a: Array,
     starts: NDArray[np.int64],
     pairs: NDArray[np.int64],
@@ -44,91 +43,68 @@ def _forward(  # noqa: PLR0917  numba takes no keyword-only arguments
                 for j in range(i, size):
                     score = np.float32(0.0)
                     for d in range(width):
-                        x = z[first + i, h, d] + z[first + j, h, d]
+                        x = rows[first + i, 0, h, d] + rows[first + j, 0, h, d]
                         score += a[h, d] * max(x, slope * x)
                     table[i, j] = score
                     table[j, i] = score
-            for i in range(size):
-                top = table[i, 0]
-                for j in range(1, size):
-                    top = max(top, table[i, j])
-                total = np.float32(0.0)
-                for j in range(size):
-                    table[i, j] = np.exp(table[i, j] - top)
-                    total += table[i, j]
-                for j in range(size):
-                    table[i, j] /= total
-                    weight = table[i, j]
-                    for d in range(width):
-                        out[first + i, h, d] += weight * z[first + j, h, d]
+            mix(table, rows, 0, first, h, out)
 
 
 @compiled(nogil=True, fastmath=True, error_model="numpy")
 def _backward(  # noqa: PLR0917  numba takes no keyword-only arguments
-    z: Array,
+    rows: Array,
     a: Array,
     starts: NDArray[np.int64],
     pairs: NDArray[np.int64],
     alpha: Array,
     grad: Array,
-    grad_z: Array,
+    grad_rows: Array,
     grad_a: Array,
+    most: int,
 ) -> Any:
     heads, width = a.shape
     slope = np.float32(SLOPE)
+    scores = np.empty((most, most), np.float32)
     for s in range(len(starts) - 1):
         first, size = starts[s], starts[s + 1] - starts[s]
-        grad_z[first : first + size] = np.float32(0.0)
-        scores = np.empty((size, size), np.float32)
+        grad_rows[first : first + size] = np.float32(0.0)
         for h in range(heads):
             table = alpha[h, pairs[s] : pairs[s] + size * size].reshape(size, size)
-            for i in range(size):
-                mean = np.float32(0.0)
-                for j in range(size):
-                    dot = np.float32(0.0)
-                    weight = table[i, j]
-                    for d in range(width):
-                        g = grad[first + i, h, d]
-                        dot += g * z[first + j, h, d]
-                        grad_z[first + j, h, d] += weight * g
-                    scores[i, j] = dot
-                    mean += weight * dot
-                for j in range(size):
-                    scores[i, j] = table[i, j] * (scores[i, j] - mean)
+            mix_backward(table, rows, 0, first, h, grad, grad_rows, scores)
             for i in range(size):
                 for j in range(i, size):
                     both = scores[i, j] + scores[j, i] if i != j else scores[i, i]
                     for d in range(width):
-                        x = z[first + i, h, d] + z[first + j, h, d]
+                        x = rows[first + i, 0, h, d] + rows[first + j, 0, h, d]
                         grad_a[h, d] += both * max(x, slope * x)
                         step = both * a[h, d] * (np.float32(1.0) if x > 0 else slope)
-                        grad_z[first + i, h, d] += step
-                        grad_z[first + j, h, d] += step
+                        grad_rows[first + i, 0, h, d] += step
+                        grad_rows[first + j, 0, h, d] += step
 
 
 class _SetAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, a: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        sizes = counts.numpy()
-        starts = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
-        pairs = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes * sizes)))
+        layout = Layout.of(counts)
+        starts, pairs = layout.starts, layout.pairs
         alpha = torch.empty(a.shape[0], int(pairs[-1]))
         out = torch.empty_like(z)
-        _forward(z.numpy(), a.numpy(), starts, pairs, alpha.numpy(), out.numpy())
+        rows = z.unsqueeze(1).numpy()
+        _forward(rows, a.numpy(), starts, pairs, alpha.numpy(), out.numpy())
         ctx.save_for_backward(z, a, alpha)
-        ctx.bounds = starts, pairs
+        ctx.layout = layout
         ctx.mark_non_differentiable(alpha)
         return out, alpha
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         z, a, alpha = ctx.saved_tensors
-        starts, pairs = ctx.bounds
+        starts, pairs, most = ctx.layout.starts, ctx.layout.pairs, ctx.layout.most
         grad_z, grad_a = torch.empty_like(z), torch.zeros_like(a)
+        rows, grad_rows = z.unsqueeze(1).numpy(), grad_z.unsqueeze(1).numpy()
         grad = grads[0].contiguous().numpy()
-        _backward(
-            z.numpy(), a.numpy(), starts, pairs, alpha.numpy(), grad, grad_z.numpy(), grad_a.numpy()
-        )
+        vectors, of_vectors = a.numpy(), grad_a.numpy()
+        _backward(rows, vectors, starts, pairs, alpha.numpy(), grad, grad_rows, of_vectors, most)
         return grad_z, grad_a, None
 
 

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from transferline.config import added
 from transferline.models.backbones.base import (
     Backbone,
     BackboneRecipe,
@@ -21,9 +22,11 @@ from transferline.models.backbones.base import (
     check_heads,
     masked_mean,
 )
+from transferline.models.backbones.dot_attention import LARGEST, dot_attention
 from transferline.models.features import Inputs, InputSpec
 
 _ROUND = 128  # tokens
+_EMPTY = -99.0  # in every feature of an empty place, as in the authors' code
 
 
 class Transformer(BackboneRecipe):
@@ -37,6 +40,12 @@ class Transformer(BackboneRecipe):
         dropout: in attention output and feed-forward.
         norm: LayerNorm before (`pre`) or after (`post`) each sub-layer.
         activation: of the feed-forward network.
+        padding: `masked`, no object sees it and the mean leaves it out; or `seen`, as in the code
+            of arXiv:2312.06909, which passes a mask and never uses it: every event has `slots`
+            places, the empty ones hold -99 in every feature, and attention and the mean take them
+            like objects.
+        slots: places of an event whose padding is seen. Events of more objects keep them all and
+            have no empty place.
     """
 
     kind: Literal["transformer"] = "transformer"
@@ -47,10 +56,14 @@ class Transformer(BackboneRecipe):
     dropout: float = Field(0.0, ge=0, lt=1)
     norm: Literal["pre", "post"] = "pre"
     activation: Literal["gelu", "relu"] = "gelu"
+    padding: Literal["masked", "seen"] = added("masked")
+    slots: int | None = added(None, gt=0, le=1000)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_heads(self.width, self.heads)
+        if (self.padding == "seen") != (self.slots is not None):
+            raise ValueError("padding: seen and slots: N belong together.")
         return self
 
     def build(self, spec: InputSpec) -> TransformerBackbone:
@@ -63,13 +76,15 @@ class _Grid:
     """Where the packed real tokens `[t, d]` stand on the padded grid `[n, p]`.
 
     Linear layers, norms and activations then work on real tokens only; attention alone sees
-    the grid. `index` is None on the padded path, which exported graphs need.
+    the grid, and not even it where the kernel for small sets runs. `index` is None on the padded
+    path, which exported graphs need.
     """
 
     n: int
     p: int
     index: Tensor | None
-    bias: Tensor  # additive attention bias, [n, 1 or h, p or 1, p]
+    bias: Tensor  # additive attention bias, [n, 1 or h, p or 1, p]; [t] for small sets
+    counts: Tensor | None  # [n], of small sets alone
 
     def scatter(self, x: Tensor) -> Tensor:
         """[t, c] -> [n, p, c]."""
@@ -80,7 +95,7 @@ class _Grid:
     def gather(self, x: Tensor) -> Tensor:
         """[n, p, c] -> [t, c]."""
         flat = x.reshape(self.n * self.p, x.shape[-1])
-        return flat if self.index is None else flat[self.index]
+        return flat if self.index is None else flat.index_select(0, self.index)
 
 
 class _Attention(nn.Module):
@@ -91,11 +106,25 @@ class _Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, grid: _Grid) -> Tensor:
-        qkv = grid.scatter(self.qkv(x)).view(grid.n, grid.p, 3, self.heads, self.head_width)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [n, h, p, d/h] each
-        mixed = _attend(q, k, v, grid.bias).transpose(1, 2).flatten(-2)
-        out: Tensor = self.out(grid.gather(mixed))
+        qkv = self.qkv(x)
+        if grid.counts is None:
+            q, k, v = self._on_grid(qkv, grid)
+            mixed = grid.gather(_attend(q, k, v, grid.bias).transpose(1, 2).flatten(-2))
+        else:
+            rows = qkv.view(-1, 3, self.heads, self.head_width)
+            mixed = dot_attention(rows, grid.bias, grid.counts).flatten(1)
+        out: Tensor = self.out(mixed)
         return out
+
+    def weights(self, x: Tensor, grid: _Grid) -> Tensor:
+        """Return how much token i takes of token j, `[n, h, p, p]`."""
+        q, k, _ = self._on_grid(self.qkv(x), grid)
+        return _weights(q, k, grid.bias)
+
+    def _on_grid(self, qkv: Tensor, grid: _Grid) -> tuple[Tensor, ...]:
+        """Queries, keys and values, `[n, h, p, d/h]` each."""
+        parts = grid.scatter(qkv).view(grid.n, grid.p, 3, self.heads, self.head_width)
+        return parts.permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
@@ -106,10 +135,14 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    weights = (scores.float() + bias).softmax(-1).to(v.dtype)
-    mixed: Tensor = weights @ v
+    mixed: Tensor = _weights(q, k, bias).to(v.dtype) @ v
     return mixed
+
+
+def _weights(q: Tensor, k: Tensor, bias: Tensor) -> Tensor:
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    weights: Tensor = (scores.float() + bias).softmax(-1)
+    return weights
 
 
 class _Block(nn.Module):
@@ -135,6 +168,11 @@ class _Block(nn.Module):
             out = self.norm2(x + self.dropout(self.feed_forward(x)))
         return out
 
+    def weights(self, x: Tensor, grid: _Grid) -> Tensor:
+        """Return the attention weights of the block, `[n, h, p, p]`."""
+        normed = self.norm1(x) if self.pre else x
+        return self.attention.weights(normed, grid)
+
 
 class TransformerBackbone(Backbone):
     """The module of `Transformer`."""
@@ -146,6 +184,7 @@ class TransformerBackbone(Backbone):
         super().__init__()
         self.width = recipe.width
         self.packed = True
+        self.slots = recipe.slots
         self.embedding = nn.Sequential(
             nn.Linear(spec.n_features, recipe.width), nn.LayerNorm(recipe.width)
         )
@@ -165,15 +204,81 @@ class TransformerBackbone(Backbone):
         causal: bool = False,
     ) -> Latent:
         """Run the blocks; `pairs [n, h, p, p]` is added to the attention scores."""
-        n, p, _ = tokens.shape
-        index = _packed(is_real) if self.packed else None
-        grid = _Grid(n, p, index, _attention_bias(is_real, pairs, causal))
+        if self.slots is None:
+            out = self._run(tokens, is_real, pairs, causal)
+            return Latent(tokens=out, is_real=is_real, pooled=masked_mean(out, is_real))
+        tokens, copies = self._with_empty_places(tokens, is_real)
+        pairs = None if pairs is None else F.pad(pairs, (0, 1, 0, 1))
+        out = self._run(tokens, copies > 0, pairs, causal, copies.clamp(min=1).log())
+        pooled = (copies.unsqueeze(-1) * out).sum(1) / copies.sum(1, keepdim=True)
+        return Latent(tokens=out[:, :-1], is_real=is_real, pooled=pooled)
+
+    @torch.no_grad()
+    def attention(self, inputs: Inputs) -> list[Tensor]:
+        """See `Backbone.attention`; where padding is seen, of the part that particles get."""
+        tokens, is_real, key_bias = self.embed(inputs), inputs.is_real, None
+        if self.slots is not None:
+            tokens, copies = self._with_empty_places(tokens, is_real)
+            is_real, key_bias = copies > 0, copies.clamp(min=1).log()
+        grid = self._grid(is_real, None, False, key_bias, packed=False)
+        x, found = grid.gather(tokens), []
+        p = inputs.is_real.shape[1]
+        for block in self.blocks:
+            assert isinstance(block, _Block)
+            alpha = block.weights(x, grid).mean(1)[:, :p, :p]
+            found.append(alpha / alpha.sum(-1, keepdim=True).clamp(min=1e-30))
+            x = block(x, grid)
+        return found
+
+    def _with_empty_places(self, tokens: Tensor, is_real: Tensor) -> tuple[Tensor, Tensor]:
+        """Add one token for the empty places; also how often each token counts, `[n, p + 1]`.
+
+        All empty places of an event are alike and stay so: one token stands for them, as many
+        times as there are. Without dropout that is exact.
+        """
+        assert self.slots is not None
+        linear = self.embedding[0]
+        assert isinstance(linear, nn.Linear)
+        place: Tensor = self.embedding(tokens.new_full((1, 1, linear.in_features), _EMPTY))
+        empty = (self.slots - is_real.sum(1, keepdim=True)).clamp(min=0)
+        places = place.to(tokens.dtype).expand(tokens.shape[0], -1, -1)
+        return torch.cat((tokens, places), dim=1), torch.cat((is_real, empty), dim=1)
+
+    def _run(
+        self,
+        tokens: Tensor,
+        is_real: Tensor,
+        pairs: Tensor | None,
+        causal: bool,
+        key_bias: Tensor | None = None,
+    ) -> Tensor:
+        """All blocks, `[n, p, d]`; `key_bias [n, p]` is added to what every token's key scores."""
+        grid = self._grid(is_real, pairs, causal, key_bias, packed=self.packed)
         x = grid.gather(tokens)
         for block in self.blocks:
             x = block(x, grid)
         out = grid.scatter(self.final_norm(x)).float()
-        out = torch.where(is_real.unsqueeze(-1), out, torch.zeros_like(out))
-        return Latent(tokens=out, is_real=is_real, pooled=masked_mean(out, is_real))
+        return torch.where(is_real.unsqueeze(-1), out, torch.zeros_like(out))
+
+    @staticmethod
+    def _grid(
+        is_real: Tensor,
+        pairs: Tensor | None,
+        causal: bool,
+        key_bias: Tensor | None,
+        *,
+        packed: bool,
+    ) -> _Grid:
+        n, p = is_real.shape
+        index = _packed(is_real) if packed else None
+        plain = pairs is None and not causal
+        if index is not None and plain and is_real.device.type == "cpu" and p <= LARGEST:
+            bias = torch.zeros(n, p) if key_bias is None else key_bias
+            return _Grid(n, p, index, bias.flatten()[index], is_real.sum(1))
+        bias = _attention_bias(is_real, pairs, causal)
+        if key_bias is not None:
+            bias = bias + key_bias[:, None, None, :]
+        return _Grid(n, p, index, bias, None)
 
 
 def _packed(is_real: Tensor) -> Tensor:

@@ -1,0 +1,61 @@
+"""What the validation of each pre-training logged: how well its own task was learnt.
+
+Of `replaced_object` the table shows, beside the accuracy of the network, that of counting alone
+(`transferline.learning.objectives.counting`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transferline.evaluation.records import Record
+from transferline.reporting.style import words
+from transferline.reporting.table import Table
+
+_NOTE = (
+    "At the weights that were kept. Counting: the best guess from the numbers of objects of each "
+    "type that are left, or from their number alone; a network that gets no more has learnt to "
+    "count."
+)
+
+
+def pretext_table(found: Mapping[str, Mapping[str, float]]) -> Table:
+    """Return a row per pre-training: name -> what its validation logged, `loss` among it."""
+    names = list(dict.fromkeys(name for values in found.values() for name in values))
+    rows = [
+        (words(pretraining), *(_cell(values.get(name)) for name in names))
+        for pretraining, values in found.items()
+        if values
+    ]
+    note = _NOTE if any("counting" in name for name in names) else ""
+    header = ("Pre-training", *(words(name) for name in names))
+    return Table("The task of the pre-training, in validation", header, tuple(rows), note)
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def of_records(records: Sequence[Record]) -> dict[str, dict[str, float]]:
+    """Return what Records know of their pre-trainings, those that say nothing left out."""
+    found = {r.pretraining: _numbers(r.extra.get("pretext")) for r in records}
+    return {name: values for name, values in sorted(found.items()) if values}
+
+
+def of_checkpoint(config: Any) -> dict[str, float]:
+    """Return the same from the `config.json` of a checkpoint; empty if it is damaged or older."""
+    made = config.get("provenance") if isinstance(config, dict) else None
+    if not isinstance(made, dict):
+        return {}
+    result, logged = made.get("result"), made.get("validation")
+    loss = result.get("best_loss") if isinstance(result, dict) else None
+    return _numbers({"loss": loss, **(logged if isinstance(logged, dict) else {})})
+
+
+def _numbers(values: Any) -> dict[str, float]:
+    if not isinstance(values, dict):
+        return {}
+    numbers = {name: v for name, v in values.items() if isinstance(v, int | float)}
+    return {str(name): float(v) for name, v in numbers.items() if math.isfinite(v)}
