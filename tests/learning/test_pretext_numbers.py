@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from transferline.cli import run
 from transferline.evaluation.records import read
+from transferline.learning.source_facts import source_facts
+from transferline.learning.training_log import TrainingLog, history
 from transferline.models.checkpoint import Checkpoint
 from transferline.reporting.attention_plot import received, with_attention
 from transferline.reporting.pretext_table import of_checkpoint, of_records, pretext_table
@@ -68,6 +71,27 @@ def test_the_record_of_a_transfer_holds_both(pretrained, tuned):
     assert tuple(found) == NUMBERS
     assert found["counting_types"] == made["validation"]["counting_types"]
     assert found["accuracy"] in [row["val_accuracy"] for row in logged]
+
+
+def test_the_record_tells_events_and_losses_of_the_pretraining(pretrained, tuned):
+    made = Checkpoint.load(pretrained).provenance
+    found = tuned[0].extra["pretraining"]
+    assert found["events"] == made["n_train"]
+    assert found["losses"] == history(pretrained / "metrics.jsonl")
+    changes = ({"n_train": 7}, {"seed": 7})
+    others = [{**made, "config": {**made["config"], **change}} for change in changes]
+    families = [source_facts(other)["pretraining"]["family"] for other in others]
+    assert [family == found["family"] for family in families] == [True, False]
+
+
+def test_a_long_loss_curve_is_thinned_and_keeps_its_end(tmp_path):
+    log = TrainingLog(tmp_path)
+    for step in range(1, 101):
+        log.add({"step": step, "train_loss": 1 / step, "val_loss": 2 / step})
+    kept = history(tmp_path / "metrics.jsonl", most=40)["step"]
+    assert (kept[0], kept[-1]) == (1, 100)
+    assert len(kept) <= 41
+    assert len(set(np.diff(kept[:-1]))) == 1
 
 
 def test_a_results_page_shows_both(tuned, places):

@@ -465,11 +465,13 @@ def test_the_scales_of_the_spine_parse(name):
     assert {"scratch", "finetuned", "trees"} <= set(config.grid.modes)
 
 
-def test_the_published_scale_survives_its_first_steps_on_a_stand_in(places, tmp_path):
-    paper = load_config(STUDIES / "spine" / "paper.yaml", StudyConfig).to_dict()
+@pytest.mark.parametrize("name", ["spine", "replaced_object"])
+def test_the_published_scale_survives_its_first_steps_on_a_stand_in(name, places, tmp_path):
+    paper = load_config(STUDIES / name / "paper.yaml", StudyConfig).to_dict()
     stand_in = {"tth": "signal", "ttbar": "background", "muons": "free"}
     paper["samples"] = {name: {"shards": str(places[to])} for name, to in stand_in.items()}
-    paper["task"] |= {"background": ["ttbar"], "cross_sections": {}}
+    paper["task"] = paper.get("task") or paper.pop("tasks")[0]
+    paper["task"] |= {"signal": ["tth"], "background": ["ttbar"], "cross_sections": {}}
     paper["pretrain"] = {"replaced_object": paper["pretrain"]["replaced_object"]}
     paper["pretrain"]["replaced_object"] |= {"n_train": 100, "samples": ["muons"]}
     few = {"steps": 2, "batch_size": 16}

@@ -24,9 +24,10 @@ from transferline.learning.network_run import Adaptation, NetworkRun, Trial
 from transferline.learning.per_event import EventTable
 from transferline.learning.probe import embedder
 from transferline.learning.shared_tables import embedding_table, engineered_table
+from transferline.learning.source_facts import source_facts
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows, Rows
-from transferline.learning.training_log import history, validation_numbers
+from transferline.learning.training_log import history
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.model import weight_hash
 from transferline.provenance import run_facts
@@ -122,7 +123,9 @@ def transfer(
         table = _starting_embeddings(checkpoint, mode, data, how, seed=seed, tables=tables)
         run = NetworkRun(checkpoint, mode, task, data, rows, how, seed, out, table, label)
         outcome = _run_network(run)
-    outcome.extra.update(judged | _pretext(checkpoint, mode))
+    outcome.extra.update(judged)
+    if checkpoint is not None and mode in TRANSFERRED:
+        outcome.extra.update(source_facts(checkpoint.provenance))
     if scratch is not None:
         outcome.extra["scratch"] = scratch
     record = Record(
@@ -171,14 +174,6 @@ def _independence(
     if checkpoint is not None and mode in TRANSFERRED:
         extra["pretraining_overlap"] = check_test_events(checkpoint, data, allow=allow)
     return extra
-
-
-def _pretext(checkpoint: Checkpoint | None, mode: Mode) -> dict[str, Any]:
-    """What the validation of the pre-training logged, for the Record of what starts from it."""
-    if checkpoint is None or mode not in TRANSFERRED:
-        return {}
-    known = validation_numbers(checkpoint.provenance)
-    return {"pretext": known} if known else {}
 
 
 class _Clock:

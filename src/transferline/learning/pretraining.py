@@ -25,7 +25,7 @@ from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.optim import Optim
 from transferline.learning.source_labels import source_labels
 from transferline.learning.training import FitResult, fit
-from transferline.learning.training_log import validated, validation_summary
+from transferline.learning.training_log import history, validated, validation_summary
 from transferline.models.backbones import BACKBONES
 from transferline.models.checkpoint import Checkpoint, common_selection
 from transferline.models.features import Features
@@ -35,6 +35,7 @@ from transferline.models.seen import Seen
 from transferline.provenance import run_facts
 
 _LOGS = ("metrics.jsonl", "metrics.csv")
+_LOSSES = 40  # points of the loss curve that the checkpoint tells
 _FIT_ROWS = 20_000  # events from which the constants of Features are taken
 
 
@@ -181,6 +182,7 @@ def _pretrain(
         parameters=parameters,
         result=result,
         validation=validated(out / "metrics.jsonl", result.best_step),
+        losses=history(out / "metrics.jsonl", most=_LOSSES),
         fold=fold,
         seen=seen,
     )
@@ -222,6 +224,7 @@ def _checkpoint(
     parameters: dict[str, int],
     result: FitResult,
     validation: dict[str, float],
+    losses: dict[str, list[float | None]],
     fold: Fold | None,
     seen: Seen,
 ) -> Checkpoint:
@@ -235,6 +238,7 @@ def _checkpoint(
         "parameters": parameters,
         "result": result.__dict__,
         "validation": validation,
+        "losses": losses,
         "backbone_sha256": weight_hash(model.features, model.backbone),
         **({} if fold is None else {"fold": asdict(fold)}),
     }

@@ -50,9 +50,14 @@ class TrainingLog:
             writer.writerows(rows)
 
 
-def history(file: Path) -> dict[str, list[float | None]]:
-    """Return steps, training and validation losses of `metrics.jsonl`, rounded, for a Record."""
+def history(file: Path, most: int | None = None) -> dict[str, list[float | None]]:
+    """Return steps, training and validation losses of `metrics.jsonl`, rounded, for a Record.
+
+    Of a long training every k-th validation and the last, so that there are about `most`.
+    """
     rows = TrainingLog.read(file)
+    if most is not None and len(rows) > most:
+        rows = [*rows[: -1 : -(-len(rows) // most)], rows[-1]]
     return {
         name: [None if (v := row.get(key)) is None else float(f"{v:.5g}") for row in rows]
         for name, key in (("step", "step"), ("train", "train_loss"), ("valid", "val_loss"))

@@ -6,15 +6,22 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-import numpy as np
-
 from transferline.evaluation.learning_curve import Line
 from transferline.evaluation.records import Record
 from transferline.reporting.attention_plot import attention, with_attention
 from transferline.reporting.drawing import Drawing
+from transferline.reporting.pretraining_plots import (
+    scaling,
+    scaling_points,
+    source_losses,
+    sources_of,
+)
 from transferline.reporting.run_plots import Losses
 from transferline.reporting.small_multiples import learning_curves, loss_curves
 from transferline.reporting.style import Label, words
+
+_SHOWN = 4
+"""Pre-trainings whose attention a page shows."""
 
 
 def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
@@ -25,7 +32,34 @@ def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
         f"Learning curve of {task}",
         lambda: learning_curves(lines, label),
     )
-    return [first, *_accuracy(label, curves[1:]), *_losses(label, lines), *_attention(label, lines)]
+    return [
+        first,
+        *_accuracy(label, curves[1:]),
+        *_scaling(label, lines),
+        *_losses(label, lines),
+        *_attention(label, lines),
+    ]
+
+
+def source_figures(study: str, records: Sequence[Record]) -> list[Drawing]:
+    """Return the drawings of a study's pre-trainings, one per objective."""
+    known = [source for source in sources_of(records) if source.losses is not None]
+    return [
+        Drawing(
+            f"pretraining-{objective}",
+            f"Losses of pre-trainings ({words(objective)}), validation without augmentation",
+            lambda found=list(group): source_losses(found, Label(study)),  # type: ignore[misc]
+        )
+        for objective, group in groupby(known, key=lambda source: source.objective)
+    ]
+
+
+def _scaling(label: Label, lines: Sequence[Line]) -> list[Drawing]:
+    """What more pre-training events bring, where the study has several numbers of them."""
+    if not scaling_points(lines):
+        return []
+    caption = f"Fine-tuned networks by the number of pre-training events, {label.sample}"
+    return [Drawing("scaling", caption, lambda: scaling(lines, label))]
 
 
 def _accuracy(label: Label, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
@@ -62,17 +96,18 @@ def kept_losses(record: Record) -> Losses | None:
     found: Any = record.extra.get("losses")
     if not found or not found["step"]:
         return None
-    return Losses(*(_column(found[name]) for name in ("step", "train", "valid")))
-
-
-def _column(values: Sequence[float | None]) -> Any:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    return Losses.of(found)
 
 
 def _attention(label: Label, lines: Sequence[Line]) -> list[Drawing]:
-    """One drawing per pre-training whose backbone shows attention, at the size in the middle."""
+    """One drawing per pre-training whose backbone shows attention, at the size in the middle.
+
+    Of many pre-trainings those with most runs.
+    """
     drawings = []
     tuned = [line for line in lines if line.mode == "finetuned"]
+    tuned = sorted(tuned, key=lambda line: -sum(len(point.records) for point in line.points))
+    tuned = [line for line in lines if line in tuned[:_SHOWN]]
     for pretraining, group in groupby(tuned, key=lambda line: line.pretraining):
         of_sizes = {n: with_attention(_at(line, n)) for line in group for n in line.n_train}
         sizes = sorted(n for n, records in of_sizes.items() if records)

@@ -15,7 +15,7 @@ from transferline.files import resolved, write_text
 from transferline.reporting import plots
 from transferline.reporting.claims import Claim, Claims
 from transferline.reporting.drawing import Drawing
-from transferline.reporting.page_figures import page_figures
+from transferline.reporting.page_figures import page_figures, source_figures
 from transferline.reporting.pretext_table import of_records, pretext_table
 from transferline.reporting.result_tables import (
     common_metrics,
@@ -60,7 +60,7 @@ def write_results_page(
     parts = [_head(title, command, files, found), _claims(judged, found)]
     for _, group in groupby(found, key=lambda record: (record.study, record.task)):
         parts.append(_task(list(group), out_md))
-    parts.append(_pretrainings(found))
+    parts.append(_pretrainings(found, out_md))
     parts.append(_provenance(found))
     write_text(out_md, "\n".join(part for part in parts if part))
     return out_md
@@ -133,12 +133,17 @@ def _claims(claims: Iterable[Claim], records: Sequence[Record]) -> str:
     return f"## Claims\n\n{table.markdown()}"
 
 
-def _pretrainings(records: Sequence[Record]) -> str:
-    tables = []
+def _pretrainings(records: Sequence[Record], out_md: Path) -> str:
+    text = []
     for study, group in groupby(records, key=lambda record: record.study):
-        table = pretext_table(of_records(list(group)))
-        tables += [f"## Pre-training ({study})\n\n{table.markdown()}"] if table.rows else []
-    return "".join(tables)
+        own = list(group)
+        table = pretext_table(of_records(own))
+        if table.rows:
+            text.append(f"## Pre-training ({study})\n\n")
+            stem = out_md.with_name(f"{out_md.stem}-{study}")
+            text += [_picture(found, stem) for found in source_figures(study, own)]
+            text.append(table.markdown())
+    return "".join(text)
 
 
 def _task(records: Sequence[Record], out_md: Path) -> str:

@@ -49,6 +49,15 @@ class Losses:
     train: Floats
     valid: Floats
 
+    @classmethod
+    def of(cls, found: Mapping[str, Sequence[float | None]]) -> Losses:
+        """Take them from a Record, where what was not computed is None."""
+        return cls(*(_column(found[name]) for name in ("step", "train", "valid")))
+
+
+def _column(values: Sequence[float | None]) -> Floats:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
 
 @plot
 def roc(bands: Sequence[tuple[Look, RocBand]], label: Label = SIMULATION) -> Figure:

@@ -1,0 +1,30 @@
+"""What a Record says of the pre-training that its weights come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transferline.files import json_hash
+from transferline.learning.training_log import validation_numbers
+
+_SIZES = ("n_train",)
+
+
+def source_facts(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is added to a Record, from the provenance of a checkpoint.
+
+    `pretext` holds loss and accuracy in validation at the weights that were kept; `pretraining`
+    the number of events, the losses of the training, and `family`, a hash that pre-trainings share
+    which differ in the number of events alone. What a checkpoint does not tell is left out.
+    """
+    facts: dict[str, Any] = {}
+    if known := validation_numbers(provenance):
+        facts["pretext"] = known
+    config = provenance.get("config")
+    if isinstance(config, dict) and "n_train" in provenance:
+        rest = {name: value for name, value in config.items() if name not in _SIZES}
+        facts["pretraining"] = {"events": provenance["n_train"], "family": json_hash(rest)[:16]}
+        if losses := provenance.get("losses"):
+            facts["pretraining"]["losses"] = losses
+    return facts

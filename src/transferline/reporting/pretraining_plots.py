@@ -1,0 +1,157 @@
+"""What pre-trainings did: their losses, and how what follows grows with their number of events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from transferline.evaluation.learning_curve import Line, Point, scratch_for
+from transferline.evaluation.records import Record
+from transferline.reporting import plots
+from transferline.reporting.run_plots import Losses
+from transferline.reporting.style import (
+    SERIES,
+    SIMULATION,
+    Label,
+    Look,
+    legend_with_room,
+    look,
+    new_figure,
+    new_grid,
+    plot,
+    told_apart,
+    words,
+)
+
+_EVENTS = "Pre-training events"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A pre-training as Records tell it; those of one `family` differ in `events` alone."""
+
+    name: str
+    objective: str
+    events: int
+    family: str
+    losses: Losses | None = None
+
+
+def source_of(record: Record) -> Source | None:
+    """Return the pre-training that a Record tells of, None if it tells nothing of one."""
+    found: Any = record.extra.get("pretraining")
+    if not isinstance(found, dict) or not {"events", "family"} <= found.keys():
+        return None
+    losses = found.get("losses")
+    kept = Losses.of(losses) if losses else None
+    return Source(record.pretraining, record.objective, found["events"], found["family"], kept)
+
+
+def sources_of(records: Sequence[Record]) -> list[Source]:
+    """Return every pre-training once, by objective, number of events and name."""
+    found = {r.pretraining: s for r in records if (s := source_of(r)) is not None}
+    return sorted(found.values(), key=lambda source: (source.objective, source.events, source.name))
+
+
+@plot
+def source_losses(sources: Sequence[Source], label: Label = SIMULATION) -> Figure:
+    """Draw the losses of pre-trainings of one objective, one panel per number of events.
+
+    Args:
+        sources: those with losses.
+        label: above the plot.
+    """
+    sizes = sorted({source.events for source in sources})
+    names = [source.name for source in sources]
+    figure, panels = new_grid(label, len(sizes))
+    for axes, events in zip(panels, sizes, strict=True):
+        for source in (source for source in sources if source.events == events):
+            _losses(axes, source, SERIES[names.index(source.name) % len(SERIES)])
+        axes.set_title(f"{events:,} events", fontsize="small", loc="left", x=0.03, y=1.0, pad=-16)
+        axes.legend(loc="upper right", fontsize="x-small", borderaxespad=1.8)
+    low, high = panels[0].get_ylim()
+    panels[0].set_ylim(low, high + 0.35 * (high - low))  # room for the names
+    figure.supxlabel("Optimiser step", fontsize="medium")
+    figure.supylabel("Loss (full: validation, dashed: training)", fontsize="medium")
+    return figure
+
+
+def _losses(axes: Axes, source: Source, colour: str) -> None:
+    assert source.losses is not None
+    known = source.losses
+    axes.plot(known.step, known.valid, color=colour, label=words(source.name))
+    axes.plot(known.step, known.train, color=colour, linestyle="--", linewidth=1.2)
+
+
+def scaling_points(lines: Sequence[Line]) -> dict[int, list[tuple[int, Point]]]:
+    """Return labelled events -> (pre-training events, fine-tuned runs), of the family that scales.
+
+    That is the family with most sizes; empty if none has two.
+    """
+    families: dict[str, dict[int, Line]] = {}
+    for line in (line for line in lines if line.mode == "finetuned"):
+        source = source_of(line.points[0].records[0])
+        if source is not None:
+            families.setdefault(source.family, {})[source.events] = line
+    largest: Mapping[int, Line] = max(families.values(), key=len, default={})
+    if len(largest) < 2:
+        return {}
+    common = set.intersection(*({p.n_train for p in line.points} for line in largest.values()))
+    return {
+        n: [(events, _at(line, n)) for events, line in sorted(largest.items())]
+        for n in sorted(common)
+    }
+
+
+def _at(line: Line, n: int) -> Point:
+    return next(point for point in line.points if point.n_train == n)
+
+
+@plot
+def scaling(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
+    """Draw the metric of fine-tuned networks against the number of pre-training events.
+
+    One series per number of labelled events; dashed lines are the same from scratch. Bars are one
+    standard deviation, seeds and test set together.
+
+    Args:
+        lines: of one task and metric, for which `scaling_points` finds some.
+        label: above the plot.
+    """
+    series = scaling_points(lines)
+    figure, [axes] = new_figure(label)
+    for number, (n, points) in enumerate(series.items()):
+        style = told_apart(look("finetuned"), number)
+        _series(axes, n, points, style)
+        for reference in _scratch(n, points, lines):
+            axes.axhline(reference.value, color=style.colour, linestyle="--", linewidth=1.2)
+    sizes = sorted({events for points in series.values() for events, _ in points})
+    axes.set_xscale("log")
+    axes.set_xlim(sizes[0] / 1.5, sizes[-1] * 1.5)
+    axes.xaxis.set_major_locator(FixedLocator(sizes))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _position: plots.short_count(n)))
+    axes.set_xlabel(_EVENTS)
+    axes.set_ylabel(plots.metric_title(lines[0].metric))
+    scratch = Line2D([], [], color="#404040", linestyle="--", linewidth=1.2, label="from scratch")
+    single = any(len(p.values) == 1 for points in series.values() for _, p in points)
+    legend_with_room(axes, [scratch, *([plots.one_seed()] if single else [])])
+    return figure
+
+
+def _series(axes: Axes, n: int, points: Sequence[tuple[int, Point]], style: Look) -> None:
+    values = [(events, p.value, p.error, len(p.values)) for events, p in points]
+    plots.band(axes, values, style, f"{plots.short_count(n)} labelled events")
+
+
+def _scratch(n: int, points: Sequence[tuple[int, Point]], lines: Sequence[Line]) -> list[Point]:
+    """The runs from scratch at `n` that the series is compared with: one Point, or none."""
+    members = [line for _, point in points for line in lines if point in line.points]
+    known = [s for line in members if (s := scratch_for(line, lines)) is not None]
+    return [point for line in known for point in line.points if point.n_train == n][:1]
