@@ -95,7 +95,8 @@ def test_a_long_loss_curve_is_thinned_and_keeps_its_end(tmp_path):
 
 
 def test_a_results_page_shows_both(tuned, places):
-    table = pretext_table(of_records(tuned))
+    scratch = tuned[0].model_copy(update={"extra": {}})  # it bears the name, too, and comes last
+    table = pretext_table(of_records([*tuned, scratch]))
     assert table.header == ("Pre-training", *(name.replace("_", " ") for name in NUMBERS))
     shown = tuned[0].extra["pretext"]
     assert table.rows == (("checkpoint", *(f"{shown[name]:.4f}" for name in NUMBERS)),)

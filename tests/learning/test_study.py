@@ -269,6 +269,27 @@ def test_a_part_of_the_grid_for_one_pretraining(finished, places, tmp_path):
         )
 
 
+def test_a_pretraining_on_fewer_events_is_compared_with_the_scratch_of_another(places, tmp_path):
+    """Their inputs are scaled by other constants, so that each would have a scratch of its own."""
+    part = "pretrain.two={n_train: 150, only: {modes: [finetuned], scratch: one}}"
+    few = ["grid.modes=[scratch, finetuned]", "grid.n_train=[80]"]
+    config = parse(places, tmp_path, assignments=[part, *few])
+    found = records.read(study(config, tmp_path / "out") / "records.jsonl")
+    assert sorted((r.mode, r.pretraining) for r in found) == [
+        ("finetuned", "one"),
+        ("finetuned", "two"),
+        ("scratch", "none"),  # there is one line only
+    ]
+    assert {r.extra["scratch"] for r in found if r.mode == "finetuned"} == {"none"}
+    other = "pretrain.two.backbone={kind: transformer, width: 8, depth: 1, heads: 1}"
+    with pytest.raises(ConfigError, match=r"two\.only\.scratch: 'one' has another network"):
+        study(parse(places, tmp_path, assignments=[part, other, *few]), tmp_path / "other")
+    with pytest.raises(ConfigError, match=r"two\.only\.scratch: no pre-training 'onne'.*'one'"):
+        parse(places, tmp_path, assignments=["pretrain.two.only={scratch: onne}"])
+    with pytest.raises(ConfigError, match="'two' has no scratch runs of its own"):
+        parse(places, tmp_path, assignments=["pretrain.two.only={scratch: two}"])
+
+
 def test_a_kill_between_the_two_files_of_records_loses_none(finished, tmp_path, monkeypatch):
     (tmp_path / "records.jsonl").write_text("\n".join(lines(finished)) + "\n")
     keys = [r.key() for r in records.read(tmp_path / "records.jsonl")]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -267,3 +269,12 @@ def test_batches_without_events_or_without_places_pass(kind, shape):
     latent = backbone.encode(tokens, torch.zeros(shape, dtype=torch.bool))
     assert latent.pooled.shape == (shape[0], 16)
     assert not latent.pooled.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_packed_path_takes_other_types_of_numbers(dtype):
+    features, backbone = built()
+    inputs, backbone = features(toy_batch(16)), backbone.to(dtype)
+    cast = replace(inputs, x=inputs.x.to(dtype), p4=inputs.p4.to(dtype))
+    found = backbone.encode(backbone.embed(cast), inputs.is_real)
+    assert torch.isfinite(found.pooled).all()

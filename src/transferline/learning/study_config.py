@@ -34,9 +34,13 @@ class Only(Recipe):
         modes: those of the grid's modes that are done; all unless given.
         largest: its largest size.
         seeds: its largest number of seeds.
+        scratch: another pre-training, with whose scratch runs this one is compared in place of
+            its own; architecture, inputs and settings must be the same, the constants of the
+            inputs, which come from other events, need not.
     """
 
     modes: tuple[Mode, ...] = ()
+    scratch: str | None = None
     largest: int | None = Field(None, gt=0)
     seeds: int | None = Field(None, gt=0)
 
@@ -188,12 +192,24 @@ class StudyConfig(Recipe):
             for mode in variant.only.modes:
                 if mode not in self.grid.modes:
                     raise ValueError(f"pretrain.{name}.only: grid.modes does not name {mode}.")
+            other = variant.only.scratch
+            if other is not None:
+                self._check_scratch(name, other)
         for name in self.used():
             if name not in self.samples:
                 raise ValueError(f"no sample '{name}'.{did_you_mean(name, self.samples)}")
         if not self.allow_overlap:
             self._check_disjoint()
         return self
+
+    def _check_scratch(self, name: str, other: str) -> None:
+        where = f"pretrain.{name}.only.scratch"
+        if other not in self.pretrain:
+            raise ValueError(
+                f"{where}: no pre-training '{other}'.{did_you_mean(other, self.pretrain)}"
+            )
+        if self.pretrain[other].only.scratch is not None:
+            raise ValueError(f"{where}: '{other}' has no scratch runs of its own.")
 
     def _check_questions(self) -> None:
         if (self.task is None) == (not self.tasks):

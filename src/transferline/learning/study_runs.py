@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from transferline.errors import ConfigError
 from transferline.evaluation.records import Record, run_key
 from transferline.executors import one_at_a_time
 from transferline.learning.adaptation import run_digest, transfer
@@ -79,7 +80,7 @@ def plan(
         for n_train in config.grid.sizes(task.name)
         for seed in config.grid.seeds_at(n_train)
         for cell in cells
-        if config.wants(cell.mode, _users(cell, scratch), n_train, seed)
+        if (users := _users(cell, scratch)) and config.wants(cell.mode, users, n_train, seed)
     ]
 
 
@@ -101,6 +102,8 @@ def _cells(
     for mode in config.grid.modes:
         seen: set[str] = set()
         for variant, path in checkpoints.items() if mode != "trees" else [("none", None)]:
+            if mode == "scratch" and config.pretrain[variant].only.scratch is not None:
+                continue
             how = config.how(mode, variant)
             assert how is not None  # StudyConfig checks it
             checkpoint = None if path is None else Checkpoint.load(path)
@@ -133,10 +136,29 @@ def _scratch_lines(
     first: dict[str, str] = {}
     found: dict[str, str] = {}
     for name, path in checkpoints.items():
-        how = config.how("scratch", name) or Trees()
-        digest = run_digest(Checkpoint.load(path), task, data, "scratch", how)
-        found[name] = first.setdefault(digest, name)
+        if config.pretrain[name].only.scratch is None:
+            how = config.how("scratch", name) or Trees()
+            digest = run_digest(Checkpoint.load(path), task, data, "scratch", how)
+            found[name] = first.setdefault(digest, name)
+    found = {name: found[_compared(config, checkpoints, name)] for name in checkpoints}
     return found if len(first) > 1 else dict.fromkeys(found, "none")
+
+
+def _compared(config: StudyConfig, checkpoints: Mapping[str, Path], name: str) -> str:
+    """The variant with whose scratch runs this one is compared.
+
+    Raises:
+        ConfigError: it is another network, has other inputs or another recipe.
+    """
+    other = config.pretrain[name].only.scratch or name
+    pair = (name, other)
+    recipes = [Checkpoint.load(checkpoints[one]).recipe for one in pair]
+    if recipes[0] != recipes[1] or config.how("scratch", name) != config.how("scratch", other):
+        raise ConfigError(
+            f"pretrain.{name}.only.scratch: '{other}' has another network, other inputs or other "
+            "settings from scratch, so its runs are no comparison."
+        )
+    return other
 
 
 def small_first(plans: Sequence[Sequence[Run]]) -> list[Run]:

@@ -47,7 +47,8 @@ def source_figures(study: str, records: Sequence[Record]) -> list[Drawing]:
     return [
         Drawing(
             f"pretraining-{objective}",
-            f"Losses of pre-trainings ({words(objective)}), validation without augmentation",
+            f"Losses of pre-trainings ({words(objective)}), validation without augmentation; those "
+            "of other answers or another share of them are not to be compared",
             lambda found=list(group): source_losses(found, Label(study)),  # type: ignore[misc]
         )
         for objective, group in groupby(known, key=lambda source: source.objective)

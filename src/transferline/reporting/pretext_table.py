@@ -40,8 +40,9 @@ def _cell(value: float | None) -> str:
 
 def of_records(records: Sequence[Record]) -> dict[str, dict[str, float]]:
     """Return what Records know of their pre-trainings, those that say nothing left out."""
-    found = {r.pretraining: _numbers(r.extra.get("pretext")) for r in records}
-    return {name: values for name, values in sorted(found.items()) if values}
+    # Scratch runs bear the name of the pre-training that they are compared with, and tell nothing.
+    found = {r.pretraining: values for r in records if (values := _numbers(r.extra.get("pretext")))}
+    return dict(sorted(found.items()))
 
 
 def of_checkpoint(config: Any) -> dict[str, float]:

@@ -72,7 +72,7 @@ def source_losses(sources: Sequence[Source], label: Label = SIMULATION) -> Figur
     figure, panels = new_grid(label, len(sizes))
     for axes, events in zip(panels, sizes, strict=True):
         for source in (source for source in sources if source.events == events):
-            _losses(axes, source, SERIES[names.index(source.name) % len(SERIES)])
+            _losses(axes, source, names.index(source.name))
         axes.set_title(f"{events:,} events", fontsize="small", loc="left", x=0.03, y=1.0, pad=-16)
         axes.legend(loc="upper right", fontsize="x-small", borderaxespad=1.8)
     low, high = panels[0].get_ylim()
@@ -82,10 +82,12 @@ def source_losses(sources: Sequence[Source], label: Label = SIMULATION) -> Figur
     return figure
 
 
-def _losses(axes: Axes, source: Source, colour: str) -> None:
+def _losses(axes: Axes, source: Source, number: int) -> None:
     assert source.losses is not None
-    known = source.losses
-    axes.plot(known.step, known.valid, color=colour, label=words(source.name))
+    known, colour = source.losses, SERIES[number % len(SERIES)]
+    again = number >= len(SERIES)  # the colours are used up: thinner, with dots
+    look = {"marker": ".", "linewidth": 1.0} if again else {}
+    axes.plot(known.step, known.valid, color=colour, label=words(source.name), **look)
     axes.plot(known.step, known.train, color=colour, linestyle="--", linewidth=1.2)
 
 

@@ -112,7 +112,7 @@ class _Attention(nn.Module):
             mixed = grid.gather(_attend(q, k, v, grid.bias).transpose(1, 2).flatten(-2))
         else:
             rows = qkv.view(-1, 3, self.heads, self.head_width)
-            mixed = dot_attention(rows, grid.bias, grid.counts).flatten(1)
+            mixed = dot_attention(rows, grid.bias, grid.counts).flatten(1).to(qkv.dtype)
         out: Tensor = self.out(mixed)
         return out
 
