@@ -106,9 +106,13 @@ def _attention(label: Label, lines: Sequence[Line]) -> list[Drawing]:
     Of many pre-trainings those with most runs.
     """
     drawings = []
-    tuned = [line for line in lines if line.mode == "finetuned"]
-    tuned = sorted(tuned, key=lambda line: -sum(len(point.records) for point in line.points))
-    tuned = [line for line in lines if line in tuned[:_SHOWN]]
+    shown = {
+        line.pretraining: sum(len(with_attention(point.records)) for point in line.points)
+        for line in lines
+        if line.mode == "finetuned"
+    }
+    most = sorted((name for name in shown if shown[name]), key=lambda name: -shown[name])[:_SHOWN]
+    tuned = [line for line in lines if line.mode == "finetuned" and line.pretraining in most]
     for pretraining, group in groupby(tuned, key=lambda line: line.pretraining):
         of_sizes = {n: with_attention(_at(line, n)) for line in group for n in line.n_train}
         sizes = sorted(n for n, records in of_sizes.items() if records)

@@ -86,8 +86,8 @@ def _losses(axes: Axes, source: Source, number: int) -> None:
     assert source.losses is not None
     known, colour = source.losses, SERIES[number % len(SERIES)]
     again = number >= len(SERIES)  # the colours are used up: thinner, with dots
-    look = {"marker": ".", "linewidth": 1.0} if again else {}
-    axes.plot(known.step, known.valid, color=colour, label=words(source.name), **look)
+    extra: dict[str, Any] = {"marker": ".", "linewidth": 1.0} if again else {}
+    axes.plot(known.step, known.valid, color=colour, label=words(source.name), **extra)
     axes.plot(known.step, known.train, color=colour, linestyle="--", linewidth=1.2)
 
 
