@@ -507,6 +507,26 @@ def test_the_published_scale_survives_its_first_steps_on_a_stand_in(name, places
     assert sum(p.numel() for p in recipe.build().parameters()) == pytest.approx(10.5e6, rel=0.01)
 
 
+def test_the_published_channel_transfer_survives_its_first_steps_on_a_stand_in(places, tmp_path):
+    paper = load_config(STUDIES / "channel_transfer" / "paper.yaml", StudyConfig).to_dict()
+    source = write_shards(tmp_path, 300, seed=9, hardness=1.6)
+    stand_in = {"cascade": "signal", "ttbar": "background", "src_ttbar": "free"}
+    paper["samples"] = {name: {"shards": str(places[to])} for name, to in stand_in.items()}
+    paper["samples"]["src_cascade"] = {"shards": str(source)}
+    paper["tasks"] = paper["tasks"][:1]
+    paper["grid"]["largest"] = {}
+    few = {"steps": 2, "batch_size": 64}
+    for variant in paper["pretrain"].values():
+        variant["optim"] |= few
+    for mode in ("scratch", "frozen", "fixed", "finetuned"):
+        paper[mode]["optim"] |= few
+    paper["grid"] |= {"n_train": [80], "seeds": 1}
+    out = study(StudyConfig.model_validate(paper), tmp_path / "out")
+    assert len(cells(out)) == 8  # four modes of the GAT and of the GNN
+    recipe = Checkpoint.load(out / "pretrain" / "gat").recipe
+    assert sum(p.numel() for p in recipe.build().parameters()) == 334_848
+
+
 def test_fewer_seeds_hold_from_their_size_on(config):
     grid = config.grid.model_copy(update={"seeds": 5, "fewer_seeds": {1000: 3, 10_000: 1}})
     assert [len(grid.seeds_at(n)) for n in (300, 1000, 5000, 10_000, 99_999)] == [5, 3, 3, 1, 1]
