@@ -46,7 +46,7 @@ def test_a_variant_differs_from_the_reference_in_what_its_name_says(name):
     assert variant.samples == REFERENCE.samples
 
 
-@pytest.mark.parametrize("name", OTHER_TASKS)
+@pytest.mark.parametrize("name", sorted(OTHER_TASKS))
 def test_other_tasks_share_network_events_and_steps(name):
     variant = STUDY.pretrain[name]
     for part in ("backbone", "features", "optim", "samples"):
