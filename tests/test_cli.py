@@ -87,7 +87,7 @@ def test_commands_stand_in_the_order_of_the_work(capsys):
     shown = re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE)
     assert shown == [
         *("demo", "generate", "validate", "inspect", "prepare", "mix", "pretrain", "transfer"),
-        *("study", "report", "predict", "export", "list", "doctor"),
+        *("study", "report", "predict", "export", "import", "list", "doctor"),
     ]
 
 

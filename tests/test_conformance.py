@@ -24,6 +24,7 @@ from transferline.testing import (
     check_task,
 )
 
+from .data import jet_files
 from .learning.event_shards import write_nanoaod, write_shards
 
 FAMILIES = [READERS, BACKBONES, OBJECTIVES, TASKS]
@@ -176,14 +177,30 @@ def samples(tmp_path_factory):
     return {"root": [str(file) for file in files], "shards": [str(place) for place in places]}
 
 
-READER_FILES = {"nanoaod": "root", "shards": "shards"}
+def small_jets(name, folder):
+    """One file for a reader of jets."""
+    jets = jet_files.random_jets(60, seed=2)
+    write = {
+        "jetclass": jet_files.write_jetclass,
+        "jetclass2": jet_files.write_jetclass2,
+        "hbb": jet_files.write_hbb_flat,
+        "pfnano": lambda path, jets: jet_files.write_pfnano(path, jets, [3] * 20),
+        "delphes": lambda _path, _jets: jet_files.delphes(),
+    }
+    return [str(write[name](folder / f"{name}.data", jets))]
+
+
+READER_FILES = {"nanoaod": "root", "shards": "shards"} | dict.fromkeys(
+    ("jetclass", "jetclass2", "hbb", "pfnano", "delphes"), "jets"
+)
 
 
 @pytest.mark.parametrize("name", READERS.names())
-def test_reader(name, samples):
+def test_reader(name, samples, tmp_path):
     cls = READERS.load(name)
     assert name in READER_FILES, f"name small files for the reader {name} in READER_FILES"
-    check_reader(cls(files=samples[READER_FILES[name]]))
+    kind = READER_FILES[name]
+    check_reader(cls(files=small_jets(name, tmp_path) if kind == "jets" else samples[kind]))
 
 
 @pytest.mark.parametrize("name", ["nano_dy.root", "nano_tt_v12.root", "nano_tt_v15.root"])

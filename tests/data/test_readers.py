@@ -10,6 +10,7 @@ from transferline.data.readers.nanoaod import NanoAOD
 from transferline.data.selections import selection
 from transferline.testing import ConformanceError, check_reader
 
+from . import jet_files
 from . import nanoaod_files as files
 
 
@@ -23,7 +24,23 @@ def shards(folder):
     return folder / "s"
 
 
-EXAMPLES = {"nanoaod": nanoaod, "shards": shards}
+def jets():
+    return jet_files.random_jets(40, 3)
+
+
+def jetclass2(folder):
+    return jet_files.write_jetclass2(folder / "a.parquet", jets(), row_group_size=15)
+
+
+EXAMPLES = {
+    "nanoaod": nanoaod,
+    "shards": shards,
+    "jetclass": lambda folder: jet_files.write_jetclass(folder / "a.root", jets()),
+    "jetclass2": jetclass2,
+    "hbb": lambda folder: jet_files.write_hbb_flat(folder / "a.root", jets()),
+    "pfnano": lambda folder: jet_files.write_pfnano(folder / "a.root", jets(), [2] * 20),
+    "delphes": lambda folder: jet_files.delphes(),
+}
 
 
 def test_every_reader_has_an_example_file():

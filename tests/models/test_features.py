@@ -4,11 +4,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from transferline.data.batch import ETA, MASS, PHI, PT
-from transferline.data.events import SPECIES
+from transferline.data.batch import ETA, MASS, PHI, PT, cartesian
+from transferline.data.events import CONSTITUENTS, SPECIES
 from transferline.errors import ConfigError
-from transferline.models.features import PARTICLE_FEATURES, Features
+from transferline.models.features import JETCLASS_FEATURES, PARTICLE_FEATURES, Features
 from transferline.testing.batches import toy_batch
+
+from .jets import random_jets
 
 
 def fitted(**recipe):
@@ -18,9 +20,18 @@ def fitted(**recipe):
 
 
 def test_columns_are_the_formulas_of_their_names():
-    batch = toy_batch()
+    batch = random_jets([1, 30, 12])
+    batch = batch.with_column("btag", torch.rand(batch.is_real.shape))
     pt, eta, phi, mass = batch.p4.unbind(-1)
     real = batch.is_real
+    species, columns = batch.columns["species"], batch.columns
+    energy, *momentum = cartesian(batch.p4).unbind(-1)
+    whole = [component.sum(1, keepdim=True) for component in (energy, *momentum)]
+    jet_pt = torch.hypot(whole[1], whole[2])
+    jet_eta = torch.asinh(whole[3] / jet_pt)
+    phi_gap = phi - torch.atan2(whole[2], whole[1])
+    phi_gap = torch.atan2(phi_gap.sin(), phi_gap.cos())
+    eta_gap = (eta - jet_eta) * jet_eta.sign()
     expected = {
         "log_pt": pt.log(),
         "log10_pt": pt.log10(),
@@ -32,10 +43,22 @@ def test_columns_are_the_formulas_of_their_names():
         "log10_mass": torch.where(mass > 0, mass.clamp(min=1e-30).log10(), 0.0),
         "charge": batch.columns["charge"],
         "btag": batch.columns["btag"],
+        "log_energy": energy.log(),
+        "log_pt_share": (pt / jet_pt).log(),
+        "log_energy_share": (energy / whole[0]).log(),
+        "delta_r": torch.hypot(eta_gap, phi_gap),
+        "delta_eta": eta_gap,
+        "delta_phi": phi_gap,
+        **{f"is_{name}": (species == code).float() for name, code in CONSTITUENTS.items()},
+        "tanh_d0": columns["d0"].tanh(),
+        "tanh_dz": columns["dz"].tanh(),
+        "d0err": columns["d0err"].clamp(0, 1),
+        "dzerr": columns["dzerr"].clamp(0, 1),
     }
     assert set(expected) == set(PARTICLE_FEATURES)
     for name, values in expected.items():
-        torch.testing.assert_close(PARTICLE_FEATURES[name](batch)[real], values[real])
+        found = PARTICLE_FEATURES[name](batch)[real]
+        torch.testing.assert_close(found, values[real], rtol=1e-5, atol=2e-6)
     assert (PT, ETA, PHI, MASS) == (0, 1, 2, 3)
 
 
@@ -61,6 +84,48 @@ def test_without_scaling_the_inputs_are_the_published_ones():
     torch.testing.assert_close(x[real][:, 1:3], batch.p4[real][:, [ETA, PHI]])
     assert not x[:, 0, 3].any()
     assert torch.equal(x[real][:, 4].long(), batch.columns["species"][real])
+
+
+def test_published_scaling_is_that_of_the_data_card_of_jetclass():
+    """(value - centre) * factor, cut at +-5, where a centre is given; no fit changes it."""
+    module = Features(
+        particles=JETCLASS_FEATURES["full"], species="hidden", scaling="published"
+    ).build()
+    batch = random_jets([1, 40, 20])
+    before = module(batch).x
+    module.fit([toy_batch()])
+    assert torch.equal(module(batch).x, before)
+    card = [(1.7, 0.7), (2.0, 0.7), (-4.7, 0.7), (-4.7, 0.7), (0.2, 4.0), *[(0.0, 1.0)] * 12]
+    real = batch.is_real
+    for i, (name, (centre, factor)) in enumerate(zip(JETCLASS_FEATURES["full"], card, strict=True)):
+        raw = PARTICLE_FEATURES[name](batch)[real]
+        expected = ((raw - centre) * factor).clamp(-5, 5)
+        torch.testing.assert_close(before[real][:, i], expected, rtol=1e-6, atol=1e-6)
+    assert before[1:, :, 4].max() <= 5
+    far = batch.replace(p4=batch.p4.clone())
+    far.p4[1, 0, ETA] += 9
+    x = module(far).x
+    assert x[1, 0, 4] == 5
+    assert x[1, 0, 15].abs() > 5  # the angle itself has no centre and is not cut
+
+
+def test_jet_features_follow_a_rotation():
+    """They are made of the particles alone, so augmentation turns the axis along."""
+    module = Features(
+        particles=JETCLASS_FEATURES["kin"], species="hidden", scaling="published"
+    ).build()
+    batch = random_jets([20, 3])
+    p4 = batch.p4.clone()
+    p4[..., PHI] = torch.remainder(p4[..., PHI] + 2.0 + torch.pi, 2 * torch.pi) - torch.pi
+    turned = batch.replace(p4=p4)
+    torch.testing.assert_close(module(turned).x, module(batch).x, rtol=1e-4, atol=1e-4)
+
+
+def test_jets_without_particles_stay_finite():
+    module = Features(
+        particles=JETCLASS_FEATURES["full"], species="hidden", scaling="published"
+    ).build()
+    assert module(random_jets([0, 1], p=4)).x.isfinite().all()
 
 
 def test_constants_do_not_depend_on_padding_or_batching():

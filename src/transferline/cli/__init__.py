@@ -8,13 +8,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from transferline.cli import data, export, generate, inform, predict, studies, training, validate
+from transferline.cli import (
+    data,
+    export,
+    generate,
+    imports,
+    inform,
+    predict,
+    studies,
+    training,
+    validate,
+)
 from transferline.cli.application import app
 from transferline.cli.failures import UsageError, describe_failure, describe_usage
 
 __all__ = ["app", "run"]
 
-for _part in (generate, validate, data, training, studies, predict, export, inform):
+for _part in (generate, validate, data, training, studies, predict, export, imports, inform):
     _part.add(app)
 
 

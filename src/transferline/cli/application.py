@@ -22,7 +22,7 @@ class InterruptedByUserError(TransferlineError):
 
 _ORDER = (  # on the help page: that of the work
     "demo", "generate", "validate", "inspect", "prepare", "mix", "pretrain", "transfer", "study",
-    "report", "predict", "export", "list", "doctor",
+    "report", "predict", "export", "import", "list", "doctor",
 )  # fmt: skip
 
 _TOGETHER = ("pretrain", "doctor")  # what makes sense in several processes of torchrun

@@ -24,7 +24,9 @@ def add(app: typer.Typer) -> None:
 
 
 def inspect(
-    path: Annotated[str, typer.Argument(metavar="FILE", help="ROOT file, URL or shard directory.")],
+    path: Annotated[
+        str, typer.Argument(metavar="FILE", help="ROOT or Parquet file, URL or shard directory.")
+    ],
     json: options.Json = False,
 ) -> None:
     """Say what a file is and what it offers.
@@ -40,6 +42,9 @@ def inspect(
     typer.echo(found.render())
     if found.reader == "nanoaod":
         output.next_command("prepare", path, "--selection", "pretraining", "--out", "shards")
+    elif found.reader not in {None, "shards"}:
+        words = ("--reader", str(found.reader), "--selection", "jets", "--out", "shards")
+        output.next_command("prepare", path, *words)
 
 
 def prepare(
@@ -61,6 +66,10 @@ def prepare(
     reader: Annotated[
         str, typer.Option(metavar="NAME", help="Format: see `transferline list readers`.")
     ] = "nanoaod",
+    jets: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which jets of pfnano or delphes files, e.g. FatJet."),
+    ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=NUMBER", help="A label of all events, e.g. signal=1."),
@@ -88,20 +97,20 @@ def prepare(
     dask: options.Dask = None,
     json: options.Json = False,
 ) -> None:
-    """Select events and write training shards.
+    """Select events, or jets, and write training shards.
 
     Prints the cut-flow, raw and weighted; a data card with provenance lies in the directory.
     Interrupted, it resumes when the command is repeated. The result does not depend on
     --jobs or --dask.
     """
     from transferline.data.prepare import prepare as prepare_files  # noqa: PLC0415
-    from transferline.data.selections import selection as load_selection  # noqa: PLC0415
+    from transferline.data.selections import load_selection  # noqa: PLC0415
 
     chosen = load_selection(selection)
     if golden_json is not None:
         chosen = chosen.model_copy(update={"golden_json": str(golden_json)})
     source = options.reader(
-        reader, files, skip_bad=skip_bad, skip=skip, retries=retries, timeout=timeout
+        reader, files, skip_bad=skip_bad, skip=skip, retries=retries, timeout=timeout, jets=jets
     )
     with options.cluster(jobs, dask, out.absolute().parent) as executor:
         card = prepare_files(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from transferline.errors import ConfigError
+from transferline.errors import ConfigError, shortened
 
 if TYPE_CHECKING:
     from transferline.data.readers.base import Reader
@@ -55,21 +55,29 @@ def reader(
     skip: Path | None,
     retries: int | None,
     timeout: float | None,
+    jets: str | None = None,
 ) -> Reader:
     """Build the reader that --reader and its options name; what is None is left to it.
 
     Raises:
         ConfigError: there is no such reader, or it has no such option.
     """
+    from pydantic import ValidationError  # noqa: PLC0415
+
     from transferline.data.readers import READERS  # noqa: PLC0415
 
     cls = READERS.load(kind)
-    more = {"skip": skip and [f"@{skip}"], "retries": retries, "timeout_s": timeout}
+    more = {"skip": skip and [f"@{skip}"], "retries": retries, "timeout_s": timeout, "jets": jets}
     given = {name: value for name, value in more.items() if value is not None}
     for name in given:
         if name not in cls.model_fields:
             raise ConfigError(f"--reader {kind}: has no `{name}`.")
-    return cls(kind=kind, files=list(files), skip_bad=skip_bad, **given)
+    try:
+        return cls(kind=kind, files=list(files), skip_bad=skip_bad, **given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"--reader {kind}: {where}: {shortened(first['msg'])}") from error
 
 
 @contextmanager

@@ -196,7 +196,7 @@ def data_card_markdown(card: DataCard) -> str:
         f"| cross section | {_or_none(card.cross_section_pb, 'pb')} |",
         f"| effective events after cuts, (sum w)^2 / sum w^2 | {card.n_eff:,.1f} |",
         f"| share of negative weights | {card.negative_fraction:.2%} |",
-        f"| events that lost soft jets to the cap | {card.capped:,} |",
+        f"| events (or jets) that lost their softest objects to the cap | {card.capped:,} |",
         f"| events that are there twice | {card.duplicates:,} |",
         f"| particle columns | {', '.join(card.columns)} |",
         f"| labels | {card.labels or 'none'} |",

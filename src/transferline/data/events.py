@@ -21,8 +21,19 @@ SPECIES: dict[str, int] = {
 }
 """Codes of the column `species`; 0 stands for "not told" and is never a particle's own."""
 
+CONSTITUENTS: dict[str, int] = {
+    "electron": SPECIES["electron"],
+    "muon": SPECIES["muon"],
+    "photon": SPECIES["photon"],
+    "charged_hadron": 8,
+    "neutral_hadron": 9,
+}
+"""Codes of `species` in jets of constituents. A table of its own: what is sized by `SPECIES`, the
+one-hot input of every checkpoint among it, stays what it was."""
+
 ID_DTYPE = np.dtype([("run", "<u4"), ("lumi", "<u4"), ("event", "<u8")])
-"""An event's identity; formats without run and lumi use (0, index of file, entry)."""
+"""An event's identity. Formats without run and lumi use (0, index of file, entry), or, where no
+list of files shall decide on folds, (0, 0, hash of what the event is)."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +44,10 @@ class Events:
         particles: collection name -> records `[n, var]` with the fields `pt`, `mass` (GeV),
             `eta`, `phi` (rad), `charge`, and optional ones. Detector-level files keep one
             collection per kind (`electron`, `muon`, `tau`, `jet`, `met`); a selection merges
-            them into one, `object`, with the column `species`. A column that a file does not
-            have is absent, never zero.
+            them into one, `object`, with the column `species`. Files of jets have the collection
+            `constituent`, with `species` (`CONSTITUENTS`) and impact parameters `d0 d0err dz
+            dzerr` (mm; 0 where there is no track). A column that a file does not have is
+            absent, never zero.
         context: per-event scalars, name -> `[n]`.
         labels: per-event truth, name -> `[n]`.
         weight: signed weight of each event, `[n]`, 1 for collision data.

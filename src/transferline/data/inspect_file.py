@@ -13,13 +13,16 @@ from transferline.data.file_ledger import FileRow, read_ledger
 from transferline.data.file_ledger import render as render_files
 from transferline.data.layouts import nanoaod as layout
 from transferline.data.layouts.shards import CARD
+from transferline.data.readers import READERS
 from transferline.data.readers.addresses import check_url, is_url, public_name
+from transferline.data.readers.base import Reader
 from transferline.data.readers.nanoaod import TREE, NanoAOD
 from transferline.data.readers.nanoaod_branches import (
     branch_names,
     detect_version,
     offered_columns,
 )
+from transferline.data.readers.recognise import constituents_of, is_parquet, jet_reader
 from transferline.data.readers.rootfile import describe_keys, is_tree, open_root
 from transferline.data.readers.shards import ShardSet
 from transferline.data.selections import Selection, needed_columns, selection, shipped
@@ -98,7 +101,7 @@ def _shortened(columns: Sequence[str], limit: int = 6) -> str:
 
 
 def inspect_file(path: Path | str) -> Inspection:
-    """Open a ROOT file or a shard directory and say what it is.
+    """Open a ROOT or Parquet file or a shard directory and say what it is.
 
     Raises:
         DataError: it is missing, empty, truncated, or of a format that is not known.
@@ -108,10 +111,15 @@ def inspect_file(path: Path | str) -> Inspection:
         check_url(text)
     elif Path(text).is_dir():
         return _inspect_shards(text)
+    elif is_parquet(text):
+        return _inspect_jets(text, "jetclass2")
     with open_root(text) as file:
         classes = file.classnames(cycle=False)
         if is_tree(classes.get(TREE, "")) and _is_nanoaod(set(file[TREE].keys())):
             return _inspect_nanoaod(text, file[TREE])
+        kind = jet_reader(name for name, cls in classes.items() if is_tree(cls))
+        if kind is not None:
+            return _inspect_jets(text, kind)
         return _unknown_root(public_name(text), file, classes)
 
 
@@ -140,7 +148,7 @@ def _inspect_shards(path: str) -> Inspection:
         columns={"object": shards.columns, "context": shards.context_names},
         reader="shards",
         details={
-            "labels": card.labels or "none",
+            "labels": card.labels or ", ".join(shards.label_names) or "none",
             "effective events": round(card.n_eff, 1),
             "negative weights": f"{card.negative_fraction:.2%}",
             "content": card.content_hash,
@@ -157,6 +165,30 @@ def _mixture(card: DataCard) -> dict[str, str]:
         return {}
     drawn = ", ".join(f"{row.events:,} {row.name}" for row in card.shares())
     return {"mixture of": f"{card.luminosity_invpb() / 1000:.4g} /fb: {drawn}"}
+
+
+def _inspect_jets(path: str, kind: str) -> Inspection:
+    reader: Reader = READERS.load(kind)(kind=kind, files=[path])
+    offered, source = reader.offers(path), reader.source(path)
+    first = next(reader.read(path, 0, min(source.entries, 1), {}), None)
+    details: dict[str, Any] = {}
+    if first is not None:
+        details["labels"] = ", ".join(first.labels) or "none"
+    if source.provenance is not None:
+        made_by = source.provenance.get("kind", "transferline")
+        details["made by"] = f"{made_by}, process {source.provenance.get('process', '?')}"
+    return Inspection(
+        path=source.path,
+        format=source.format,
+        summary=f"jets of constituents ({source.format}), {source.entries} entries",
+        entries=source.entries,
+        is_simulation=source.is_simulation,
+        count=source.count,
+        sum_weight=source.sum_weight,
+        columns=offered,
+        reader=kind,
+        details=details,
+    )
 
 
 def _unknown_root(path: str, file: Any, classes: dict[str, str]) -> Inspection:
@@ -179,6 +211,9 @@ def _inspect_nanoaod(path: str, tree: Any) -> Inspection:
         made_by = source.provenance.get("kind", "transferline")
         details["made by"] = f"{made_by}, process {source.provenance.get('process', '?')}"
     details["shipped selections"] = _usable_selections(offered)
+    jets = constituents_of(branches)
+    if jets:
+        details["constituents"] = f"of {', '.join(jets)}; --reader pfnano --selection jets"
     return Inspection(
         path=source.path,
         format=source.format,

@@ -18,7 +18,7 @@ from transferline.data.garbage import collected
 from transferline.data.readers.base import Reader
 from transferline.data.readers.patience import counted_traffic
 from transferline.data.readers.status import FileStatus, unchanged
-from transferline.data.selections import Selection, apply, needed_columns
+from transferline.data.selections import AnySelection, apply, needed_columns, shard_columns
 from transferline.data.shard_writer import ShardWriter
 from transferline.data.spool import Spool
 from transferline.data.survey import Failure, Survey
@@ -126,7 +126,7 @@ def make_part(
     unit: Unit,
     *,
     reader: Reader,
-    selection: Selection,
+    selection: AnySelection,
     labels: Mapping[str, float],
     out: Path,
     chunk_size: int,
@@ -143,7 +143,7 @@ def make_part(
     began = time.monotonic()
     target = out / unit.name
     with Spool(out) as spool:
-        rows = ShardWriter(spool, labels, unit.path)
+        rows = ShardWriter(spool, labels, unit.path, *shard_columns(selection))
         try:
             with (
                 counted_traffic() as traffic,
@@ -174,7 +174,7 @@ def make_part(
 
 
 def _select(
-    unit: Unit, reader: Reader, selection: Selection, chunk_size: int, rows: ShardWriter
+    unit: Unit, reader: Reader, selection: AnySelection, chunk_size: int, rows: ShardWriter
 ) -> tuple[Cutflow, int]:
     """Read and select chunk by chunk; return the cut-flow and the number of capped events."""
     total, capped = Cutflow(), 0

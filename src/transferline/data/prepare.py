@@ -41,8 +41,12 @@ from transferline.data.readers.base import (
     warn_skipped,
     warn_unmatched,
 )
-from transferline.data.selections import Selection, needed_columns
-from transferline.data.selections.merge import OBJECT_COLUMNS
+from transferline.data.selections import (
+    AnySelection,
+    JetSelection,
+    needed_columns,
+    shard_columns,
+)
 from transferline.data.survey import Failure, Survey, look, nothing_usable
 from transferline.errors import ConfigError, DataError
 from transferline.executors import each, given_or_new, result_of
@@ -69,7 +73,7 @@ R = TypeVar("R")
 
 def prepare(
     reader: Reader,
-    selection: Selection,
+    selection: AnySelection,
     out: Path,
     *,
     jobs: int = 1,
@@ -88,7 +92,8 @@ def prepare(
 
     Args:
         reader: the input files.
-        selection: objects and cuts.
+        selection: objects and cuts, of events or of jets; columns that a selection of jets leaves
+            open are those of the first file.
         out: directory of the shards; on a cluster it must be on a file system that all see.
         jobs: processes on this machine, if no `executor` is given.
         executor: any `concurrent.futures.Executor`, best one of `transferline.executors`; its
@@ -113,6 +118,8 @@ def prepare(
     warn_unmatched(listing.unmatched)
     if not listing.paths:
         raise nothing_usable([f"{path}: {why}" for path, why in listing.left_out.items()])
+    if isinstance(selection, JetSelection):
+        selection = selection.resolved(reader.columns())
     with given_or_new(executor, jobs) as pool:
         survey = _survey(reader, listing.paths, needed_columns(selection), pool, executor)
         survey.check(skip_bad=reader.skip_bad)
@@ -133,7 +140,9 @@ def prepare(
     whole = [ledger for ledger in ledgers if ledger.unit["path"] not in broken]
     _check_some_passed(out, place, whole, selection)
     left_out = {public_name(path): why for path, why in listing.left_out.items()}
-    card = job.card(used, broken | left_out, whole, config_hash, count_duplicates(place, whole))
+    # Jets of one event share its identity, so that they share its fold.
+    twice = 0 if isinstance(selection, JetSelection) else count_duplicates(place, whole)
+    card = job.card(used, broken | left_out, whole, config_hash, twice)
     _warn(card, selection)
     write_ledger(place, file_rows(survey, failures, left_out, whole))
     _finish(place, units, card)
@@ -147,7 +156,7 @@ class _Job:
     """The arguments of `prepare` that determine the result."""
 
     reader: Reader
-    selection: Selection
+    selection: AnySelection
     labels: dict[str, float]
     sample: str
     cross_section_pb: float | None
@@ -191,8 +200,8 @@ class _Job:
             sample=self.sample,
             version=__version__,
             n_events=passed.events,
-            columns=list(OBJECT_COLUMNS),
-            context=[],
+            columns=list(shard_columns(self.selection)[0]),
+            context=list(shard_columns(self.selection)[1]),
             labels=self.labels,
             selection=self.selection.to_dict(),
             selection_hash=self.selection.digest(),
@@ -216,7 +225,7 @@ class _Job:
         )
 
 
-def _warn(card: DataCard, selection: Selection) -> None:
+def _warn(card: DataCard, selection: AnySelection) -> None:
     """Point out what makes a sample wrong, though it can be made."""
     if not card.is_simulation and selection.golden_json is None:
         warnings.warn(
@@ -292,7 +301,7 @@ def _threads() -> Iterator[cf.Executor]:
 
 
 def _check_some_passed(
-    out: Path, place: Path, ledgers: Sequence[Ledger], selection: Selection
+    out: Path, place: Path, ledgers: Sequence[Ledger], selection: AnySelection
 ) -> None:
     """Raise if there is no event; `place` is then left empty, or not at all."""
     if any(ledger.rows for ledger in ledgers):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from transferline.data.jagged import flat_columns
 from transferline.data.layouts.shards import shard_schema
 from transferline.data.selections.merge import OBJECT_COLUMNS
 from transferline.data.spool import Spool
-from transferline.errors import DataError
+from transferline.errors import ConfigError, DataError
 from transferline.files import atomic_path
 
 _EVENT_COLUMNS = {
@@ -34,9 +34,27 @@ class ShardWriter:
     columns must be there at once: the spool keeps them out of memory.
     """
 
-    def __init__(self, spool: Spool, labels: Mapping[str, float], path: str) -> None:
-        """Start empty; `path` is the input file that an error names."""
+    def __init__(
+        self,
+        spool: Spool,
+        labels: Mapping[str, float],
+        path: str,
+        columns: Sequence[str] = OBJECT_COLUMNS,
+        context: Sequence[str] = (),
+    ) -> None:
+        """Start empty.
+
+        Args:
+            spool: where the events wait.
+            labels: event columns with one value for the whole sample; those of single events
+                come with them.
+            path: the input file that an error names.
+            columns: of the particles.
+            context: columns of the events.
+        """
         self._spool, self._labels, self._path = spool, labels, path
+        self._columns, self._context = tuple(columns), tuple(context)
+        self._own_labels: tuple[str, ...] = ()
         self._particles = 0
         spool.add("offsets", np.zeros(1, np.int32))
 
@@ -45,10 +63,12 @@ class ShardWriter:
 
         Raises:
             DataError: a column of an object is not finite.
+            ConfigError: a label of the sample has the name of one that the file holds.
         """
         offsets, objects = flat_columns(events.particles["object"])
-        values = np.stack([objects[name] for name in OBJECT_COLUMNS], axis=1)
-        _check_finite(values, self._path)
+        values = np.stack([objects[name] for name in self._columns], axis=1)
+        self._check_finite(values)
+        self._add_scalars(events)
         self._spool.add("particles", values)
         self._spool.add("offsets", (offsets[1:] + self._particles).astype(np.int32))
         self._particles += len(values)
@@ -57,6 +77,20 @@ class ShardWriter:
             self._spool.add(name, events.id[name])
         self._spool.add("hash", identity_hash(events.id))
 
+    def _add_scalars(self, events: Events) -> None:
+        self._own_labels = tuple(events.labels)
+        for name in self._own_labels:
+            if name in self._labels:
+                raise ConfigError(f"--label {name}: {self._path} has a label of that name.")
+            self._spool.add(f"label.{name}", events.labels[name].astype(np.float32))
+        for name in self._context:
+            self._spool.add(f"context.{name}", events.context[name].astype(np.float32))
+
+    def _check_finite(self, values: NDArray[np.float32]) -> None:
+        if not np.isfinite(values).all():
+            column = self._columns[int(np.flatnonzero(~np.isfinite(values).all(axis=0))[0])]
+            raise DataError(f"{self._path}: a selected object has a '{column}' that is not finite.")
+
     @property
     def weight(self) -> NDArray[np.float64]:
         """Signed weights of all events so far, `[n]`."""
@@ -64,8 +98,9 @@ class ShardWriter:
 
     def write(self, target: Path) -> None:
         """Write the shard file atomically."""
-        schema = shard_schema(OBJECT_COLUMNS, labels=list(self._labels))
-        batch = pa.RecordBatch.from_arrays(self._columns(), schema=schema)
+        labels = [*self._labels, *self._own_labels]
+        schema = shard_schema(self._columns, self._context, labels)
+        batch = pa.RecordBatch.from_arrays(self._arrays(), schema=schema)
         with (
             atomic_path(target) as temporary,
             pa.OSFile(str(temporary), "wb") as sink,
@@ -74,20 +109,19 @@ class ShardWriter:
             if batch.num_rows:
                 writer.write_batch(batch)
 
-    def _columns(self) -> list[pa.Array]:
+    def _arrays(self) -> list[pa.Array]:
         flat = pa.array(self._spool.column("particles", np.float32))
-        inner = pa.FixedSizeListArray.from_arrays(flat, len(OBJECT_COLUMNS))
+        inner = pa.FixedSizeListArray.from_arrays(flat, len(self._columns))
         offsets = self._spool.column("offsets", np.int32)
         n = len(offsets) - 1
         labels = [np.full(n, value, np.float32) for value in self._labels.values()]
+        own = [f"label.{name}" for name in self._own_labels]
+        context = [f"context.{name}" for name in self._context]
         rest: list[NDArray[Any]] = [self._spool.column(*item) for item in _EVENT_COLUMNS.items()]
         return [
             pa.ListArray.from_arrays(pa.array(offsets), inner),
-            *(pa.array(values) for values in (*labels, *rest)),
+            *(pa.array(self._spool.column(name, np.float32)) for name in context),
+            *(pa.array(values) for values in labels),
+            *(pa.array(self._spool.column(name, np.float32)) for name in own),
+            *(pa.array(values) for values in rest),
         ]
-
-
-def _check_finite(values: NDArray[np.float32], path: str) -> None:
-    if not np.isfinite(values).all():
-        column = OBJECT_COLUMNS[int(np.flatnonzero(~np.isfinite(values).all(axis=0))[0])]
-        raise DataError(f"{path}: a selected object has a '{column}' that is not finite.")

@@ -11,14 +11,59 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from transferline.config import Recipe
-from transferline.data.batch import ETA, MASS, PHI, PT, Batch
-from transferline.data.events import SPECIES
+from transferline.data.batch import ETA, MASS, PHI, PT, Batch, cartesian
+from transferline.data.events import CONSTITUENTS, SPECIES
 from transferline.errors import ConfigError, did_you_mean
 
 
 def _log10(value: Tensor) -> Tensor:
     """log10, and 0 where there is none: so PoS(ISGC2022) 016 fed missing momentum's mass."""
     return torch.where(value > 0, value, 1.0).log10()
+
+
+_TINY = 1e-8  # GeV; keeps logarithms and directions of empty sets finite
+
+
+def _energy(batch: Batch) -> Tensor:
+    return cartesian(batch.p4)[..., 0]
+
+
+def _whole(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Pt, eta, phi, E of the sum of the real particles, `[n, 1]` each: the jet they make.
+
+    The sum, not the columns of a jet that a file may have: augmentation turns it along with the
+    particles, every format has it, and exported graphs need no further input. In JetClass a jet
+    is the sum of its constituents; only those beyond the number that is read are missing.
+    """
+    kept = batch.is_real.unsqueeze(-1)
+    parts = cartesian(torch.where(kept, batch.p4, torch.zeros_like(batch.p4))).sum(1, keepdim=True)
+    energy, px, py, pz = parts.unbind(-1)
+    pt = torch.sqrt(px**2 + py**2).clamp(min=_TINY)
+    return pt, torch.asinh(pz / pt), torch.atan2(py, px), energy.clamp(min=_TINY)
+
+
+def _log_ratio(value: Tensor, whole: Tensor) -> Tensor:
+    return (value.clamp(min=_TINY) / whole).log()
+
+
+def _delta_eta(batch: Batch) -> Tensor:
+    """Eta relative to the jet, mirrored for jets at negative eta, as in the files of JetClass."""
+    eta = _whole(batch)[1]
+    return torch.where(eta > 0, 1.0, -1.0) * (batch.p4[..., ETA] - eta)
+
+
+def _delta_phi(batch: Batch) -> Tensor:
+    delta = batch.p4[..., PHI] - _whole(batch)[2]
+    return torch.remainder(delta + torch.pi, 2 * torch.pi) - torch.pi
+
+
+def _delta_r(batch: Batch) -> Tensor:
+    return torch.sqrt(_delta_eta(batch) ** 2 + _delta_phi(batch) ** 2)
+
+
+def _is(species: str) -> Callable[[Batch], Tensor]:
+    code = CONSTITUENTS[species]
+    return lambda batch: (batch.columns["species"] == code).to(batch.p4)
 
 
 PARTICLE_FEATURES: dict[str, Callable[[Batch], Tensor]] = {
@@ -34,10 +79,45 @@ PARTICLE_FEATURES: dict[str, Callable[[Batch], Tensor]] = {
     "log10_mass": lambda b: _log10(b.p4[..., MASS]),
     "charge": lambda b: b.columns["charge"],
     "btag": lambda b: b.columns["btag"],
+    # Constituents of a jet, as arXiv:2202.03772 feeds them; impact parameters in mm.
+    "log_energy": lambda b: _energy(b).clamp(min=_TINY).log(),
+    "log_pt_share": lambda b: _log_ratio(b.p4[..., PT], _whole(b)[0]),
+    "log_energy_share": lambda b: _log_ratio(_energy(b), _whole(b)[3]),
+    "delta_r": _delta_r,
+    "delta_eta": _delta_eta,
+    "delta_phi": _delta_phi,
+    **{f"is_{species}": _is(species) for species in CONSTITUENTS},
+    "tanh_d0": lambda b: b.columns["d0"].tanh(),
+    "tanh_dz": lambda b: b.columns["dz"].tanh(),
+    "d0err": lambda b: b.columns["d0err"].clamp(0, 1),
+    "dzerr": lambda b: b.columns["dzerr"].clamp(0, 1),
 }
 """Name -> per-particle feature `[n, p]`; momenta in GeV, angles in rad."""
 
-_UNSCALED = frozenset({"sin_phi", "cos_phi", "charge", "btag"})  # already of order one
+_TYPES = ("is_charged_hadron", "is_neutral_hadron", "is_photon", "is_electron", "is_muon")
+_KINEMATIC = ("log_pt", "log_energy", "log_pt_share", "log_energy_share", "delta_r")
+_DIRECTION = ("delta_eta", "delta_phi")
+_TRACK = ("tanh_d0", "d0err", "tanh_dz", "dzerr")
+
+JETCLASS_FEATURES: dict[str, tuple[str, ...]] = {
+    "kin": (*_KINEMATIC, *_DIRECTION),
+    "kinpid": (*_KINEMATIC, "charge", *_TYPES, *_DIRECTION),
+    "full": (*_KINEMATIC, "charge", *_TYPES, *_TRACK, *_DIRECTION),
+}
+"""The inputs of the published models of Particle Transformer, in their order."""
+
+_PUBLISHED = {
+    "log_pt": (1.7, 0.7),
+    "log_energy": (2.0, 0.7),
+    "log_pt_share": (-4.7, 0.7),
+    "log_energy_share": (-4.7, 0.7),
+    "delta_r": (0.2, 4.0),
+}  # centre and factor, then cut at +-5; all others enter as they are
+_CUT = 5.0
+
+_UNSCALED = frozenset(  # already of order one
+    {"sin_phi", "cos_phi", "charge", "btag", *_TYPES, *_TRACK}
+)
 
 
 def _known(name: str) -> str:
@@ -70,14 +150,15 @@ class Features(Recipe):
         species: `onehot` appends one bit per known species (an object whose species is hidden
             has none set), `integer` the bare code, `hidden` nothing.
         scaling: `standard` subtracts the mean and divides by the spread, `none` leaves the
-            features as they are.
+            features as they are, `published` takes the constants of arXiv:2202.03772: momenta and
+            distance are shifted, scaled and cut at +-5, all others left as they are.
     """
 
     particles: tuple[Annotated[str, AfterValidator(_known)], ...] = Field(
         ("log_pt", "eta", "sin_phi", "cos_phi", "log_mass", "charge"), min_length=1
     )
     species: Literal["onehot", "integer", "hidden"] = "onehot"
-    scaling: Literal["standard", "none"] = "standard"
+    scaling: Literal["standard", "none", "published"] = "standard"
 
     def build(self) -> FeatureExtractor:
         """Return the module, its constants not yet fitted."""
@@ -99,6 +180,17 @@ class FeatureExtractor(nn.Module):
         self.recipe = recipe
         self.register_buffer("mean", torch.zeros(len(recipe.particles)))
         self.register_buffer("scale", torch.ones(len(recipe.particles)))
+        self.cut: Tensor | None
+        self.register_buffer("cut", None, persistent=False)
+        if recipe.scaling == "published":
+            self._take_published()
+
+    def _take_published(self) -> None:
+        names = self.recipe.particles
+        constants = [_PUBLISHED.get(name, (0.0, 1.0)) for name in names]
+        self.mean.copy_(torch.tensor([centre for centre, _ in constants]))
+        self.scale.copy_(torch.tensor([1 / factor for _, factor in constants]))
+        self.cut = torch.tensor([_CUT if name in _PUBLISHED else torch.inf for name in names])
 
     @property
     def spec(self) -> InputSpec:
@@ -112,8 +204,11 @@ class FeatureExtractor(nn.Module):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Batch]) -> None:
-        """Set mean and scale to mean and standard deviation over the real particles."""
-        if self.recipe.scaling == "none":
+        """Set mean and scale to mean and standard deviation over the real particles.
+
+        Other kinds of scaling take nothing from the data.
+        """
+        if self.recipe.scaling != "standard":
             return
         count = 0
         total = torch.zeros(len(self.recipe.particles), dtype=torch.float64)
@@ -136,6 +231,8 @@ class FeatureExtractor(nn.Module):
     def forward(self, batch: Batch) -> Inputs:
         """Return the standardised inputs; padding is exactly zero."""
         x = (self._raw(batch) - self.mean) / self.scale
+        if self.cut is not None:
+            x = torch.maximum(torch.minimum(x, self.cut), -self.cut)
         if self.recipe.species == "onehot":
             codes = torch.arange(1, len(SPECIES), device=x.device)
             x = torch.cat((x, (batch.columns["species"].unsqueeze(-1) == codes).to(x)), dim=-1)

@@ -137,7 +137,10 @@ def _check_pairs(backbone: Backbone, inputs: Inputs) -> None:
 def _check_gradients(backbone: Backbone, inputs: Inputs) -> None:
     backbone.zero_grad()
     latent = backbone(inputs)
-    (latent.tokens * torch.randn_like(latent.tokens)).sum().backward()
+    tokens, pooled = (
+        (part * torch.randn_like(part)).sum() for part in (latent.tokens, latent.pooled)
+    )
+    (tokens + pooled).backward()  # a class token is read by the pooled embedding alone
     _read_gradients(backbone)
 
 

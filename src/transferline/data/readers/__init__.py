@@ -7,7 +7,12 @@ from transferline.registry import Registry
 
 READERS: Registry[Reader] = Registry(
     "readers",
+    delphes="transferline.data.readers.delphes:Delphes",
+    hbb="transferline.data.readers.hbb:Hbb",
+    jetclass="transferline.data.readers.jetclass:JetClass",
+    jetclass2="transferline.data.readers.jetclass2:JetClass2",
     nanoaod="transferline.data.readers.nanoaod:NanoAOD",
+    pfnano="transferline.data.readers.pfnano:PFNano",
     shards="transferline.data.readers.shards:Shards",
 )
 

@@ -78,7 +78,7 @@ class NanoAOD(RootReader):
                 etag=status.etag,
                 missing=tuple(name for name, branch in plan.context.items() if branch is None),
                 provenance=read_provenance(file, name),
-                **_sums(file, name, plan.is_simulation, entries),
+                **runs_sums(file, name, plan.is_simulation, entries),
             )
 
     def read(
@@ -107,8 +107,15 @@ class NanoAOD(RootReader):
             yield from map(plan.events, chunks)
 
 
-def _sums(file: Any, path: str, is_simulation: bool, entries: int) -> dict[str, Any]:
-    """Add up events and weights before any cut, from the `Runs` tree."""
+def runs_sums(file: Any, path: str, is_simulation: bool, entries: int) -> dict[str, Any]:
+    """Add up events and weights before any cut, from the `Runs` tree.
+
+    Returns:
+        `count`, `sum_weight`, `sum_weight2` for `Source`; empty where the file does not tell.
+
+    Raises:
+        DataError: a sum is not finite, or a count or sum of squares is negative.
+    """
     if not is_simulation:
         return {"count": entries, "sum_weight": float(entries), "sum_weight2": float(entries)}
     if "Runs" not in file.keys(cycle=False):

@@ -158,7 +158,10 @@ def describe_keys(classes: dict[str, str]) -> str:
 
 
 def missing_branches(
-    path: str, lacking: Sequence[tuple[Sequence[str], str]], branches: Iterable[str]
+    path: str,
+    lacking: Sequence[tuple[Sequence[str], str]],
+    branches: Iterable[str],
+    where: str = "tree 'Events'",
 ) -> str:
     """Return the text of the error about required branches that are not there.
 
@@ -166,6 +169,7 @@ def missing_branches(
         path: the file.
         lacking: names that one branch can have, and what it is needed for.
         branches: those that the file has; the nearest are suggested.
+        where: what of the file was looked at.
     """
     known = list(branches)
     rows = []
@@ -173,7 +177,7 @@ def missing_branches(
         near = [match for name in names for match in difflib.get_close_matches(name, known, 3, 0.5)]
         hint = f" Nearest: {', '.join(dict.fromkeys(near))}." if near else ""
         rows.append(f"no branch {' or '.join(names)} ({what}).{hint}")
-    return f"{path}: tree 'Events' has " + "\n  ".join(rows)
+    return f"{path}: {where} has " + "\n  ".join(rows)
 
 
 def read_provenance(file: Any, path: str) -> dict[str, Any] | None:

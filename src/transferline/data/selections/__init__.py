@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
-from transferline.data.selections.apply import Selected, apply, needed_columns
+from transferline.data.selections.apply import Selected
+from transferline.data.selections.jets import JetSelection
+from transferline.data.selections.kinds import (
+    AnySelection,
+    apply,
+    load_selection,
+    needed_columns,
+    shard_columns,
+)
 from transferline.data.selections.recipe import Selection, selection, shipped
 
-__all__ = ["Selected", "Selection", "apply", "needed_columns", "selection", "shipped"]
+__all__ = [
+    "AnySelection",
+    "JetSelection",
+    "Selected",
+    "Selection",
+    "apply",
+    "load_selection",
+    "needed_columns",
+    "selection",
+    "shard_columns",
+    "shipped",
+]

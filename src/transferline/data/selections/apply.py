@@ -111,7 +111,7 @@ def _flag_steps(
     """Return the cuts that look at no object, in order, each with the events that pass it alone."""
     steps: list[tuple[str, Mask]] = []
     if selection.golden_json is not None:
-        steps.append(("golden JSON", _certified(selection.golden_json, events, is_simulation)))
+        steps.append(("golden JSON", certified(selection.golden_json, events, is_simulation)))
     if selection.triggers:
         steps.append(("trigger", _any(events, selection.triggers)))
     if selection.veto_triggers:
@@ -168,7 +168,8 @@ def _flag(events: Events, name: str) -> NDArray[np.bool_]:
     return events.context[name].astype(np.bool_)
 
 
-def _certified(path: str, events: Events, is_simulation: bool) -> Mask:
+def certified(path: str, events: Events, is_simulation: bool) -> Mask:
+    """Return which events the golden JSON at `path` certifies; all of simulation, `[n]`."""
     if is_simulation:
         return np.ones(len(events), dtype=np.bool_)
     return _lumi_mask(path)(events.id["run"], events.id["lumi"])

@@ -234,13 +234,13 @@ class Selection(_Sparse):
         return btag_threshold(self.era, self.jets.btag.tagger, self.jets.btag.working_point)
 
 
-_HERE = Path(__file__).parent
-_NOT_SELECTIONS = ("objects", "btag_working_points")
+HERE = Path(__file__).parent
+_NOT_SELECTIONS = ("objects", "btag_working_points", "jets")
 
 
 def shipped() -> list[str]:
-    """Return the names of the selections that come with the package."""
-    return sorted(p.stem for p in _HERE.glob("*.yaml") if p.stem not in _NOT_SELECTIONS)
+    """Return the names of the selections of events that come with the package."""
+    return sorted(p.stem for p in HERE.glob("*.yaml") if p.stem not in _NOT_SELECTIONS)
 
 
 def selection(name_or_path: str | Path) -> Selection:
@@ -258,4 +258,4 @@ def selection(name_or_path: str | Path) -> Selection:
     if text not in shipped():
         hint = did_you_mean(text, shipped())
         raise ConfigError(f"'{text}' is not a shipped selection nor a .yaml file.{hint}")
-    return load_config(_HERE / f"{text}.yaml", Selection)
+    return load_config(HERE / f"{text}.yaml", Selection)

@@ -13,6 +13,7 @@ alone. A dummy that can be seen is counted too: whether there is one is no secre
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -164,12 +165,14 @@ class ReplacedObjectObjective(Objective):
 
     def _pooled(self, batch: Batch, chosen: Tensor) -> Tensor:
         """Embed, put the dummy in, encode; the replaced object never reaches the encoder."""
-        tokens = self.model.backbone.embed(self.model.features(batch))
+        backbone, inputs = self.model.backbone, self.model.features(batch)
+        tokens, shown = backbone.embed(inputs), batch.is_real & ~chosen
+        pairs = backbone.pairs(replace(inputs, is_real=shown))
         if self.dummy is not None:
             dummy = self.dummy.to(tokens.dtype)
             tokens = torch.where(chosen.unsqueeze(-1), dummy, tokens)
-            return self.model.backbone.encode(tokens, batch.is_real).pooled
-        return self.model.backbone.encode(tokens, batch.is_real & ~chosen).pooled
+            return backbone.encode(tokens, batch.is_real, pairs).pooled
+        return backbone.encode(tokens, shown, pairs).pooled
 
 
 def _classifier(width: int, hidden: int, answers: int) -> nn.Module:

@@ -9,5 +9,6 @@ BACKBONES: Registry[BackboneRecipe] = Registry(
     "backbones",
     gat="transferline.models.backbones.gat:GAT",
     gnn="transferline.models.backbones.gat:GNN",
+    part="transferline.models.backbones.part:ParT",
     transformer="transferline.models.backbones.transformer:Transformer",
 )

@@ -58,6 +58,15 @@ class Backbone(nn.Module, ABC):
     ) -> Latent:
         """Let the tokens exchange information; masked particles must not be in `is_real`."""
 
+    def pairs(self, inputs: Inputs) -> Tensor | None:
+        """Return the attention bias that this architecture makes of four-momenta, if any.
+
+        It is `[n, h, p, p]`, for `encode`, and zero wherever a particle is not in
+        `inputs.is_real`. An objective that masks particles between `embed` and `encode` takes them
+        out of `is_real` here, so that no bias tells where they were.
+        """
+        return None
+
     def attention(self, inputs: Inputs) -> list[Tensor]:
         """Return what each block attends to, `[n, p, p]`, averaged over heads.
 
@@ -67,8 +76,8 @@ class Backbone(nn.Module, ABC):
         return []
 
     def forward(self, inputs: Inputs) -> Latent:
-        """Return `encode(embed(inputs))`."""
-        return self.encode(self.embed(inputs), inputs.is_real)
+        """Return `encode(embed(inputs))`, with the bias of `pairs`."""
+        return self.encode(self.embed(inputs), inputs.is_real, self.pairs(inputs))
 
 
 class BackboneRecipe(Recipe, ABC):

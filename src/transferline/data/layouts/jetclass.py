@@ -1,0 +1,67 @@
+"""JetClass (ROOT, arXiv:2202.03772) and JetClass-II (Parquet, arXiv:2405.12972): one jet per entry.
+
+Momenta are Cartesian, in GeV; impact parameters and their errors in mm, 0 for neutral particles.
+The angles to the jet axis (`part_deta`, which is flipped for jets with eta < 0, and `part_dphi`)
+follow from the particles and `jet_eta`, `jet_phi`, so they are no columns. Neither format stores
+the jet's mass; it follows from `jet_energy`. Sources: the data card of
+github.com/jet-universe/particle_transformer and the files of
+huggingface.co/datasets/jet-universe/jetclass2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from transferline.data.layouts.jet_table import JetTable, one
+
+PX, PY, PZ, ENERGY = "part_px", "part_py", "part_pz", "part_energy"
+
+FLAGS: dict[str, str] = {
+    "part_isChargedHadron": "charged_hadron",
+    "part_isNeutralHadron": "neutral_hadron",
+    "part_isPhoton": "photon",
+    "part_isElectron": "electron",
+    "part_isMuon": "muon",
+}
+"""Branch -> species."""
+
+JET_P4 = ("jet_pt", "jet_eta", "jet_phi", "jet_energy")
+
+CLASSES = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
+"""The ten labels of JetClass, branches `label_*`, in the order of the paper."""
+
+JETCLASS = JetTable(
+    format="JetClass",
+    tree="tree",
+    constituents={
+        "pt": one(PX, PY),
+        "eta": one(PX, PY, PZ),
+        "phi": one(PX, PY),
+        "mass": one(PX, PY, PZ, ENERGY),
+        "charge": one("part_charge"),
+        "species": one(*FLAGS),
+        "d0": one("part_d0val"),
+        "d0err": one("part_d0err"),
+        "dz": one("part_dzval"),
+        "dzerr": one("part_dzerr"),
+    },
+    context={
+        "jet_pt": one("jet_pt"),
+        "jet_eta": one("jet_eta"),
+        "jet_phi": one("jet_phi"),
+        "jet_mass": one("jet_pt", "jet_eta", "jet_energy"),
+        "jet_sdmass": one("jet_sdmass"),
+        **{f"jet_tau{n}": one(f"jet_tau{n}") for n in (1, 2, 3, 4)},
+    },
+    identity=JET_P4,
+    label_prefix="label_",
+)
+
+JETCLASS2 = replace(
+    JETCLASS,
+    format="JetClass-II",
+    tree="",
+    # One number of 188 classes: 15 two-prong resonances, 146 of three and four, 27 of QCD.
+    labels={"jet_label": "jet_label"},
+    label_prefix=None,
+)

@@ -1,0 +1,66 @@
+"""The two kinds of selections, of events and of jets, behind the same functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transferline.config import load_config
+from transferline.data.events import Events
+from transferline.data.selections.apply import Selected
+from transferline.data.selections.apply import apply as apply_events
+from transferline.data.selections.apply import needed_columns as event_columns
+from transferline.data.selections.jets import JetSelection, apply_jets, jet_columns
+from transferline.data.selections.merge import OBJECT_COLUMNS
+from transferline.data.selections.recipe import HERE, Selection, selection, shipped
+from transferline.errors import ConfigError, did_you_mean
+from transferline.strict_yaml import read_yaml
+
+AnySelection = Selection | JetSelection
+
+JETS = ("jets",)
+"""Selections of jets that come with the package."""
+
+
+def load_selection(name_or_path: str | Path) -> AnySelection:
+    """Load a shipped selection of either kind by name, or any by the path of its YAML file.
+
+    Raises:
+        ConfigError: no such selection, or the file has errors (each with line and column).
+
+    >>> load_selection("jets").max_constituents
+    128
+    """
+    text = str(name_or_path)
+    if text in JETS:
+        return load_config(HERE / f"{text}.yaml", JetSelection)
+    if not text.endswith((".yaml", ".yml")):
+        known = [*shipped(), *JETS]
+        if text not in known:
+            hint = did_you_mean(text, known)
+            raise ConfigError(f"'{text}' is not a shipped selection nor a .yaml file.{hint}")
+        return selection(text)
+    value = read_yaml(Path(text)).value
+    if isinstance(value, dict) and "kind" in value:
+        return load_config(Path(text), JetSelection)
+    return selection(text)
+
+
+def needed_columns(chosen: AnySelection) -> dict[str, list[str]]:
+    """Return collection -> columns that `apply` reads, for `Reader.chunks`."""
+    if isinstance(chosen, JetSelection):
+        return jet_columns(chosen)
+    return event_columns(chosen)
+
+
+def apply(chosen: AnySelection, events: Events, *, is_simulation: bool) -> Selected:
+    """Return the events, or jets, that pass, each with the one collection `object`."""
+    if isinstance(chosen, JetSelection):
+        return apply_jets(chosen, events, is_simulation=is_simulation)
+    return apply_events(chosen, events, is_simulation=is_simulation)
+
+
+def shard_columns(chosen: AnySelection) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the columns of particles and those of `context` in the shards of a selection."""
+    if isinstance(chosen, JetSelection):
+        return chosen.columns, chosen.context or ()
+    return OBJECT_COLUMNS, ()

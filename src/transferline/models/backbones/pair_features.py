@@ -1,0 +1,52 @@
+r"""What two particles are to each other: ln kT, ln z, ln dR and ln m^2.
+
+Source: arXiv:2202.03772, after the variables of the Lund plane (arXiv:1807.04758).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from transferline.data.batch import cartesian
+
+N_PAIR_FEATURES = 4
+_FLOOR = 1e-8  # of what a logarithm is taken of
+
+
+def pair_columns(p4: Tensor) -> Tensor:
+    """Return pt, rapidity, phi, E, px, py, pz (GeV, rad), `[..., 7]`, of (pt, eta, phi, mass).
+
+    These are what `pair_features` reads of each particle.
+    """
+    energy, px, py, pz = cartesian(p4).unbind(-1)
+    pt = torch.sqrt(px * px + py * py)
+    rapidity = 0.5 * torch.log(1 + (2 * pz) / (energy - pz).clamp(min=1e-20))
+    return torch.stack((pt, rapidity, torch.atan2(py, px), energy, px, py, pz), dim=-1)
+
+
+@torch.no_grad()
+def pair_features(a: Tensor, b: Tensor) -> Tensor:
+    r"""Return ln kT, ln z, ln dR, ln m^2 of particles `a` and `b` `[..., 7]`, as `[..., 4]`.
+
+    $\Delta = \sqrt{(y_a - y_b)^2 + (\phi_a - \phi_b)^2}$,
+    $k_T = \min(p_{T,a}, p_{T,b})\, \Delta$,
+    $z = \min(p_{T,a}, p_{T,b}) / (p_{T,a} + p_{T,b})$,
+    $m^2 = (E_a + E_b)^2 - |\vec p_a + \vec p_b|^2$, in GeV; each at least 1e-8.
+
+    `a` and `b` are `pair_columns`, in float32. Order and kind of the operations are those of
+    weaver-core: the squared mass of light or collinear particles is a small difference of large
+    numbers, and published weights have learnt its rounding, too.
+    """
+    pt_a, rapidity_a, phi_a, *p_a = a.unbind(-1)
+    pt_b, rapidity_b, phi_b, *p_b = b.unbind(-1)
+    angle = (phi_a - phi_b + math.pi) % (2 * math.pi) - math.pi
+    delta = ((rapidity_a - rapidity_b) ** 2 + angle**2).sqrt()
+    softer = torch.minimum(pt_a, pt_b)
+    share = softer / (pt_a + pt_b).clamp(min=_FLOOR)
+    energy, px, py, pz = (one + other for one, other in zip(p_a, p_b, strict=True))
+    mass2 = energy.square() - (px.square() + py.square() + pz.square())
+    found = torch.stack((softer * delta, share, delta, mass2), dim=-1)
+    return found.clamp(min=_FLOOR).log()

@@ -1,0 +1,108 @@
+"""The block of Particle Transformer: attention and feed-forward, each between two norms.
+
+Source: arXiv:2202.03772; the scales are those of NormFormer (arXiv:2110.09456), attention of the
+class token is that of CaiT (arXiv:2103.17239). Particles and class token have blocks of one kind.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from transferline.models.backbones.gat import Nodes
+
+_HIDDEN = -1e9  # large, not infinite: a set without particles must stay finite
+
+
+class PartBlock(nn.Module):
+    r"""Attention and feed-forward network with residuals.
+
+    $x' = x + \mathrm{LN}(\gamma_h\, \mathrm{MHA}(\mathrm{LN}(x)))$ with one scale $\gamma_h$ per
+    head's share of the output, then
+    $x'' = w \odot x' + W_2\, \mathrm{LN}(\mathrm{GELU}(W_1\, \mathrm{LN}(x')))$.
+
+    Args:
+        width: token size d.
+        heads: attention heads; must divide `width`.
+        hidden: size of the feed-forward network.
+        dropout: of attention weights, of both outputs, and after the GELU.
+    """
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.pre_attn_norm = nn.LayerNorm(width)
+        self.in_proj = nn.Linear(width, 3 * width)
+        self.out_proj = nn.Linear(width, width)
+        self.head_scale = nn.Parameter(torch.ones(heads))
+        self.post_attn_norm = nn.LayerNorm(width)
+        self.pre_fc_norm = nn.LayerNorm(width)
+        self.fc1 = nn.Linear(width, hidden)
+        self.post_fc_norm = nn.LayerNorm(hidden)
+        self.fc2 = nn.Linear(hidden, width)
+        self.residual_scale = nn.Parameter(torch.ones(width))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, rows: Tensor, nodes: Nodes, bias: Tensor) -> Tensor:
+        """Let particles `rows [t, d]` attend to each other; `bias [n, 1 or h, 1 or p, p]`."""
+        q, k, v = self._on_grid(rows, nodes)
+        weights = F.dropout(_weights(q, k, bias), self.dropout.p, self.training)
+        return self._finish(rows, nodes.gather(_joined(weights, v)))
+
+    def weights(self, rows: Tensor, nodes: Nodes, bias: Tensor) -> Tensor:
+        """Return how much particle i takes of particle j, `[n, h, p, p]`."""
+        q, k, _ = self._on_grid(rows, nodes)
+        return _weights(q, k, bias)
+
+    def pool(self, token: Tensor, rows: Tensor, nodes: Nodes, bias: Tensor) -> Tensor:
+        """Let the class token `[n, d]` attend to itself and the particles `rows [t, d]`.
+
+        The query is the token as it is, keys and values are normalised; `bias` is
+        `[n, 1, 1, 1 + p]`.
+        """
+        width = token.shape[1]
+        weight, offset = self.in_proj.weight, self.in_proj.bias
+        wq, wkv, bq, bkv = weight[:width], weight[width:], offset[:width], offset[width:]
+        own, others = (F.linear(self.pre_attn_norm(x), wkv, bkv) for x in (token, rows))
+        both = torch.cat((own.unsqueeze(1), nodes.scatter(others)), dim=1)
+        q, (k, v) = self._heads(F.linear(token, wq, bq).unsqueeze(1), 1)[0], self._heads(both, 2)
+        weights = F.dropout(_weights(q, k, bias), self.dropout.p, self.training)
+        return self._finish(token, _joined(weights, v).squeeze(1))
+
+    def _on_grid(self, rows: Tensor, nodes: Nodes) -> tuple[Tensor, ...]:
+        """Queries, keys and values, `[n, h, p, d/h]` each."""
+        return self._heads(nodes.scatter(self.in_proj(self.pre_attn_norm(rows))), 3)
+
+    def _heads(self, grid: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """[n, p, parts * d] -> `parts` tensors `[n, h, p, d/h]`."""
+        n, p, width = grid.shape
+        split = grid.view(n, p, parts, self.heads, width // (parts * self.heads))
+        return split.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def _finish(self, rows: Tensor, mixed: Tensor) -> Tensor:
+        """Everything after the heads, `[t, d]` each."""
+        scale = self.head_scale.unsqueeze(1).expand(-1, rows.shape[1] // self.heads).flatten()
+        x = self.dropout(self.post_attn_norm(scale * self.out_proj(mixed))) + rows
+        y = self.dropout(F.gelu(self.fc1(self.pre_fc_norm(x))))
+        out: Tensor = self.dropout(self.fc2(self.post_fc_norm(y))) + self.residual_scale * x
+        return out
+
+
+def hiding(is_real: Tensor) -> Tensor:
+    """Return the bias that hides padding, `[n, 1, 1, p]`."""
+    bias = torch.zeros(is_real.shape, device=is_real.device)
+    return bias.masked_fill(~is_real, _HIDDEN)[:, None, None, :]
+
+
+def _weights(q: Tensor, k: Tensor, bias: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias), in float32."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    weights: Tensor = (scores.float() + bias).softmax(-1)
+    return weights
+
+
+def _joined(weights: Tensor, v: Tensor) -> Tensor:
+    """Weigh the values, put the heads side by side: `[n, p, d]`."""
+    mixed: Tensor = weights.to(v.dtype) @ v
+    return mixed.transpose(1, 2).flatten(2)
