@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from transferline.data.layouts import nanoaod as layout
 from transferline.data.layouts.shards import CARD
 from transferline.data.readers import READERS
 from transferline.data.readers.addresses import check_url, is_url, public_name
-from transferline.data.readers.base import Reader
+from transferline.data.readers.base import Reader, Source
 from transferline.data.readers.nanoaod import TREE, NanoAOD
 from transferline.data.readers.nanoaod_branches import (
     branch_names,
@@ -171,22 +171,36 @@ def _inspect_jets(path: str, kind: str) -> Inspection:
     reader: Reader = READERS.load(kind)(kind=kind, files=[path])
     offered, source = reader.offers(path), reader.source(path)
     first = next(reader.read(path, 0, min(source.entries, 1), {}), None)
-    details: dict[str, Any] = {}
-    if first is not None:
-        details["labels"] = ", ".join(first.labels) or "none"
-    if source.provenance is not None:
-        made_by = source.provenance.get("kind", "transferline")
-        details["made by"] = f"{made_by}, process {source.provenance.get('process', '?')}"
+    details = {} if first is None else {"labels": ", ".join(first.labels) or "none"}
+    summary = f"jets of constituents ({source.format}), {source.entries} entries"
+    return _described(source, summary, offered, kind, {**details, **_made_by(source)})
+
+
+def _made_by(source: Source) -> dict[str, str]:
+    """What the program that made a file wrote about it."""
+    if source.provenance is None:
+        return {}
+    name = source.provenance.get("kind", "transferline")
+    return {"made by": f"{name}, process {source.provenance.get('process', '?')}"}
+
+
+def _described(
+    source: Source,
+    summary: str,
+    columns: Mapping[str, Sequence[str]],
+    reader: str,
+    details: dict[str, Any],
+) -> Inspection:
     return Inspection(
         path=source.path,
         format=source.format,
-        summary=f"jets of constituents ({source.format}), {source.entries} entries",
+        summary=summary,
         entries=source.entries,
         is_simulation=source.is_simulation,
         count=source.count,
         sum_weight=source.sum_weight,
-        columns=offered,
-        reader=kind,
+        columns=columns,
+        reader=reader,
         details=details,
     )
 
@@ -206,27 +220,14 @@ def _inspect_nanoaod(path: str, tree: Any) -> Inspection:
     version = detect_version(branches)
     offered = offered_columns(branches)
     kind = "simulation" if source.is_simulation else "collision data"
-    details: dict[str, Any] = {"version": f"{version} ({version.reason})"}
-    if source.provenance is not None:
-        made_by = source.provenance.get("kind", "transferline")
-        details["made by"] = f"{made_by}, process {source.provenance.get('process', '?')}"
+    details: dict[str, Any] = {"version": f"{version} ({version.reason})", **_made_by(source)}
     details["shipped selections"] = _usable_selections(offered)
     jets = constituents_of(branches)
     if jets:
         details["constituents"] = f"of {', '.join(jets)}; --reader pfnano --selection jets"
-    return Inspection(
-        path=source.path,
-        format=source.format,
-        summary=f"CMS {source.format}, {kind}, {source.entries} events",
-        entries=source.entries,
-        is_simulation=source.is_simulation,
-        count=source.count,
-        sum_weight=source.sum_weight,
-        columns=offered,
-        missing=_missing(offered, source.is_simulation, source.sum_weight),
-        reader="nanoaod",
-        details=details,
-    )
+    summary = f"CMS {source.format}, {kind}, {source.entries} events"
+    missing = _missing(offered, source.is_simulation, source.sum_weight)
+    return replace(_described(source, summary, offered, "nanoaod", details), missing=missing)
 
 
 def _missing(

@@ -90,6 +90,11 @@ class Source:
         return {**asdict(self), "missing": list(self.missing)}
 
 
+def unit_sums(entries: int) -> dict[str, Any]:
+    """Return the sums of a `Source` whose entries all have weight one and were never cut."""
+    return {"count": entries, "sum_weight": float(entries), "sum_weight2": float(entries)}
+
+
 class Reader(Recipe, ABC):
     """Frozen description of named files in one format; no physics choices, bounded memory.
 

@@ -7,7 +7,7 @@ fails on some and is slow on others.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Literal
 
 import awkward as ak
@@ -108,9 +108,7 @@ class Delphes(RootReader):
                 entries=int(tree.num_entries),
                 format=f"Delphes, {found.jets}",
                 is_simulation=True,
-                size=status.size,
-                mtime_ns=status.mtime_ns,
-                etag=status.etag,
+                **asdict(status),
                 count=int(tree.num_entries),
                 sum_weight=float(weight.sum()),
                 sum_weight2=float(np.square(weight).sum()),

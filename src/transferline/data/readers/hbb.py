@@ -6,6 +6,7 @@ The layouts are told apart from the branches, never from the file's name.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, Literal
 
 import awkward as ak
@@ -16,7 +17,7 @@ from transferline.data.events import Events
 from transferline.data.layouts import hbb as layout
 from transferline.data.layouts.hbb import HBB
 from transferline.data.readers.addresses import public_name
-from transferline.data.readers.base import CHUNK_SIZE, Columns, Source
+from transferline.data.readers.base import CHUNK_SIZE, Columns, Source, unit_sums
 from transferline.data.readers.jet_columns import Plan, labels_of, offered, species_of
 from transferline.data.readers.jet_sets import (
     JetSets,
@@ -99,12 +100,8 @@ class Hbb(RootReader):
                 entries=entries,
                 format=f"{HBB.format}, one entry per {'event' if is_jagged(tree) else 'jet'}",
                 is_simulation=True,
-                size=status.size,
-                mtime_ns=status.mtime_ns,
-                etag=status.etag,
-                count=entries,
-                sum_weight=float(entries),
-                sum_weight2=float(entries),
+                **asdict(status),
+                **unit_sums(entries),
             )
 
     def read(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Literal
 
 import awkward as ak
@@ -13,7 +14,7 @@ from transferline.data.events import Events
 from transferline.data.layouts import jetclass as layout
 from transferline.data.layouts.jetclass import JETCLASS
 from transferline.data.readers.addresses import public_name
-from transferline.data.readers.base import CHUNK_SIZE, Columns, Source
+from transferline.data.readers.base import CHUNK_SIZE, Columns, Source, unit_sums
 from transferline.data.readers.jet_columns import Plan, offered, species_of
 from transferline.data.readers.jet_sets import content_identity
 from transferline.data.readers.jet_values import (
@@ -72,12 +73,8 @@ class JetClass(RootReader):
                 entries=entries,
                 format=JETCLASS.format,
                 is_simulation=True,
-                size=status.size,
-                mtime_ns=status.mtime_ns,
-                etag=status.etag,
-                count=entries,
-                sum_weight=float(entries),
-                sum_weight2=float(entries),
+                **asdict(status),
+                **unit_sums(entries),
                 provenance=read_provenance(file, name),
             )
 

@@ -13,7 +13,14 @@ import pyarrow.parquet as pq
 from transferline.data.events import Events
 from transferline.data.layouts.jetclass import JETCLASS2
 from transferline.data.readers.addresses import is_url, public_name
-from transferline.data.readers.base import CHUNK_SIZE, Columns, Reader, Source, file_status
+from transferline.data.readers.base import (
+    CHUNK_SIZE,
+    Columns,
+    Reader,
+    Source,
+    file_status,
+    unit_sums,
+)
 from transferline.data.readers.jet_columns import Plan, offered
 from transferline.data.readers.jetclass import STEP, jet_events
 from transferline.errors import ConfigError, DataError
@@ -50,9 +57,7 @@ class JetClass2(Reader):
                 is_simulation=True,
                 size=size,
                 mtime_ns=changed,
-                count=entries,
-                sum_weight=float(entries),
-                sum_weight2=float(entries),
+                **unit_sums(entries),
             )
 
     def read(

@@ -7,7 +7,7 @@ version is told from the branches, never from the file's name.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import awkward as ak
@@ -18,7 +18,7 @@ from transferline.data.events import ID_DTYPE, Events
 from transferline.data.jagged import flat_columns, flat_values, offsets_of, records, zip_lists
 from transferline.data.layouts import nanoaod as layout
 from transferline.data.readers.addresses import public_name
-from transferline.data.readers.base import CHUNK_SIZE, Columns, Source
+from transferline.data.readers.base import CHUNK_SIZE, Columns, Source, unit_sums
 from transferline.data.readers.jet_id import jet_id
 from transferline.data.readers.nanoaod_branches import (
     branch_names,
@@ -73,9 +73,7 @@ class NanoAOD(RootReader):
                 entries=entries,
                 format=f"NanoAOD{detect_version(branches)}",
                 is_simulation=plan.is_simulation,
-                size=status.size,
-                mtime_ns=status.mtime_ns,
-                etag=status.etag,
+                **asdict(status),
                 missing=tuple(name for name, branch in plan.context.items() if branch is None),
                 provenance=read_provenance(file, name),
                 **runs_sums(file, name, plan.is_simulation, entries),
@@ -117,7 +115,7 @@ def runs_sums(file: Any, path: str, is_simulation: bool, entries: int) -> dict[s
         DataError: a sum is not finite, or a count or sum of squares is negative.
     """
     if not is_simulation:
-        return {"count": entries, "sum_weight": float(entries), "sum_weight2": float(entries)}
+        return unit_sums(entries)
     if "Runs" not in file.keys(cycle=False):
         return {}
     runs = file["Runs"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Literal
 
 import awkward as ak
@@ -98,9 +98,7 @@ class PFNano(RootReader):
                 entries=entries,
                 format=f"PFNano, {self.jets}",
                 is_simulation=is_simulation,
-                size=status.size,
-                mtime_ns=status.mtime_ns,
-                etag=status.etag,
+                **asdict(status),
                 provenance=read_provenance(file, name),
                 **runs_sums(file, name, is_simulation, entries),
             )
