@@ -198,7 +198,7 @@ def test_wrong_usage_is_2_and_names_the_nearest(capsys, files, tmp_path):
         (
             *("prepare", files / "a.root", "--selection", "l1_j4_b1", "--out", tmp_path),
             *("--label", "signal"),
-        ): "--label signal: is not of the form name=number.",
+        ): "--label signal: is not of the form NAME=NUMBER.",
         ("study", files / "no.yaml", "--check"): "no.yaml: cannot be read",
     }
     for words, wanted in wrong.items():

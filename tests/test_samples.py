@@ -265,7 +265,7 @@ def test_from_files_to_a_mixture_on_the_command_line(tmp_path, capsys):
         (["a"], 2, "a: is not of the form NAME=SHARDS"),
         (["a=x", "a=y"], 2, "a: is given twice"),
         (["a=x", "--cross-section", "a"], 2, "--cross-section a: is not of the form NAME=PB"),
-        (["a=x", "--cross-section", "a=many"], 2, "a=many: is not a number of pb"),
+        (["a=x", "--cross-section", "a=many"], 2, "a=many: is not a number (PB)"),
         (["a=x"], 3, "x: no such directory of shards"),
     ],
 )

@@ -119,7 +119,7 @@ def prepare(
             out,
             jobs=jobs,
             executor=executor,
-            labels=_labels(label or []),
+            labels=_numbers(label or [], "--label"),
             sample=sample,
             cross_section_pb=cross_section,
             overwrite=overwrite,
@@ -169,13 +169,12 @@ def mix(
     from transferline.data.mix import mix as mix_shards  # noqa: PLC0415
 
     places = _pairs(members, "SHARDS")
-    sections = _pairs(cross_section or [], "PB", "--cross-section ")
     card = mix_shards(
         {name: Path(place) for name, place in places.items()},
         out,
         n=n,
         seed=seed,
-        cross_sections={name: _picobarn(name, text) for name, text in sections.items()},
+        cross_sections=_numbers(cross_section or [], "--cross-section", "PB"),
         sample=sample,
         overwrite=overwrite,
     )
@@ -198,11 +197,15 @@ def _pairs(texts: list[str], what: str, option: str = "") -> dict[str, str]:
     return pairs
 
 
-def _picobarn(name: str, text: str) -> float:
-    number = _finite(text)
-    if number is None:
-        raise ConfigError(f"--cross-section {name}={shortened(text)}: is not a number of pb.")
-    return number
+def _numbers(texts: list[str], option: str, what: str = "NUMBER") -> dict[str, float]:
+    """Return NAME -> number of an option that is given as NAME=`what`, any number of times."""
+    found: dict[str, float] = {}
+    for name, text in _pairs(texts, what, f"{option} ").items():
+        number = _finite(text)
+        if number is None:
+            raise ConfigError(f"{option} {name}={shortened(text)}: is not a number ({what}).")
+        found[name] = number
+    return found
 
 
 def _show_mixture(card: DataCard, out: Path) -> None:
@@ -239,19 +242,6 @@ def _share_row(row: Share) -> tuple[str, ...]:
         f"{row.events:,}",
         f"{row.available:,}",
     )
-
-
-def _labels(texts: list[str]) -> dict[str, float]:
-    labels: dict[str, float] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        number = _finite(value)
-        if number is None or not re.fullmatch(r"[\w.-]+", name):
-            raise ConfigError(f"--label {shortened(text)}: is not of the form name=number.")
-        if name in labels:
-            raise ConfigError(f"--label {name}: is given twice.")
-        labels[name] = number
-    return labels
 
 
 def _finite(text: str) -> float | None:
