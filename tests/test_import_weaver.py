@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -208,6 +209,17 @@ def test_a_truncated_file_is_refused(tmp_path):
     place.write_bytes(place.read_bytes()[:2000])
     with pytest.raises(DataError, match="not a file of plain tensors"):
         import_weaver(place, tmp_path / "out")
+
+
+@pytest.mark.parametrize("head", [b"root\x00\x00\xf6\x08q\x01", b"\x80\x02", b"PK\x03\x04", b""])
+def test_any_other_file_is_one_clear_error(tmp_path, head):
+    """Whatever the unpickler makes of it: on arbitrary bytes it raises any kind."""
+    for seed in range(20):
+        noise = np.random.default_rng(seed).integers(0, 256, 300, np.uint8).tobytes()
+        (tmp_path / "x.pt").write_bytes(head + noise)
+        with pytest.raises(DataError, match=r"x\.pt: "):
+            import_weaver(tmp_path / "x.pt", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_file_and_an_occupied_place(tmp_path):

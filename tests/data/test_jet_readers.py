@@ -459,3 +459,11 @@ def test_every_reader_names_a_foreign_file(tmp_path, kind):
     for refused in (reader.columns, lambda: reader.source(str(path)), lambda: read(reader)):
         with pytest.raises(DataError, match=r"other\.root: (has no tree|is not a readable)"):
             refused()
+
+
+def test_a_parquet_file_names_the_reader_that_it_needs(tmp_path):
+    (tmp_path / "x.parquet").write_bytes(b"PAR1" + bytes(60))
+    with pytest.raises(DataError, match=r"x\.parquet: is not a ROOT file.*--reader jetclass2"):
+        READERS.load("nanoaod")(files=[str(tmp_path / "x.parquet")]).source(
+            str(tmp_path / "x.parquet")
+        )

@@ -118,8 +118,10 @@ def _check_header(name: str, head: bytes, size: int) -> None:
     if size == 0:
         raise DataError(f"{name}: is empty (0 bytes).")
     if head[:4] != b"root":
-        page = " A web page came instead: must you log in?" if _is_page(head) else ""
-        raise DataError(f"{name}: is not a ROOT file (it does not begin with 'root').{page}")
+        hint = " A web page came instead: must you log in?" if _is_page(head) else ""
+        if head[:4] == b"PAR1":
+            hint = " It is a Parquet file: jets of JetClass-II are read by --reader jetclass2."
+        raise DataError(f"{name}: is not a ROOT file (it does not begin with 'root').{hint}")
     if len(head) < _HEADER:
         raise DataError(f"{name}: is truncated ({size} bytes, not even a whole header).")
     (version,) = struct.unpack(">i", head[4:8])
