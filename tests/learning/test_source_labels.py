@@ -57,7 +57,7 @@ def test_a_backbone_learns_classes_and_keeps_no_head(places, tmp_path):
     assert checkpoint.recipe.head is None
     card = (tmp_path / "run" / "card.md").read_text()
     assert "events labelled as soft, hard" in card
-    assert f"(accuracy {checkpoint.provenance['validation']['accuracy']:.4f})" in card
+    assert f", accuracy {checkpoint.provenance['validation']['accuracy']:.4f}" in card
 
 
 def test_labels_that_are_missing_or_misplaced_are_named(places, tmp_path):

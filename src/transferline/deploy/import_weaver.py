@@ -203,6 +203,7 @@ def _recipe(
                 heads=pairs[-1],
                 expansion=len(hidden) // embed[-1],
                 pair_activation=pair_activation,
+                pair_mass="published",
             ),
             head=None if linear is None else Head(),
             n_outputs=None if linear is None else len(linear),

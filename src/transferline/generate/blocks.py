@@ -111,7 +111,8 @@ class _Made:
 
 
 def _simulate_run(run: Run, n: int, card: Card, rng: np.random.Generator) -> _Made:
-    if isinstance(run, PythiaRun) and isinstance(run.rule, TaggedJets):
+    if isinstance(run.rule, TaggedJets):
+        assert not isinstance(run, SherpaRun)  # `check_filter` refuses it
         return _simulate_tagged(run, run.rule, n, card, rng)
     tables = []
     for truth in run.batches(n):

@@ -8,7 +8,7 @@ from typing import Any
 from transferline.files import json_hash
 from transferline.learning.training_log import validation_numbers
 
-_SIZES = ("n_train",)
+_OTHER = ("n_train", "data", "classes")  # sizes, and paths: events are told by their hashes
 
 
 def source_facts(provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,8 +23,10 @@ def source_facts(provenance: Mapping[str, Any]) -> dict[str, Any]:
         facts["pretext"] = known
     config = provenance.get("config")
     if isinstance(config, dict) and "n_train" in provenance:
-        rest = {name: value for name, value in config.items() if name not in _SIZES}
-        facts["pretraining"] = {"events": provenance["n_train"], "family": json_hash(rest)[:16]}
+        rest = {name: value for name, value in config.items() if name not in _OTHER}
+        events = [card.get("content_hash") for card in provenance.get("data", [])]
+        family = {**rest, "events": events, "classes": sorted(config.get("classes", {}))}
+        facts["pretraining"] = {"events": provenance["n_train"], "family": json_hash(family)[:16]}
         if losses := provenance.get("losses"):
             facts["pretraining"]["losses"] = losses
     return facts

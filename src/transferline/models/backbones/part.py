@@ -44,6 +44,8 @@ class ParT(BackboneRecipe):
         pair_activation: whether the last layer of the pairs' network ends with a GELU, as in the
             published models; without it is what weaver-core does unless told otherwise
             (`use_pre_activation_pair`).
+        pair_mass: `stable`, or `published` for weights that learnt with the rounding of
+            weaver-core (see `pair_features`); exported graphs cannot repeat that.
     """
 
     kind: Literal["part"] = "part"
@@ -55,6 +57,7 @@ class ParT(BackboneRecipe):
     expansion: int = Field(4, gt=0, le=64)
     dropout: float = Field(0.1, ge=0, lt=1)
     pair_activation: bool = True
+    pair_mass: Literal["stable", "published"] = "stable"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -97,6 +100,7 @@ class _PairEmbedding(nn.Module):
         for before, after in pairwise((N_PAIR_FEATURES, *recipe.pair_embed, recipe.heads)):
             layers += [nn.Linear(before, after), RealNorm(after), nn.GELU()]
         self.layers = nn.Sequential(*(layers if recipe.pair_activation else layers[:-1]))
+        self.published = recipe.pair_mass == "published"
 
     def forward(self, p4: Tensor, is_real: Tensor, packed: bool) -> Tensor:
         """Return the bias `[n, h, p, p]`, symmetric, zero where a particle is not real."""
@@ -107,14 +111,15 @@ class _PairEmbedding(nn.Module):
     def _packed(self, columns: Tensor, both: Tensor) -> Tensor:
         """Each pair of real particles once, and each particle with itself."""
         event, i, j = both.tril().nonzero().unbind(1)
-        rows: Tensor = self.layers(pair_features(columns[event, i], columns[event, j]))
+        found = pair_features(columns[event, i], columns[event, j], self.published)
+        rows: Tensor = self.layers(found)
         grid = rows.new_zeros(*both.shape, rows.shape[-1])
         grid = grid.index_put((event, i, j), rows).index_put((event, j, i), rows)
         return grid.permute(0, 3, 1, 2)
 
     def _padded(self, columns: Tensor, both: Tensor) -> Tensor:
         """All places with all places."""
-        found = pair_features(columns.unsqueeze(2), columns.unsqueeze(1))
+        found = pair_features(columns.unsqueeze(2), columns.unsqueeze(1), self.published)
         rows: Tensor = self.layers(found.view(-1, N_PAIR_FEATURES))
         grid = rows.view(*both.shape, rows.shape[-1]).permute(0, 3, 1, 2)
         return torch.where(both.unsqueeze(1), grid, torch.zeros_like(grid))
