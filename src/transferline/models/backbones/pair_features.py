@@ -17,8 +17,9 @@ _FLOOR = 1e-8  # of what a logarithm is taken of
 
 
 def pair_columns(p4: Tensor) -> Tensor:
-    """Return pt, rapidity, phi, mass, E, px, py, pz (GeV, rad), `[..., 8]`, of (pt, eta, phi, mass).
+    """Return pt, rapidity, phi, mass, E, px, py, pz of (pt, eta, phi, mass), in GeV and rad.
 
+    `[..., 4]` -> `[..., 8]`.
     These are what `pair_features` reads of each particle.
     """
     energy, px, py, pz = cartesian(p4).unbind(-1)
