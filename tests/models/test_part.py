@@ -77,6 +77,18 @@ def test_pair_features_are_the_published_formulas():
     assert (error < 2e-6 * (energy[i] + energy[j]).float() ** 2 + 1e-5).all()
 
 
+def test_the_mass_of_light_and_collinear_pairs_is_exact_unless_it_is_the_published_one():
+    near = torch.tensor([300.0, 1.2, 0.4, 0.0]).repeat(2, 1)
+    near[1, 1:3] += 1e-3
+    columns = pair_columns(near)
+    stable, rounded = (pair_features(columns[:1], columns[1:], flag) for flag in (False, True))
+    exact = 300.0**2 * 2e-6  # 2 pt^2 (cosh d_eta - cos d_phi), massless
+    assert stable[0, 3].exp().item() == pytest.approx(exact, rel=2e-3)
+    assert rounded[0, 3].exp().item() != pytest.approx(exact, rel=2e-3)
+    alone = pair_features(columns, columns)
+    assert (alone[:, 3] == torch.tensor(1e-8).log()).all()  # massless: nothing but the floor
+
+
 def test_a_particle_with_itself_and_padding_stay_finite():
     columns = pair_columns(torch.zeros(2, 4))
     assert pair_features(columns, columns).isfinite().all()
