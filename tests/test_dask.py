@@ -31,6 +31,7 @@ from .data import nanoaod_files
 from .learning.event_shards import write_shards
 from .waiting_work import WAITING
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 cluster_module = pytest.importorskip("transferline.executors.cluster")
 
@@ -48,7 +49,9 @@ def cluster(tmp_path_factory):
     """Two worker processes of one thread each; the nanny starts another for one that is killed."""
     folder = tmp_path_factory.mktemp("cluster")
     (folder / "work_of_dask.py").write_text(WORK)
-    with pytest.MonkeyPatch.context() as patch:
+    # A worker that a busy machine takes long to start again is not lost.
+    patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"})
+    with pytest.MonkeyPatch.context() as patch, patient:
         patch.syspath_prepend(folder)
         with distributed.LocalCluster(
             n_workers=2,
@@ -96,6 +99,7 @@ def worker_killed_when(cluster, begun: Callable[[], object]):
 
 
 def cluster_pids(cluster) -> dict[str, int]:
+    """Return address -> process of the two workers, when both are there."""
     with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
         client.wait_for_workers(2, timeout=60)
         return client.run(os.getpid)
