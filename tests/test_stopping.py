@@ -41,3 +41,10 @@ def test_other_exceptions_of_callbacks_stay_reports(monkeypatch):
     with no_interrupt_lost():
         call_from_c(lambda: 1 / 0)
     assert reported == [ZeroDivisionError]
+
+
+def test_none_comes_after_the_block(ctrl_c):
+    """It would end a program that is already ending, with another exit code."""
+    with no_interrupt_lost():
+        call_from_c(ctrl_c_falls_here)
+    time.sleep(0.3)

@@ -78,11 +78,13 @@ def no_interrupt_lost() -> Iterator[None]:
     the KeyboardInterrupt as ignored and goes on.
     """
     old = sys.unraisablehook
+    repeats: list[threading.Timer] = []
 
     def again(found: sys.UnraisableHookArgs) -> None:
         if issubclass(found.exc_type, KeyboardInterrupt):
             # Not at once: the callback, which would swallow it too, has not returned yet.
-            threading.Timer(0.1, _interrupt).start()
+            repeats.append(threading.Timer(0.1, _interrupt))
+            repeats[-1].start()
         else:
             old(found)
 
@@ -91,6 +93,9 @@ def no_interrupt_lost() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = old
+        for repeat in repeats:  # none may come when the program is already ending
+            repeat.cancel()
+            repeat.join()
 
 
 def _interrupt() -> None:
