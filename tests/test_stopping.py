@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import signal
+import subprocess
 import sys
 import time
 
@@ -48,3 +49,19 @@ def test_none_comes_after_the_block(ctrl_c):
     with no_interrupt_lost():
         call_from_c(ctrl_c_falls_here)
     time.sleep(0.3)
+
+
+@pytest.mark.parametrize(("handled", "code"), [("interrupt_handled()", 130), ("", -signal.SIGINT)])
+def test_an_interrupt_of_code_made_from_text_leaves_the_exit_code_alone(tmp_path, handled, code):
+    """Without the call CPython ends by the signal: should it ever stop so, the call may go."""
+    (tmp_path / "interrupted.py").write_text(f"""
+import sys
+from transferline.stopping import interrupt_handled
+try:
+    exec("raise KeyboardInterrupt")
+except KeyboardInterrupt:
+    {handled or "pass"}
+sys.exit(130)
+""")
+    words = [sys.executable, "-m", "interrupted"]
+    assert subprocess.run(words, cwd=tmp_path, check=False).returncode == code

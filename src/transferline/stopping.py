@@ -6,6 +6,7 @@ import _thread
 import signal
 import sys
 import threading
+from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -96,6 +97,16 @@ def no_interrupt_lost() -> Iterator[None]:
         for repeat in repeats:  # none may come when the program is already ending
             repeat.cancel()
             repeat.join()
+
+
+def interrupt_handled() -> None:
+    """Make the interpreter forget a KeyboardInterrupt that was caught.
+
+    It remembers one that passed through code made from a text, as dataclasses and numba make it,
+    and `python -m` then ends by the signal instead of with its exit code (CPython's
+    `unhandled_keyboard_interrupt`, which is cleared whenever a text is run: so by a named tuple).
+    """
+    namedtuple("Handled", ())
 
 
 def _interrupt() -> None:

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from transferline.errors import TransferlineError
 from transferline.launch import refuse_torchrun
-from transferline.stopping import no_interrupt_lost
+from transferline.stopping import interrupt_handled, no_interrupt_lost
 
 
 class InterruptedByUserError(TransferlineError):
@@ -39,6 +39,7 @@ class _Group(TyperGroup):
             with no_interrupt_lost():
                 return super().invoke(ctx)
         except KeyboardInterrupt as error:
+            interrupt_handled()
             resume = " with --resume" if ctx.invoked_subcommand == "pretrain" else ""
             raise InterruptedByUserError(
                 "interrupted; finished parts are kept. "

@@ -9,22 +9,12 @@ import typer
 
 from transferline.cli import options, output
 
-_group = typer.Typer(
-    name="import",
-    help="Import weights of other programs.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+_group = options.group("import", "Import weights of other programs.")
 
 
 def add(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.add_typer(_group)
-
-
-@_group.callback()
-def _keep_group() -> None:
-    """Keep `import weaver` two words, though it is the only command."""
 
 
 @_group.command("weaver")

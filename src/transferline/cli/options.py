@@ -47,6 +47,13 @@ Timeout = Annotated[
 ]
 
 
+def group(name: str, purpose: str) -> typer.Typer:
+    """Return a group of commands; its commands keep two words, though there be only one."""
+    made = typer.Typer(name=name, help=purpose, no_args_is_help=True, rich_markup_mode=None)
+    made.callback()(lambda: None)
+    return made
+
+
 def reader(
     kind: str,
     files: Sequence[str],

@@ -43,7 +43,13 @@ from transferline.data.readers.jet_sets import (
     single_columns,
 )
 from transferline.data.readers.jet_values import jet_sets
-from transferline.data.readers.rootfile import RootReader, open_root, open_tree, opened_status
+from transferline.data.readers.rootfile import (
+    RootReader,
+    iterated,
+    open_root,
+    open_tree,
+    opened_status,
+)
 from transferline.errors import DataError
 
 _STEP = 1_000  # events that are read at a time: each holds hundreds of candidates
@@ -130,12 +136,8 @@ class Delphes(RootReader):
             wanted = self._offered(found) if columns is None else columns
             plan = self._plan(found, wanted)
             objects = {c: wanted[c] for c in layout.OBJECTS if wanted.get(c)}
-            chunks = tree.iterate(
-                found.to_read(plan, objects),
-                entry_start=start,
-                entry_stop=stop,
-                step_size=min(chunk_size, _STEP),
-                how=dict,
+            chunks = iterated(
+                tree, found.to_read(plan, objects), start, stop, min(chunk_size, _STEP)
             )
             for arrays in chunks:
                 events = self._events(found, plan, arrays, objects)

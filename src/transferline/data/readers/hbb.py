@@ -36,7 +36,13 @@ from transferline.data.readers.jet_values import (
     same_bounds,
     scalar,
 )
-from transferline.data.readers.rootfile import RootReader, open_root, open_tree, opened_status
+from transferline.data.readers.rootfile import (
+    RootReader,
+    iterated,
+    open_root,
+    open_tree,
+    opened_status,
+)
 from transferline.errors import DataError
 
 _WHERE = f"tree '{HBB.tree}'"
@@ -121,12 +127,12 @@ class Hbb(RootReader):
             plan = self._plan(name, tree, wanted)
             jagged = is_jagged(tree)
             of_event = [b for b in layout.EVENT if b in branches and not _is_list(tree[b])]
-            chunks = tree.iterate(
+            chunks = iterated(
+                tree,
                 list(dict.fromkeys([*plan.branches(), *of_event])),
-                entry_start=start,
-                entry_stop=stop,
-                step_size=min(chunk_size, _STEP),
-                how=dict,
+                start,
+                stop,
+                min(chunk_size, _STEP),
             )
             for arrays in chunks:
                 events = self._events(name, plan, arrays, of_event, jagged)

@@ -30,6 +30,7 @@ from transferline.data.readers.jet_values import (
 )
 from transferline.data.readers.rootfile import (
     RootReader,
+    iterated,
     open_root,
     open_tree,
     opened_status,
@@ -92,13 +93,7 @@ class JetClass(RootReader):
             tree = open_tree(file, name, JETCLASS.tree)
             wanted = offered(JETCLASS, tree.keys()) if columns is None else columns
             plan = Plan.make(name, JETCLASS, tree.keys(), wanted, _WHERE)
-            chunks = tree.iterate(
-                plan.branches(),
-                entry_start=start,
-                entry_stop=stop,
-                step_size=min(chunk_size, STEP),
-                how=dict,
-            )
+            chunks = iterated(tree, plan.branches(), start, stop, min(chunk_size, STEP))
             for arrays in chunks:
                 yield jet_events(name, plan, arrays)
 

@@ -30,6 +30,7 @@ from transferline.data.readers.nanoaod_branches import (
 from transferline.data.readers.nanoaod_values import check_arrays
 from transferline.data.readers.rootfile import (
     RootReader,
+    iterated,
     missing_branches,
     open_root,
     open_tree,
@@ -94,14 +95,7 @@ class NanoAOD(RootReader):
             branches = set(tree.keys())
             wanted = offered_columns(branches) if columns is None else columns
             plan = _Plan.make(name, tree, branches, wanted)
-            # Not one `arrays` per chunk: `iterate` keeps the basket that reaches into the next.
-            chunks = tree.iterate(
-                plan.branches(),
-                entry_start=start,
-                entry_stop=stop,
-                step_size=chunk_size,
-                how=dict,
-            )
+            chunks = iterated(tree, plan.branches(), start, stop, chunk_size)
             yield from map(plan.events, chunks)
 
 

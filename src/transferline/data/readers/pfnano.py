@@ -28,6 +28,7 @@ from transferline.data.readers.jet_values import (
 from transferline.data.readers.nanoaod import runs_sums
 from transferline.data.readers.rootfile import (
     RootReader,
+    iterated,
     missing_branches,
     open_root,
     open_tree,
@@ -121,13 +122,7 @@ class PFNano(RootReader):
             weight = [nanoaod.GEN_WEIGHT] if nanoaod.GEN_WEIGHT in branches else []
             pair = _pair(branches, self.jets)
             names = [*plan.branches(), *pair, *nanoaod.EVENT_ID, *weight]
-            chunks = tree.iterate(
-                list(dict.fromkeys(names)),
-                entry_start=start,
-                entry_stop=stop,
-                step_size=min(chunk_size, _STEP),
-                how=dict,
-            )
+            chunks = iterated(tree, list(dict.fromkeys(names)), start, stop, min(chunk_size, _STEP))
             for arrays in chunks:
                 yield from pieces(self._events(name, plan, arrays, pair), chunk_size)
 

@@ -148,6 +148,18 @@ def open_tree(file: Any, path: str, name: str) -> Any:
     return file[name]
 
 
+def iterated(
+    tree: Any, branches: Sequence[str], start: int, stop: int, step: int
+) -> Iterator[dict[str, Any]]:
+    """Yield branch -> array for `step` entries at a time, from `start` to `stop`.
+
+    Not one `arrays` per chunk: `iterate` keeps the basket that reaches into the next.
+    """
+    yield from tree.iterate(
+        list(branches), entry_start=start, entry_stop=stop, step_size=step, how=dict
+    )
+
+
 def is_tree(kind: str) -> bool:
     """Tell whether a class of ROOT is one that holds events."""
     return kind == "TTree" or "RNTuple" in kind
