@@ -7,6 +7,7 @@ from transferline.registry import Registry
 
 BACKBONES: Registry[BackboneRecipe] = Registry(
     "backbones",
+    deepsets="transferline.models.backbones.deepsets:DeepSets",
     gat="transferline.models.backbones.gat:GAT",
     gnn="transferline.models.backbones.gat:GNN",
     part="transferline.models.backbones.part:ParT",
