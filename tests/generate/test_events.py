@@ -11,7 +11,7 @@ import uproot
 
 import transferline.generate.events as module
 from transferline.errors import ConfigError, DataError
-from transferline.generate.blocks import load_block, read_count
+from transferline.generate.block_files import load_block, read_count
 from transferline.generate.events import generate_events, summary_json
 from transferline.generate.nanoaod import read_arrays, read_provenance
 

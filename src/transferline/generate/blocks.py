@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from transferline.errors import DataError
 from transferline.executors import one_at_a_time
-from transferline.files import atomic_path
+from transferline.generate.block_files import BlockCount, save_block
 from transferline.generate.card import Card, load_card
 from transferline.generate.detector import simulate
 from transferline.generate.filter_rules import FilterCount, HardFilter
@@ -22,7 +19,7 @@ from transferline.generate.nanoaod import to_nanoaod
 from transferline.generate.objects import reconstruct
 from transferline.generate.pythia import BATCH, PythiaRun
 from transferline.generate.sherpa.run import SherpaRun
-from transferline.generate.tables import Collection, EventTable, concatenate
+from transferline.generate.tables import EventTable, concatenate
 from transferline.generate.tag_weighting import keep_tagged
 from transferline.generate.tagged_jets import TaggedJets
 from transferline.stopping import check_stop
@@ -63,24 +60,6 @@ class Configuration:
         """Return 128 random bits that belong to one part of one block."""
         text = f"{self.seed}/{self.process}/{block}/{part}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
-
-
-@dataclass(frozen=True)
-class BlockCount:
-    """What a block contributes to the sums: over all events tried, before the filter.
-
-    `overweight` events have a weight above 1 because their filter thinned them too much.
-    """
-
-    asked: int
-    events: int
-    tried: int
-    passed: int
-    sum_weight: float
-    sum_weight2: float
-    cross_section: float
-    cross_section_error: float
-    overweight: int = 0
 
 
 def _shares(n: int, parts: int, block: int) -> list[int]:
@@ -185,44 +164,3 @@ def generate_block(configuration: Configuration, block: int, n: int, path: str) 
     count = _count(made, n, table.n)
     save_block(Path(path), table, count, configuration.hash)
     return count
-
-
-def save_block(path: Path, table: EventTable, count: BlockCount, configuration_hash: str) -> None:
-    """Store a block as a NumPy archive."""
-    note = json.dumps({"configuration": configuration_hash, "count": asdict(count)})
-    arrays: dict[str, Any] = {f"scalar/{k}": v for k, v in table.scalars.items()}
-    arrays["note"] = np.frombuffer(note.encode(), np.uint8)
-    for name, objects in table.collections.items():
-        arrays[f"counts/{name}"] = objects.counts
-        arrays |= {f"column/{name}/{k}": v for k, v in objects.columns.items()}
-    with atomic_path(path) as temporary:
-        np.savez(temporary, **arrays)
-
-
-def _note(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as handle, np.load(handle) as archive:
-            result: dict[str, Any] = json.loads(archive["note"].tobytes())
-            return result
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a block of generated events: remove it.") from error
-
-
-def read_count(path: Path) -> tuple[BlockCount, str]:
-    """Return the sums of a stored block and the hash of its configuration."""
-    note = _note(path)
-    return BlockCount(**note["count"]), note["configuration"]
-
-
-def load_block(path: Path) -> EventTable:
-    """Return the events of a stored block."""
-    with path.open("rb") as handle, np.load(handle) as archive:
-        keys = archive.files
-        scalars = {k.removeprefix("scalar/"): archive[k] for k in keys if k.startswith("scalar/")}
-        collections = {}
-        for key in (k for k in keys if k.startswith("counts/")):
-            name = key.removeprefix("counts/")
-            prefix = f"column/{name}/"
-            columns = {k.removeprefix(prefix): archive[k] for k in keys if k.startswith(prefix)}
-            collections[name] = Collection(archive[key], columns)
-        return EventTable(scalars, collections)

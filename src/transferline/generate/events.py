@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import platform
 import shutil
-import sys
 import time
-from collections.abc import Sequence
 from concurrent import futures
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import uproot
-
-from transferline.errors import ConfigError, DataError
-from transferline.executors import each, given_or_new, result_of
-from transferline.files import file_hash, json_hash, wait_for_files
-from transferline.generate.blocks import (
-    BlockCount,
-    Configuration,
-    generate_block,
-    load_block,
-    read_count,
-)
+from transferline.errors import ConfigError
+from transferline.files import file_hash, json_hash
+from transferline.generate.block_files import BlockCount, add_counts, load_block, read_count
+from transferline.generate.blocks import Configuration, generate_block
 from transferline.generate.card import load_card
 from transferline.generate.catalogue import Process, process
 from transferline.generate.filter_rules import HardFilter
@@ -39,10 +29,10 @@ from transferline.generate.generators import (
 from transferline.generate.hard_filter import hard_filter
 from transferline.generate.lhe import count_events
 from transferline.generate.nanoaod import read_provenance, write_nanoaod
+from transferline.generate.plan import Plan
 from transferline.generate.sherpa.run import check_filter, integrate_once
 from transferline.generate.sherpa.run_card import sherpa_processes
 from transferline.generate.tagged_jets import TaggedJets
-from transferline.progress import progress
 
 
 @dataclass(frozen=True)
@@ -65,21 +55,6 @@ class GenerationSummary:
     cross_section_generator_error: float
     cross_section: float | None
     seconds: float
-
-
-@dataclass(frozen=True)
-class _Plan:
-    configuration: Configuration
-    n: int
-    parts: Path
-
-    @property
-    def sizes(self) -> list[int]:
-        size = self.configuration.block_size
-        return [min(size, self.n - first) for first in range(0, self.n, size)]
-
-    def path(self, block: int) -> Path:
-        return self.parts / f"block-{block:05d}.npz"
 
 
 @dataclass(frozen=True)
@@ -137,61 +112,11 @@ def _configure(entry: Process, options: _Options) -> Configuration:
     )
 
 
-def _missing(plan: _Plan) -> list[int]:
-    """Blocks still to be made; raises DataError if parts of another sample are in the way."""
-    result = []
-    for block, size in enumerate(plan.sizes):
-        path = plan.path(block)
-        if not path.exists():
-            result.append(block)
-            continue
-        count, owner = read_count(path)
-        if owner != plan.configuration.hash:
-            raise DataError(
-                f"{plan.parts} holds blocks of another configuration (process, seed, settings or "
-                "version). Remove that directory, or choose another output file."
-            )
-        if count.asked != size:
-            result.append(block)
-    return result
-
-
-def _make_blocks(plan: _Plan, jobs: int, executor: futures.Executor | None) -> None:
-    missing = _missing(plan)
-    sizes = plan.sizes
-    ready = plan.n - sum(sizes[b] for b in missing)
-    plan.parts.mkdir(parents=True, exist_ok=True)
-    if missing and plan.configuration.generator == SHERPA:
+def _make_blocks(plan: Plan[Configuration], jobs: int, executor: futures.Executor | None) -> None:
+    if plan.missing() and plan.configuration.generator == SHERPA:
         # Here, so that not every worker does it.
         integrate_once(plan.configuration.settings)
-    label = f"generate {plan.configuration.process}"
-    calls = [(plan.configuration, b, sizes[b], str(plan.path(b).absolute())) for b in missing]
-    with progress(plan.n, label) as ticker, given_or_new(executor, jobs) as pool:
-        ticker.advance(ready)
-
-        def done(i: int, future: futures.Future[BlockCount]) -> None:
-            result_of(future)
-            ticker.advance(sizes[missing[i]])
-
-        each(pool, generate_block, calls, done)
-
-
-def _add(counts: Sequence[BlockCount]) -> BlockCount:
-    """Sum over blocks; cross sections are averaged, weighted by events tried."""
-    tried = sum(c.tried for c in counts)
-    share = [c.tried / tried for c in counts]
-    variance = sum((w * c.cross_section_error) ** 2 for w, c in zip(share, counts, strict=True))
-    return BlockCount(
-        asked=sum(c.asked for c in counts),
-        events=sum(c.events for c in counts),
-        tried=tried,
-        passed=sum(c.passed for c in counts),
-        sum_weight=sum(c.sum_weight for c in counts),
-        sum_weight2=sum(c.sum_weight2 for c in counts),
-        cross_section=sum(w * c.cross_section for w, c in zip(share, counts, strict=True)),
-        cross_section_error=variance**0.5,
-        overweight=sum(c.overweight for c in counts),
-    )
+    plan.make(generate_block, f"generate {plan.configuration.process}", jobs, executor)
 
 
 def _filter_part(rule: HardFilter, total: BlockCount) -> dict[str, Any]:
@@ -200,7 +125,9 @@ def _filter_part(rule: HardFilter, total: BlockCount) -> dict[str, Any]:
     return part | {"overweight": total.overweight} if isinstance(rule, TaggedJets) else part
 
 
-def _provenance(plan: _Plan, entry: Process, options: _Options, total: BlockCount) -> Any:
+def _provenance(
+    plan: Plan[Configuration], entry: Process, options: _Options, total: BlockCount
+) -> Any:
     configuration = plan.configuration
     return {
         "kind": "transferline generate events",
@@ -231,10 +158,9 @@ def _provenance(plan: _Plan, entry: Process, options: _Options, total: BlockCoun
     }
 
 
-def _merge(plan: _Plan, entry: Process, options: _Options, out: Path) -> None:
-    paths = [plan.path(block) for block in range(len(plan.sizes))]
-    wait_for_files(paths)
-    total = _add([read_count(path)[0] for path in paths])
+def _merge(plan: Plan[Configuration], entry: Process, options: _Options, out: Path) -> None:
+    paths = plan.paths()
+    total = add_counts([read_count(path)[0] for path in paths])
     write_nanoaod(
         out,
         (load_block(path) for path in paths),
@@ -244,22 +170,6 @@ def _merge(plan: _Plan, entry: Process, options: _Options, out: Path) -> None:
         provenance=_provenance(plan, entry, options, total),
     )
     shutil.rmtree(plan.parts)
-
-
-def _finished(plan: _Plan, out: Path) -> dict[str, Any] | None:
-    """Provenance of `out` if it is the sample asked for; DataError if it is something else."""
-    if not out.exists():
-        return None
-    try:
-        found = read_provenance(out)
-    except (OSError, ValueError, KeyError, uproot.DeserializationError) as error:
-        raise DataError(f"{out} exists and is not a generated sample: remove it first.") from error
-    if (found["configuration"], found["n"]) != (plan.configuration.hash, plan.n):
-        raise DataError(
-            f"{out} exists and was generated differently ({found['process']}, n = {found['n']}, "
-            f"seed = {found['seed']}). Remove it, or choose another output file."
-        )
-    return found
 
 
 def _summary(found: dict[str, Any], out: Path, seconds: float) -> GenerationSummary:
@@ -341,16 +251,10 @@ def generate_events(
         lhe=Path(lhe) if lhe else None,
         block_size=block_size,
     )
-    plan = _Plan(_configure(entry, options), n, out.with_name(f"{out.name}.parts"))
-    found = _finished(plan, out)
+    plan = Plan(_configure(entry, options), n, out.with_name(f"{out.name}.parts"))
+    found = plan.finished(out, read_provenance)
     if found is None:
-        try:
-            _make_blocks(plan, jobs, executor)
-        except KeyboardInterrupt:
-            sys.stderr.write(
-                f"\nStopped. Finished blocks are in {plan.parts}; repeat the command to resume.\n"
-            )
-            raise
+        _make_blocks(plan, jobs, executor)
         _merge(plan, entry, options, out)
         found = read_provenance(out)
     return _summary(found, out, time.monotonic() - start)
