@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +13,9 @@ from transferline.cli import options, output
 
 def add(app: typer.Typer) -> None:
     """Add the group `generate` to the application."""
-    group = typer.Typer(no_args_is_help=True, help="Make collision events, without a download.")
+    group = typer.Typer(no_args_is_help=True, help="Make collisions, without a download.")
     group.command("events")(events)
+    group.command("jets")(jets)
     group.command("install-sherpa")(install_sherpa)
     app.add_typer(group, name="generate")
 
@@ -104,6 +106,75 @@ def events(
                 f"({done.generator.capitalize()}, leading order, before the filter)",
             ),
             ("", f"{done.cross_section} pb (catalogue)" if done.cross_section else ""),
+            ("time", f"{done.seconds:.0f} s"),
+        ]
+    )
+    output.next_command("inspect", done.path)
+
+
+def jets(
+    jet_class: Annotated[
+        str,
+        typer.Argument(
+            metavar="CLASS", help="QCD, Hbb, Hcc, Hgg, H4q, Hqql, Zqq, Wqq, Tbqq or Tbl."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="ROOT file to write (JetClass).")
+    ],
+    n: Annotated[
+        int, typer.Option("--n", "-n", metavar="N", min=1, max=10**9, help="Jets to write.")
+    ] = 10_000,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, max=2**63 - 1, help="Equal seeds give equal files.")
+    ] = 0,
+    jobs: options.Jobs = 1,
+    dask: options.Dask = None,
+    mpi: Annotated[
+        bool,
+        typer.Option(
+            "--mpi/--no-mpi", help="Multi-parton interactions: truer, 2 to 3 times slower."
+        ),
+    ] = True,
+    detector: Annotated[
+        str, typer.Option(metavar="CARD", help="cms, atlas or the YAML file of a card for jets.")
+    ] = "cms",
+    tune: Annotated[str, typer.Option(metavar="NAME", help="monash, cp5 or a14.")] = "monash",
+    json: options.Json = False,
+) -> None:
+    """Generate large-radius jets of one class of JetClass, in its ROOT layout.
+
+    Pythia 8, a parametrised detector, anti-kT jets with R = 0.8 from 500 to 1000 GeV, matched to
+    the decay that the class is named after. Interrupted, it resumes when the command is repeated.
+    The content does not depend on --jobs or --dask.
+    """
+    from transferline.generate.large_jets.sample import generate_jets  # noqa: PLC0415
+
+    with options.cluster(jobs, dask, out.absolute().parent) as executor:
+        done = generate_jets(
+            jet_class,
+            out,
+            n=n,
+            seed=seed,
+            jobs=jobs,
+            executor=executor,
+            mpi=mpi,
+            detector=detector,
+            tune=tune,
+        )
+    if json:
+        output.show_json(asdict(done) | {"path": str(done.path)})
+        return
+    output.wrote(done.path, f"{done.jets} jets of class {done.jet_class}")
+    output.show_rows(
+        [
+            ("tried", f"{done.tried} events, {done.passed} passed the filter on the decay"),
+            (
+                "cross section",
+                f"{done.cross_section_generator:.4g} +- "
+                f"{done.cross_section_generator_error:.1g} pb "
+                f"({done.generator.capitalize()}, leading order, before the filter)",
+            ),
             ("time", f"{done.seconds:.0f} s"),
         ]
     )

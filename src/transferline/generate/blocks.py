@@ -18,6 +18,7 @@ from transferline.generate.generators import PYTHIA, SHERPA
 from transferline.generate.nanoaod import to_nanoaod
 from transferline.generate.objects import reconstruct
 from transferline.generate.pythia import BATCH, PythiaRun
+from transferline.generate.shares import shares
 from transferline.generate.sherpa.run import SherpaRun
 from transferline.generate.tables import EventTable, concatenate
 from transferline.generate.tag_weighting import keep_tagged
@@ -60,11 +61,6 @@ class Configuration:
         """Return 128 random bits that belong to one part of one block."""
         text = f"{self.seed}/{self.process}/{block}/{part}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
-
-
-def _shares(n: int, parts: int, block: int) -> list[int]:
-    """Divide `n` events among the alternatives; odd ones go round with the block."""
-    return [n // parts + ((part - block) % parts < n % parts) for part in range(parts)]
 
 
 Run = PythiaRun | SherpaRun
@@ -151,7 +147,7 @@ def generate_block(configuration: Configuration, block: int, n: int, path: str) 
     rng = np.random.default_rng(configuration.random(block, "detector"))
     skip = block * configuration.block_size if configuration.lhe else 0
     made: list[_Made] = []
-    for part, share in enumerate(_shares(n, len(configuration.settings), block)):
+    for part, share in enumerate(shares(n, len(configuration.settings), block)):
         if share == 0:
             continue
         run = _run(configuration, block, part, skip)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from pydantic import model_validator
 
-from transferline.config import Recipe, load_config
+from transferline.config import Recipe, added, load_config
 from transferline.errors import ConfigError, did_you_mean
 
 Row = tuple[float, ...]
@@ -46,6 +45,8 @@ class Tracker(Recipe):
     """Field (T), calorimeter cylinder (m), track efficiency and resolutions.
 
     `bremsstrahlung` is a relative energy resolution of electrons by |eta|, added in quadrature.
+    Resolutions of impact parameters are (a, b) of a (+) b / pT, by |eta|; with `impact_pt_edges`
+    one number (mm) above each edge in pT.
     """
 
     source: str
@@ -60,6 +61,7 @@ class Tracker(Recipe):
     impact_d0: Table
     impact_dz: Table
     bremsstrahlung: Row
+    impact_pt_edges: Row = added(())
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -72,7 +74,9 @@ class Tracker(Recipe):
             named = {f"{name}.{kind}": table for kind, table in tables}
             _check_rows(named, len(eta), columns)
         impacts = {"impact_d0": self.impact_d0, "impact_dz": self.impact_dz}
-        _check_rows(impacts, len(impact), 2)
+        if self.impact_pt_edges:
+            _check_rising(impact_pt_edges=self.impact_pt_edges)
+        _check_rows(impacts, len(impact), len(self.impact_pt_edges) or 2)
         _check_lengths({"bremsstrahlung": self.bremsstrahlung}, len(eta))
         return self
 
@@ -255,13 +259,18 @@ class Trigger(Recipe):
     electron: LeptonTrigger
 
 
-class Card(Recipe):
-    """A whole parametrised detector."""
+class Detector(Recipe):
+    """What `simulate` makes energy-flow candidates with."""
 
     name: str
     tracker: Tracker
     ecal: Calorimeter
     hcal: Calorimeter
+
+
+class Card(Detector):
+    """A whole parametrised detector."""
+
     electrons: Leptons
     muons: Leptons
     taus: Taus
@@ -270,21 +279,37 @@ class Card(Recipe):
     trigger: Trigger
 
 
-def card_names() -> list[str]:
-    """Return the names of the cards in the package."""
-    folder = resources.files("transferline.generate") / "cards"
-    return sorted(Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".yaml"))
+D = TypeVar("D", bound=Detector)
 
 
-@cache
-def load_card(name: str) -> Card:
-    """Return a shipped card by name, or read one from a path ending in `.yaml`.
+def shipped_cards(folder: Path) -> list[str]:
+    """Return the names of the cards in a directory of the package."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def named_card(name: str, folder: Path, recipe: type[D]) -> D:
+    """Return a card of `folder` by name, or read one from a path ending in `.yaml`.
 
     Raises ConfigError for an unknown name, and for keys or values that do not fit, each with
     its line.
     """
     if name.endswith((".yaml", ".yml")):
-        return load_config(name, Card)
-    if name not in card_names():
-        raise ConfigError(f"Unknown detector '{name}'.{did_you_mean(name, card_names())}")
-    return load_config(Path(__file__).parent / "cards" / f"{name}.yaml", Card)
+        return load_config(name, recipe)
+    known = shipped_cards(folder)
+    if name not in known:
+        raise ConfigError(f"Unknown detector '{name}'.{did_you_mean(name, known)}")
+    return load_config(folder / f"{name}.yaml", recipe)
+
+
+_CARDS = Path(__file__).parent / "cards"
+
+
+def card_names() -> list[str]:
+    """Return the names of the cards in the package."""
+    return shipped_cards(_CARDS)
+
+
+@cache
+def load_card(name: str) -> Card:
+    """Return a card for events, see `named_card`."""
+    return named_card(name, _CARDS, Card)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transferline.generate.calorimeter import Deposits, Layer, energy_flow
-from transferline.generate.card import BySpecies, Calorimeter, Card, Tracker
+from transferline.generate.card import BySpecies, Calorimeter, Detector, Tracker
 from transferline.generate.compiled import Array
 from transferline.generate.propagation import Cylinder, reach_calorimeter
 from transferline.generate.tracking import ChargedParticles, TrackTables, reconstruct_tracks
@@ -106,6 +106,7 @@ def _track_tables(tracker: Tracker) -> TrackTables:
         impact_edges=np.array(tracker.impact_eta_edges),
         impact_d0=np.array(tracker.impact_d0),
         impact_dz=np.array(tracker.impact_dz),
+        impact_pt_edges=np.array(tracker.impact_pt_edges, np.float64),
     )
 
 
@@ -174,7 +175,7 @@ def _neutral_p4(cells: Array) -> Array:
     return _four_momenta(energy / np.cosh(eta), eta, phi, energy)
 
 
-def simulate(truth: Truth, card: Card, rng: np.random.Generator) -> Candidates:
+def simulate(truth: Truth, card: Detector, rng: np.random.Generator) -> Candidates:
     """Simulate the detector for a batch of events and return its energy-flow candidates."""
     particles = _track(truth, card.tracker, rng)
     in_ecal = _ecal_fraction(particles.code)

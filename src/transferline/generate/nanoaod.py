@@ -12,7 +12,7 @@ GenPart_* lists the particles of the hard process only; GenJet_* are anti-kT jet
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import uproot
 
 from transferline.files import atomic_path
 from transferline.generate.compiled import Array
-from transferline.generate.tables import Collection, EventTable, concatenate
+from transferline.generate.tables import Collection, EventTable, in_baskets
 
 _F, _I, _B, _U = "float32", "int32", "bool", "uint8"
 _P4 = {"pt": ("pt", _F), "eta": ("eta", _F), "phi": ("phi", _F), "mass": ("mass", _F)}
@@ -170,18 +170,6 @@ def _branch_types() -> dict[str, Any]:
     }
 
 
-def _in_baskets(tables: Iterable[EventTable]) -> Iterator[EventTable]:
-    """Join small tables: each basket of a ROOT file has a cost."""
-    waiting: list[EventTable] = []
-    for table in tables:
-        waiting.append(table)
-        if sum(t.n for t in waiting) >= _EVENTS_PER_BASKET:
-            yield concatenate(waiting)
-            waiting = []
-    if waiting:
-        yield concatenate(waiting)
-
-
 def write_nanoaod(
     path: Path,
     tables: Iterable[EventTable],
@@ -199,7 +187,7 @@ def write_nanoaod(
     written = 0
     with atomic_path(path) as temporary, uproot.recreate(temporary) as file:
         events = file.mktree("Events", _branch_types())
-        for table in _in_baskets(tables):
+        for table in in_baskets(tables, _EVENTS_PER_BASKET):
             events.extend(_as_awkward(table))
             written += table.n
         runs = {

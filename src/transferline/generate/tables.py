@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,3 +98,15 @@ def concatenate(tables: Sequence[EventTable]) -> EventTable:
         for name in first.collections
     }
     return EventTable(scalars, collections)
+
+
+def in_baskets(tables: Iterable[EventTable], size: int) -> Iterator[EventTable]:
+    """Join small tables to at least `size` events: each basket of a ROOT file has a cost."""
+    waiting: list[EventTable] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(t.n for t in waiting) >= size:
+            yield concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield concatenate(waiting)

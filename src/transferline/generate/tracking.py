@@ -14,7 +14,8 @@ class TrackTables(NamedTuple):
 
     `efficiency` is `[species, eta, pt]`, where the n-th pT bin starts at the n-th of `pt_edges`
     (below the first there is no track). Resolutions: sigma(pT)/pT = a (+) b pT, `[species, eta,
-    (a, b)]`; sigma(d0) and sigma(dz) = a (+) b / pT in mm, `[eta, (a, b)]`.
+    (a, b)]`; sigma(d0) and sigma(dz) = a (+) b / pT in mm, `[eta, (a, b)]`, or, where there are
+    `impact_pt_edges`, one number above each of them, `[eta, pt]`.
     """
 
     eta_edges: Array
@@ -24,6 +25,7 @@ class TrackTables(NamedTuple):
     impact_edges: Array
     impact_d0: Array
     impact_dz: Array
+    impact_pt_edges: Array
 
 
 class ChargedParticles(NamedTuple):
@@ -56,6 +58,14 @@ def _resolution(terms: Array, pt: float) -> float:
 
 
 @compiled
+def _impact_resolution(terms: Array, pt_edges: Array, pt: float) -> float:
+    if len(pt_edges) == 0:
+        return _resolution(terms, 1.0 / pt)
+    place = max(int(np.searchsorted(pt_edges, pt)) - 1, 0)
+    return float(terms[place])
+
+
+@compiled
 def reconstruct_tracks(
     particles: ChargedParticles, tables: TrackTables, rng: np.random.Generator
 ) -> tuple[Array, Array, Array, Array]:
@@ -82,8 +92,8 @@ def reconstruct_tracks(
         sigma[i] = _resolution(tables.resolution[species[i], region], pt[i])
         smeared[i] = log_normal(pt[i], sigma[i] * pt[i], rng)
         near = _bin(abs(eta[i]), tables.impact_edges)
-        error_d0 = _resolution(tables.impact_d0[near], 1.0 / pt[i])
-        error_dz = _resolution(tables.impact_dz[near], 1.0 / pt[i])
+        error_d0 = _impact_resolution(tables.impact_d0[near], tables.impact_pt_edges, pt[i])
+        error_dz = _impact_resolution(tables.impact_dz[near], tables.impact_pt_edges, pt[i])
         impact[i, 0] = particles.d0[i] + error_d0 * rng.standard_normal()
         impact[i, 1] = error_d0
         impact[i, 2] = particles.dz[i] + error_dz * rng.standard_normal()

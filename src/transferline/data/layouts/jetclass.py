@@ -57,6 +57,25 @@ JETCLASS = JetTable(
     label_prefix="label_",
 )
 
+PARTICLE_BRANCHES: dict[str, str] = {
+    **dict.fromkeys((PX, PY, PZ, ENERGY, "part_deta", "part_dphi"), "float32"),
+    **dict.fromkeys(("part_d0val", "part_d0err", "part_dzval", "part_dzerr"), "float32"),
+    "part_charge": "float32",
+    **dict.fromkeys(FLAGS, "int32"),
+}
+"""Branches of the particles of JetClass, in its order, with their types."""
+
+JET_BRANCHES: dict[str, str] = {
+    "label_QCD": "float32",
+    **{f"label_{name}": "bool" for name in ("Hbb", "Hcc", "Hgg", "H4q", "Hqql")},
+    **{f"label_{name}": "int32" for name in ("Zqq", "Wqq", "Tbqq", "Tbl")},
+    **dict.fromkeys((*JET_P4, "jet_nparticles", "jet_sdmass"), "float32"),
+    **{f"jet_tau{n}": "float32" for n in (1, 2, 3, 4)},
+    **{f"aux_genpart_{name}": "float32" for name in ("eta", "phi", "pid", "pt")},
+    "aux_truth_match": "float32",
+}
+"""Branches of the jets of JetClass, in its order, with their types."""
+
 JETCLASS2 = replace(
     JETCLASS,
     format="JetClass-II",

@@ -1,0 +1,1 @@
+"""Large-radius jets of constituents: the ten classes of JetClass, and events of such jets."""

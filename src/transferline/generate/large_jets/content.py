@@ -1,0 +1,129 @@
+"""The branches of JetClass, from jets and their candidates."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from transferline.data.layouts import jetclass as layout
+from transferline.generate.ancestry import hard_process
+from transferline.generate.compiled import Array
+from transferline.generate.detector import (
+    ELECTRON,
+    HADRON,
+    MUON,
+    NEUTRAL_HADRON,
+    PHOTON,
+    Candidates,
+    simulate,
+)
+from transferline.generate.large_jets.card import JetCard, LargeJets
+from transferline.generate.large_jets.jets import Jets, find_jets
+from transferline.generate.large_jets.matching import (
+    QCD_MATCH,
+    Decays,
+    direction,
+    match_jets,
+    outgoing_partons,
+    resonance_decays,
+    truth_match,
+)
+from transferline.generate.large_jets.substructure import substructure
+from transferline.generate.tables import Collection, EventTable
+from transferline.generate.truth import Truth
+
+PARTICLES = "part"
+_PREFIX = f"{PARTICLES}_"
+_KINDS = (HADRON, NEUTRAL_HADRON, PHOTON, ELECTRON, MUON)  # in the order of `layout.FLAGS`
+
+
+def jet_table(
+    truth: Truth, card: JetCard, jet_class: str, resonance: int, rng: np.random.Generator
+) -> EventTable:
+    """Simulate a batch of events and return its jets of a class, one row each."""
+    candidates = simulate(truth, card, rng)
+    jets = find_jets(candidates, truth.n, card.jets)
+    hard = hard_process(truth)
+    decays = resonance_decays(hard, resonance) if resonance else outgoing_partons(hard)
+    match = match_jets(
+        jets.event,
+        jets.direction,
+        decays.event,
+        decays.offsets,
+        decays.direction,
+        card.jets.radius,
+    )
+    if resonance:
+        matched = np.flatnonzero(match >= 0)
+        jets, match = jets.take(matched), match[matched]
+    scalars = {
+        **_labels(jet_class, len(jets.event)),
+        **_of_jets(jets, candidates, card.jets),
+        **_truth(jet_class, decays, match),
+    }
+    typed = {name: scalars[name].astype(kind) for name, kind in layout.JET_BRANCHES.items()}
+    return EventTable(typed, {PARTICLES: _particles(jets, candidates)})
+
+
+def _labels(jet_class: str, n: int) -> dict[str, Array]:
+    return {f"label_{name}": np.full(n, name == jet_class) for name in layout.CLASSES}
+
+
+def _of_jets(jets: Jets, candidates: Candidates, card: LargeJets) -> dict[str, Array]:
+    p4 = candidates.p4[jets.members]
+    mass, tau = substructure(p4, jets.offsets, card.soft_drop_z, card.soft_drop_beta, card.radius)
+    eta, phi = jets.direction.T
+    values = {
+        "jet_pt": jets.pt,
+        "jet_eta": eta,
+        "jet_phi": phi,
+        "jet_energy": jets.p4[:, 3],
+        "jet_nparticles": jets.counts,
+        "jet_sdmass": mass,
+    }
+    return values | {f"jet_tau{n + 1}": tau[:, n] for n in range(tau.shape[1])}
+
+
+def _truth(jet_class: str, decays: Decays, match: Array) -> dict[str, Array]:
+    """What a jet is matched to: 0 where a jet of QCD has no parton."""
+    angles = direction(decays.p4)
+    values = {
+        "aux_genpart_eta": angles[:, 0],
+        "aux_genpart_phi": angles[:, 1],
+        "aux_genpart_pid": decays.pdg_id,
+        "aux_genpart_pt": np.hypot(decays.p4[:, 0], decays.p4[:, 1]),
+        "aux_truth_match": truth_match(jet_class, decays),
+    }
+    found = {name: _at(column, match, 0) for name, column in values.items()}
+    return found | {"aux_truth_match": _at(values["aux_truth_match"], match, QCD_MATCH)}
+
+
+def _at(column: Array, index: Array, otherwise: float) -> Array:
+    padded = np.append(column, otherwise)
+    return padded[index]  # -1 is what was appended
+
+
+def _particles(jets: Jets, candidates: Candidates) -> Collection:
+    members, parent = jets.members, jets.parent
+    p4, kind = candidates.p4[members], candidates.kind[members]
+    axis = jets.direction[parent]
+    delta = direction(p4) - axis
+    d0, d0_error, dz, dz_error = candidates.impact[members].T
+    values = {
+        layout.PX: p4[:, 0],
+        layout.PY: p4[:, 1],
+        layout.PZ: p4[:, 2],
+        layout.ENERGY: p4[:, 3],
+        "part_deta": np.where(axis[:, 0] > 0, 1.0, -1.0) * delta[:, 0],
+        "part_dphi": (delta[:, 1] + np.pi) % (2.0 * np.pi) - np.pi,
+        "part_d0val": d0,
+        "part_d0err": d0_error,
+        "part_dzval": dz,
+        "part_dzerr": dz_error,
+        "part_charge": candidates.charge[members],
+        **{flag: kind == one for flag, one in zip(layout.FLAGS, _KINDS, strict=True)},
+    }
+    columns = {
+        name.removeprefix(_PREFIX): values[name].astype(dtype)
+        for name, dtype in layout.PARTICLE_BRANCHES.items()
+    }
+    return Collection(jets.counts.astype(np.int64), columns)

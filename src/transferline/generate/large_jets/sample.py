@@ -1,0 +1,180 @@
+"""Generate a sample of jets: blocks on an executor, merged in order into one ROOT file."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import time
+from concurrent import futures
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from transferline.errors import ConfigError
+from transferline.files import json_hash
+from transferline.generate.block_files import BlockCount, add_counts, load_block, read_count
+from transferline.generate.generators import DEFAULT_TUNE, PYTHIA, generator_version
+from transferline.generate.large_jets.blocks import JetConfiguration, generate_jet_block
+from transferline.generate.large_jets.card import JetCard, load_jet_card
+from transferline.generate.large_jets.classes import JetClass, jet_class
+from transferline.generate.large_jets.writer import write_jetclass
+from transferline.generate.nanoaod import read_provenance
+from transferline.generate.plan import Plan
+from transferline.generate.pythia import tune_settings
+
+KIND = "transferline generate jets"
+
+
+@dataclass(frozen=True)
+class JetSummary:
+    """What was written, and how many events it took.
+
+    The cross section in pb is the generator's estimate (leading order) with its statistical
+    error, within the bounds of the class's transverse momentum and before the filter.
+    """
+
+    path: Path
+    jet_class: str
+    jets: int
+    tried: int
+    passed: int
+    generator: str
+    cross_section_generator: float
+    cross_section_generator_error: float
+    seconds: float
+
+
+def pythia_settings(
+    entry: JetClass, card: JetCard, *, mpi: bool, tune: str
+) -> tuple[tuple[str, ...], ...]:
+    """Return Pythia's settings of every alternative."""
+    after = (*lifetime_settings(card), *(() if mpi else ("PartonLevel:MPI = off",)))
+    return tuple(
+        (*tune_settings(tune), *entry.settings(part), *after)
+        for part in range(len(entry.alternatives))
+    )
+
+
+def lifetime_settings(card: JetCard) -> tuple[str, ...]:
+    """Return Pythia's settings of what decays in the tracker."""
+    if card.longest_lifetime is None:
+        return ("ParticleDecays:limitTau0 = off",)
+    return (f"ParticleDecays:tau0Max = {card.longest_lifetime:g}",)
+
+
+def _configure(
+    entry: JetClass, *, seed: int, mpi: bool, tune: str, detector: str, block_size: int
+) -> JetConfiguration:
+    card = load_jet_card(detector)
+    packages = ("transferline", "fastjet", "numpy")
+    return JetConfiguration(
+        jet_class=entry.name,
+        settings=pythia_settings(entry, card, mpi=mpi, tune=tune),
+        seed=seed,
+        detector=detector,
+        card_hash=json_hash(card.model_dump(mode="json")),
+        rule=entry.rule,
+        generator=PYTHIA,
+        block_size=block_size,
+        versions=(generator_version(PYTHIA), *((name, version(name)) for name in packages)),
+    )
+
+
+def _provenance(
+    plan: Plan[JetConfiguration], entry: JetClass, mpi: bool, tune: str, total: BlockCount
+) -> dict[str, Any]:
+    configuration = plan.configuration
+    return {
+        "kind": KIND,
+        "process": entry.name,
+        "purpose": entry.purpose,
+        "n": plan.n,
+        "seed": configuration.seed,
+        "generator": configuration.generator,
+        "mpi": mpi,
+        "tune": tune,
+        "detector": configuration.detector,
+        "card_hash": configuration.card_hash,
+        "filter": {**asdict(configuration.rule), "tried": total.tried, "passed": total.passed},
+        f"cross_section_{configuration.generator}": {
+            "pb": total.cross_section,
+            "error": total.cross_section_error,
+            "what": "leading order, before the filter, including forced branching fractions",
+        },
+        "settings": [list(s) for s in configuration.settings],
+        "block_size": configuration.block_size,
+        "configuration": configuration.hash,
+        "versions": {**dict(configuration.versions), "python": platform.python_version()},
+    }
+
+
+def _summary(found: dict[str, Any], out: Path, seconds: float) -> JetSummary:
+    estimate = found[f"cross_section_{found['generator']}"]
+    return JetSummary(
+        path=out,
+        jet_class=found["process"],
+        jets=found["n"],
+        tried=found["filter"]["tried"],
+        passed=found["filter"]["passed"],
+        generator=found["generator"],
+        cross_section_generator=estimate["pb"],
+        cross_section_generator_error=estimate["error"],
+        seconds=seconds,
+    )
+
+
+def generate_jets(
+    class_name: str,
+    out: Path,
+    *,
+    n: int,
+    seed: int,
+    jobs: int = 1,
+    mpi: bool = True,
+    detector: str = "cms",
+    executor: futures.Executor | None = None,
+    block_size: int = 1000,
+    tune: str = DEFAULT_TUNE,
+) -> JetSummary:
+    """Generate `n` jets of a class of JetClass and write them in its ROOT layout.
+
+    The content depends on the class, `n`, `seed`, `mpi`, `detector`, `block_size` and `tune`,
+    never on `jobs` or `executor`. Finished blocks are kept beside `out` until the end, so an
+    interrupted call resumes when repeated; a finished file with the same configuration is left
+    as it is.
+
+    Args:
+        class_name: one of `transferline.data.layouts.jetclass.CLASSES`.
+        out: the ROOT file to write.
+        n: jets to write.
+        seed: any integer; equal seeds give equal files.
+        jobs: processes on this machine.
+        mpi: simulate multi-parton interactions (costs about half of the time).
+        detector: name of a card for jets, or path of a YAML card.
+        executor: run blocks there instead, best on one of `transferline.executors`; it must
+            see the same files.
+        block_size: jets per block.
+        tune: `monash`, `cp5` or `a14`.
+
+    Raises:
+        ConfigError: unknown class, detector or tune, or the generator is missing.
+        DataError: `out` or its blocks belong to another configuration.
+    """
+    start = time.monotonic()
+    entry, out = jet_class(class_name), Path(out)
+    if n < 1 or block_size < 1:
+        raise ConfigError("The number of jets and the block size must be positive.")
+    configuration = _configure(
+        entry, seed=seed, mpi=mpi, tune=tune, detector=detector, block_size=block_size
+    )
+    plan = Plan(configuration, n, out.with_name(f"{out.name}.parts"))
+    found = plan.finished(out, read_provenance)
+    if found is None:
+        plan.make(generate_jet_block, f"generate {entry.name} jets", jobs, executor)
+        paths = plan.paths()
+        total = add_counts([read_count(path)[0] for path in paths])
+        found = _provenance(plan, entry, mpi, tune, total)
+        write_jetclass(out, (load_block(path) for path in paths), found)
+        shutil.rmtree(plan.parts)
+    return _summary(found, out, time.monotonic() - start)
