@@ -13,7 +13,7 @@ from transferline.cli import options, output
 
 def add(app: typer.Typer) -> None:
     """Add the group `generate` to the application."""
-    group = typer.Typer(no_args_is_help=True, help="Make collisions, without a download.")
+    group = typer.Typer(no_args_is_help=True, help="Make collisions and jets, without a download.")
     group.command("events")(events)
     group.command("jets")(jets)
     group.command("install-sherpa")(install_sherpa)
@@ -142,7 +142,7 @@ def jets(
     tune: Annotated[str, typer.Option(metavar="NAME", help="monash, cp5 or a14.")] = "monash",
     json: options.Json = False,
 ) -> None:
-    """Generate large-radius jets of one class of JetClass, in its ROOT layout.
+    """Generate jets of one class of JetClass, in its layout.
 
     Pythia 8, a parametrised detector, anti-kT jets with R = 0.8 from 500 to 1000 GeV, matched to
     the decay that the class is named after. Interrupted, it resumes when the command is repeated.
