@@ -277,7 +277,7 @@ def test_wrong_command_lines_of_a_mixture_are_explained(tmp_path, capsys, words,
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ({}, "exactly one of process, reader, shards, mix"),
+        ({}, "exactly one of process, jets, reader, shards, mix"),
         ({"mix": {}, "selection": "l1_j4_b1"}, "at least 1 item"),
         ({"mix": {"a": {"process": "ttbar", "n": 5}}}, "process needs a selection"),
         ({"mix": {"a": {"shards": "x"}}, "selection": "l1_j4_b1"}, "have theirs already"),
@@ -337,3 +337,46 @@ def test_a_sample_replaces_triggers_and_certified_blocks_of_its_selection():
     assert chosen.golden_json == "certified.json"
     assert chosen.triggers == plain.triggers
     assert plain.veto_triggers == ()
+
+
+JETS = Sample(jets="Hbb", n=4, seed=1, mpi=False, selection="jets")
+
+
+def test_a_class_of_jets_becomes_shards(tmp_path, monkeypatch):
+    place = materialise(JETS, tmp_path)
+    card = load_card(place)
+    assert card.n_events == 4
+    assert ShardSet(place).labels["Hbb"].tolist() == [1] * 4
+    assert materialise(JETS, tmp_path) == place
+    with pytest.raises(ConfigError, match="'jets' has no triggers"):
+        materialise(JETS.model_copy(update={"triggers": ("HLT_X",)}), tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("transferline.generate.large_jets.blocks.generate_jet_block", None)
+        other = {"selection": "jets", "label": "again"}
+        assert samples.generated_file(JETS.model_copy(update=other), tmp_path).exists()
+
+
+def test_the_place_of_jets_follows_whatever_changes_them():
+    base = samples._generation(JETS)
+    for change in ({"seed": 2}, {"n": 5}, {"mpi": True}, {"tune": "cp5"}, {"detector": "atlas"}):
+        assert samples._generation(JETS.model_copy(update=change)) != base
+    assert samples._generation(JETS.model_copy(update={"label": "x"})) == base
+    assert JETS.shares_events_with(JETS.model_copy(update={"detector": "atlas"}))
+    assert not JETS.shares_events_with(JETS.model_copy(update={"seed": 2}))
+    assert not JETS.shares_events_with(SIGNAL)
+    assert not SIGNAL.shares_events_with(JETS)
+    assert "jets" not in SIGNAL.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n": None}, "belong together"),
+        ({"process": "ttbar"}, "exactly one of process, jets"),
+        ({"filter": "none"}, "jets have no filter"),
+        ({"selection": None}, "needs a selection"),
+    ],
+)
+def test_bad_samples_of_jets_are_explained(change, message):
+    with pytest.raises(ValidationError, match=message):
+        Sample(**(JETS.to_dict() | change))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import asdict
 from fnmatch import fnmatch
@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from transferline.config import Recipe, Seed, one_of
+from transferline.config import Recipe, Seed, added, one_of
 from transferline.data.card import load_card
 from transferline.data.file_ledger import read_ledger, usable_again
 from transferline.data.layouts.shards import CARD
 from transferline.data.prepare import prepare
 from transferline.data.readers import READERS, Reader
 from transferline.data.readers.file_list import named_files
+from transferline.data.readers.jetclass import JetClass
 from transferline.data.readers.nanoaod import NanoAOD
-from transferline.data.selections import Selection, selection
+from transferline.data.selections import Selection
+from transferline.data.selections.kinds import AnySelection, load_selection
 from transferline.data.survey import file_stamps
 from transferline.errors import ConfigError, DataError, did_you_mean
 from transferline.files import file_hash, json_hash
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 _OVERRIDES = ("triggers", "veto_triggers", "golden_json")
 _INHERITED = ("selection", *_OVERRIDES)
 _GENERATED = ("mpi", "detector", "filter", "tune", "lhe", "generator")
+_MADE = ("process", "jets")
+_NOT_OF_JETS = ("filter", "lhe", "generator")
 _MADE_BY = ("pythia8mc", "fastjet", "numpy", "transferline")
 
 
@@ -48,9 +52,12 @@ class Sample(Recipe):
     Attributes:
         process: name in the catalogue of processes; generated with `n`, `seed`, `mpi`,
             `detector`, `filter`, `tune`, `lhe`, `generator` as `generate_events` describes.
-        n: events to generate, counted after the process-level filter and before the selection.
-        reader: files in one format, instead of a process.
-        shards: directory of prepared shards, instead of either.
+        jets: class of jets of JetClass, instead of a process; generated with `n`, `seed`, `mpi`,
+            `detector` and `tune` as `generate_jets` describes.
+        n: events (or jets) to generate, counted after the process-level filter and before the
+            selection.
+        reader: files in one format, instead of what is generated.
+        shards: directory of prepared shards, instead of files.
         mix: name -> sample, instead of all: their events in the proportions of cross section x
             efficiency, without labels, see `transferline.data.mix.mix`. They inherit the
             selection. `n` events are drawn with `seed`, without `n` as many as the scarcest member
@@ -64,6 +71,7 @@ class Sample(Recipe):
     """
 
     process: str | None = None
+    jets: str | None = added(None)
     n: int | None = Field(None, gt=0, le=10**9)
     seed: Seed = 1
     mpi: bool = True
@@ -90,15 +98,18 @@ class Sample(Recipe):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        kinds = ("process", "reader", "shards", "mix")
+        kinds = ("process", "jets", "reader", "shards", "mix")
         sources = [name for name in kinds if getattr(self, name) is not None]
         if len(sources) != 1:
-            raise ValueError("needs exactly one of process, reader, shards, mix.")
+            raise ValueError(f"needs exactly one of {', '.join(kinds)}.")
         members = [self] if self.mix is None else list(self.mix.values())
         if (self.selection is None) != all(m.shards is not None for m in members):
             raise ValueError(f"{sources[0]} needs a selection; shards have theirs already.")
-        if self.mix is None and (self.process is None) != (self.n is None):
-            raise ValueError("process and n belong together.")
+        if self.mix is None and (self.n is None) == (sources[0] in _MADE):
+            raise ValueError("process (or jets) and n belong together.")
+        for name in _NOT_OF_JETS if self.jets is not None else ():
+            if getattr(self, name) is not None:
+                raise ValueError(f"jets have no {name}.")
         self._check_mixture()
         return self
 
@@ -136,6 +147,8 @@ class Sample(Recipe):
             return other.shares_events_with(self)
         if self.process is not None:
             return other.process is not None and _collisions(self) == _collisions(other)
+        if self.jets is not None:
+            return (self.jets, self.seed) == (other.jets, other.seed)
         if self.reader is not None and other.reader is not None:
             pairs = product(named_files(self.reader.files), named_files(other.reader.files))
             # Names alone: a study must be readable where its files are not.
@@ -187,16 +200,15 @@ def materialise(
         "source": source,
         "transferline": package_versions(("transferline",)),
     }
-    if chosen.golden_json is not None:
+    if isinstance(chosen, Selection) and chosen.golden_json is not None:
         made_of["certified"] = _content(Path(chosen.golden_json))
-    name = sample.process or sample.label or "files"
+    name = sample.process or sample.jets or sample.label or "files"
     place = cache / "prepared" / _name(name, chosen.name, json_hash(made_of))
     if not _is_ready(place, sample.reader, source):
         reader: Reader | None = sample.reader
         if reader is None:
-            reader = NanoAOD(
-                files=[str(generated_file(sample, cache, jobs=jobs, executor=executor))]
-            )
+            made = [str(generated_file(sample, cache, jobs=jobs, executor=executor))]
+            reader = NanoAOD(files=made) if sample.jets is None else JetClass(files=made)
         prepare(
             reader,
             chosen,
@@ -234,11 +246,18 @@ def _is_ready(place: Path, reader: Reader | None, source: Mapping[str, Any]) -> 
     return not usable_again(read_ledger(place, load_card(place)), source["stamps"])
 
 
-def chosen_selection(sample: Sample) -> Selection:
-    """Return the sample's selection, with what the sample puts in place of its parts."""
-    chosen = selection(sample.selection or "")
+def chosen_selection(sample: Sample) -> AnySelection:
+    """Return the sample's selection, with what the sample puts in place of its parts.
+
+    Raises:
+        ConfigError: there is no such selection, or it is one of jets, which has no such parts.
+    """
+    chosen = load_selection(sample.selection or "")
     given = {name: getattr(sample, name) for name in _OVERRIDES}
     update = {name: value for name, value in given.items() if value is not None}
+    for name in update:
+        if name not in type(chosen).model_fields:
+            raise ConfigError(f"The selection '{chosen.name}' has no {name}.")
     return chosen.model_copy(update=update)
 
 
@@ -258,17 +277,27 @@ def generated_file(
     """Return the ROOT file of a generated sample, before any selection; made if it is not there.
 
     Raises:
-        ConfigError: the sample is not of a process, or a name of the recipe is unknown.
+        ConfigError: the sample is of files, or a name of the recipe is unknown.
     """
     from transferline.generate.events import generate_events  # noqa: PLC0415  # an extra
+    from transferline.generate.large_jets.sample import generate_jets  # noqa: PLC0415
 
-    if sample.process is None or sample.n is None:
-        raise ConfigError("Only samples of a process are generated.")
+    what = sample.process or sample.jets
+    if what is None or sample.n is None:
+        raise ConfigError("Only samples of a process or of jets are generated.")
     cache = cache or cache_directory()
-    name = _name(sample.process, f"s{sample.seed}-n{sample.n}", json_hash(_generation(sample)))
+    name = _name(what, f"s{sample.seed}-n{sample.n}", json_hash(_generation(sample)))
     file = cache / "generated" / f"{name}.root"
-    generate_events(
-        sample.process,
+    generate: Callable[..., object] = generate_jets
+    if sample.process is not None:
+        generate = partial(
+            generate_events,
+            filter=sample.filter,
+            lhe=Path(sample.lhe) if sample.lhe else None,
+            generator=sample.generator,
+        )
+    generate(
+        what,
         file,
         n=sample.n,
         seed=sample.seed,
@@ -276,10 +305,7 @@ def generated_file(
         executor=executor,
         mpi=sample.mpi,
         detector=sample.detector,
-        filter=sample.filter,
         tune=sample.tune,
-        lhe=Path(sample.lhe) if sample.lhe else None,
-        generator=sample.generator,
     )
     return file
 
@@ -305,6 +331,8 @@ def _generation(sample: Sample) -> dict[str, Any]:
     from transferline.generate.catalogue import process  # noqa: PLC0415
     from transferline.generate.hard_filter import hard_filter  # noqa: PLC0415
 
+    if sample.jets is not None:
+        return _jets(sample)
     assert sample.process is not None  # Sample._check
     recipe = sample.to_dict()
     other = ("reader", "shards", "mix", "cross_sections", "label", "generator")
@@ -319,6 +347,20 @@ def _generation(sample: Sample) -> dict[str, Any]:
         "rule": asdict(hard_filter(sample.filter or entry.filter)),
         "card": load_card(sample.detector).model_dump(mode="json"),
         "lhe": file_hash(Path(sample.lhe)) if sample.lhe else None,
+        "versions": package_versions(_MADE_BY),
+    }
+
+
+def _jets(sample: Sample) -> dict[str, Any]:
+    """Everything that decides what jets are written."""
+    from transferline.generate.large_jets.settings import made_of  # noqa: PLC0415
+
+    assert sample.jets is not None  # _generation
+    names = ("mpi", "tune", "detector")
+    how = {name: getattr(sample, name) for name in names}
+    return {
+        **{name: getattr(sample, name) for name in ("jets", "n", "seed", *names)},
+        **made_of(sample.jets, **how),
         "versions": package_versions(_MADE_BY),
     }
 

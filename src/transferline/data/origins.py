@@ -21,7 +21,7 @@ from transferline.data.readers.base import Source
 from transferline.errors import DataError
 from transferline.files import file_hash
 
-_GENERATED = "transferline generate events"
+_GENERATED = frozenset(f"transferline generate {what}" for what in ("events", "jets", "hh4b"))
 
 
 class Relation(Enum):
@@ -58,7 +58,7 @@ class Origin:
         if not row["is_simulation"]:
             return cls("collisions")
         made = row.get("provenance") or {}
-        if made.get("kind") == _GENERATED:
+        if made.get("kind") in _GENERATED:
             names = ("process", "seed", "configuration", "n")
             return cls("generated", lhe=made.get("lhe_sha256"), **{k: made.get(k) for k in names})
         return cls("simulation", file=f"{Path(row['path']).name}:{row['entries']}:{row['size']}")

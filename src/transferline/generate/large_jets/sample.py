@@ -16,12 +16,12 @@ from transferline.files import json_hash
 from transferline.generate.block_files import BlockCount, add_counts, load_block, read_count
 from transferline.generate.generators import DEFAULT_TUNE, PYTHIA, generator_version
 from transferline.generate.large_jets.blocks import JetConfiguration, generate_jet_block
-from transferline.generate.large_jets.card import JetCard, load_jet_card
+from transferline.generate.large_jets.card import load_jet_card
 from transferline.generate.large_jets.classes import JetClass, jet_class
+from transferline.generate.large_jets.settings import pythia_settings
 from transferline.generate.large_jets.writer import write_jetclass
 from transferline.generate.nanoaod import read_provenance
 from transferline.generate.plan import Plan
-from transferline.generate.pythia import tune_settings
 
 KIND = "transferline generate jets"
 
@@ -43,24 +43,6 @@ class JetSummary:
     cross_section_generator: float
     cross_section_generator_error: float
     seconds: float
-
-
-def pythia_settings(
-    entry: JetClass, card: JetCard, *, mpi: bool, tune: str
-) -> tuple[tuple[str, ...], ...]:
-    """Return Pythia's settings of every alternative."""
-    after = (*lifetime_settings(card), *(() if mpi else ("PartonLevel:MPI = off",)))
-    return tuple(
-        (*tune_settings(tune), *entry.settings(part), *after)
-        for part in range(len(entry.alternatives))
-    )
-
-
-def lifetime_settings(card: JetCard) -> tuple[str, ...]:
-    """Return Pythia's settings of what decays in the tracker."""
-    if card.longest_lifetime is None:
-        return ("ParticleDecays:limitTau0 = off",)
-    return (f"ParticleDecays:tau0Max = {card.longest_lifetime:g}",)
 
 
 def _configure(
