@@ -19,13 +19,15 @@ class Layer(NamedTuple):
 
     `bands` rows hold (largest |eta|, cell width in eta, cells in phi); `regions` rows those of
     `cell_resolution`. Cells below `threshold` (GeV) or `significance` standard deviations are
-    noise.
+    noise. With `overrules_tracks` the energy of a cell replaces that of its tracks wherever there
+    is no neutral excess, even if that energy is zero.
     """
 
     bands: Array
     regions: Array
     threshold: float
     significance: float
+    overrules_tracks: bool = False
 
 
 class Deposits(NamedTuple):
@@ -134,6 +136,8 @@ def _measure_cell(
     if excess > layer.threshold and excess > layer.significance * error:
         eta = low_eta + eta_width * rng.random()
         return excess, eta, low_phi + phi_width * rng.random(), 1.0
+    if measured > 0.0 and layer.overrules_tracks:
+        return 0.0, 0.0, 0.0, energy / measured
     if measured > 0.0:
         return 0.0, 0.0, 0.0, _weighted_mean(tracks, variance, energy, sigma) / measured
     return 0.0, 0.0, 0.0, 1.0

@@ -46,7 +46,12 @@ class Tracker(Recipe):
 
     `bremsstrahlung` is a relative energy resolution of electrons by |eta|, added in quadrature.
     Resolutions of impact parameters are (a, b) of a (+) b / pT, by |eta|; with `impact_pt_edges`
-    one number (mm) above each edge in pT.
+    one number (mm) above each edge in pT, zero below the first.
+
+    With `as_delphes`, particles that curl inside the tracker may have tracks too; bins of
+    efficiency and momentum resolution are those of the |eta| at which a particle leaves the
+    tracker; and a track has the true momentum and mass, with the azimuth at its closest approach
+    to the beam line: the smeared momentum only chooses the errors of its impact parameters.
     """
 
     source: str
@@ -62,6 +67,7 @@ class Tracker(Recipe):
     impact_dz: Table
     bremsstrahlung: Row
     impact_pt_edges: Row = added(())
+    as_delphes: bool = added(False)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -82,13 +88,17 @@ class Tracker(Recipe):
 
 
 class Calorimeter(Recipe):
-    """Cells, energy resolution and noise thresholds of one layer."""
+    """Cells, energy resolution and noise thresholds of one layer.
+
+    With `overrules_tracks` cells replace the energies of their tracks, see `calorimeter.Layer`.
+    """
 
     source: str
     threshold: float
     significance: float
     bands: Table
     regions: Table
+    overrules_tracks: bool = added(False)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -71,18 +71,24 @@ class _Particles:
     species: Array
     charge: Array
     energy: Array
-    direction: Array  # [n, 2]: eta, phi at the vertex
+    direction: Array  # [n, 2]: eta, phi of the track
     impact_point: Array  # [n, 2]: eta, phi at the calorimeter
     has_track: Array
     track_pt: Array
     track_sigma: Array
+    track_mass: Array
     impact: Array
 
     @property
     def track_energy(self) -> Array:
-        """Energy of the track under its species' mass."""
+        """Energy of the track under the mass that it is given."""
         momentum = self.track_pt * np.cosh(self.direction[:, 0])
-        return np.asarray(np.hypot(momentum, MASS[self.species]))
+        return np.asarray(np.hypot(momentum, self.track_mass))
+
+
+def _mass(p4: Array) -> Array:
+    squared = p4[:, 3] ** 2 - np.sum(p4[:, :3] ** 2, axis=1)
+    return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
 
 
 def _species(code: Array) -> Array:
@@ -91,7 +97,7 @@ def _species(code: Array) -> Array:
 
 
 def _cylinder(tracker: Tracker) -> Cylinder:
-    return Cylinder(tracker.field, tracker.radius, tracker.half_length)
+    return Cylinder(tracker.field, tracker.radius, tracker.half_length, tracker.as_delphes)
 
 
 def _track_tables(tracker: Tracker) -> TrackTables:
@@ -107,6 +113,7 @@ def _track_tables(tracker: Tracker) -> TrackTables:
         impact_d0=np.array(tracker.impact_d0),
         impact_dz=np.array(tracker.impact_dz),
         impact_pt_edges=np.array(tracker.impact_pt_edges, np.float64),
+        exact_momentum=tracker.as_delphes,
     )
 
 
@@ -116,10 +123,13 @@ def _track(truth: Truth, tracker: Tracker, rng: np.random.Generator) -> _Particl
     pt = np.hypot(p4[:, 0], p4[:, 1])
     eta = np.arcsinh(p4[:, 2] / np.maximum(pt, 1e-9))
     species = _species(truth.pdg_id[source])
-    reached, cal_eta, cal_phi, d0, dz = reach_calorimeter(
+    reached, cal_eta, cal_phi, d0, dz, phi_closest = reach_calorimeter(
         p4[:, :3].copy(), charge, truth.vertex[source] * 1e-3, _cylinder(tracker)
     )
-    charged = ChargedParticles(pt, eta, charge, species, reached, d0 * 1e3, dz * 1e3)
+    region_eta, phi, mass = eta, np.arctan2(p4[:, 1], p4[:, 0]), MASS[species]
+    if tracker.as_delphes:
+        region_eta, phi, mass = cal_eta, phi_closest, _mass(p4)
+    charged = ChargedParticles(pt, eta, region_eta, charge, species, reached, d0 * 1e3, dz * 1e3)
     has_track, track_pt, sigma, impact = reconstruct_tracks(charged, _track_tables(tracker), rng)
     columns = {
         "event": truth.event[source],
@@ -128,11 +138,12 @@ def _track(truth: Truth, tracker: Tracker, rng: np.random.Generator) -> _Particl
         "species": species,
         "charge": charge,
         "energy": p4[:, 3],
-        "direction": np.stack([eta, np.arctan2(p4[:, 1], p4[:, 0])], axis=1),
+        "direction": np.stack([eta, phi], axis=1),
         "impact_point": np.stack([cal_eta, cal_phi], axis=1),
         "has_track": has_track,
         "track_pt": track_pt,
         "track_sigma": sigma,
+        "track_mass": mass,
         "impact": impact,
     }
     return _Particles(**{name: column[reached] for name, column in columns.items()})
@@ -162,7 +173,13 @@ def _deposit(
         track_energy=particles.track_energy,
         track_sigma=particles.track_sigma,
     )
-    layer = Layer(np.array(card.bands), np.array(card.regions), card.threshold, card.significance)
+    layer = Layer(
+        np.array(card.bands),
+        np.array(card.regions),
+        card.threshold,
+        card.significance,
+        card.overrules_tracks,
+    )
     return energy_flow(deposits, layer, rng)
 
 
@@ -182,11 +199,15 @@ def simulate(truth: Truth, card: Detector, rng: np.random.Generator) -> Candidat
     in_hcal = np.where(np.abs(particles.code) == 13, 0.0, 1.0 - in_ecal)
     photon_event, photons, ecal_scale = _deposit(particles, in_ecal, card.ecal, truth.n, rng)
     hadron_event, hadrons, hcal_scale = _deposit(particles, in_hcal, card.hcal, truth.n, rng)
-    keep = particles.has_track
-    eta, phi = particles.direction.T
-    tracks = _four_momenta(particles.track_pt, eta, phi, particles.track_energy)
     scale = ecal_scale * hcal_scale * _bremsstrahlung(particles, card.tracker, rng)
-    tracks = (tracks * scale[:, None])[keep]
+    keep = particles.has_track & (scale > 0.0)
+    eta, phi = particles.direction.T
+    tracks = _four_momenta(particles.track_pt, eta, phi, particles.track_energy) * scale[:, None]
+    if card.tracker.as_delphes:
+        # What rescales the momentum leaves the mass.
+        momentum = scale * particles.track_pt * np.cosh(eta)
+        tracks[:, 3] = np.hypot(momentum, particles.track_mass)
+    tracks = tracks[keep]
     event = np.concatenate([particles.event[keep], photon_event, hadron_event])
     order = np.argsort(event, kind="stable")
     neutral = len(photons) + len(hadrons)
