@@ -54,6 +54,19 @@ def test_a_good_cell_corrects_a_bad_track():
     assert (scale * measured).std() < 0.3 * measured.std()
 
 
+def test_a_cell_that_overrules_tracks_replaces_their_energy_or_loses_them():
+    n = 2000
+    overruling = layer("hcal")._replace(overrules_tracks=True, significance=1.0)
+    found = deposits(np.full(n, 3.0), True, np.full(n, 3.0), track_sigma=0.0)
+    event, _, scale = energy_flow(found, overruling, np.random.default_rng(6))
+    alone = np.setdiff1d(np.arange(n), event)
+    lost = scale[alone] == 0.0
+    assert 0.3 < lost.mean() < 0.8
+    # E > sqrt(0.05^2 E^2 + 1.5^2 E) and E > 1
+    assert 3.0 * scale[alone][~lost].min() == pytest.approx(1.5**2 / (1 - 0.05**2), rel=0.02)
+    assert (scale[event] == 1.0).all()  # a neutral excess leaves the track alone
+
+
 def test_noise_is_suppressed():
     n = 2000
     faint = deposits(np.full(n, 0.1), False, np.zeros(n))

@@ -22,7 +22,7 @@ from transferline.generate.sherpa.run import SherpaRun
 from transferline.generate.tables import EventTable, concatenate
 from transferline.stopping import check_stop
 
-REVISION = 1
+REVISION = 2
 """Raised with every change that makes equal configurations give other jets."""
 
 

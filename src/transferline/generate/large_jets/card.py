@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from transferline.config import Recipe
+from transferline.config import Recipe, added
 from transferline.generate.card import Detector, named_card, shipped_cards
 
 
@@ -37,10 +37,13 @@ class JetCard(Detector):
         longest_lifetime: c tau in mm up to which the generator lets particles decay where they
             are, with the tracks of what they decay to; null for all that its own tables let decay.
         jets: which jets are kept.
+        eta_at_calorimeter: files give tracks the pseudorapidity at which they leave the tracker,
+            as JetClass does; jets are made with that of their momenta all the same.
     """
 
     longest_lifetime: float | None
     jets: LargeJets
+    eta_at_calorimeter: bool = added(False)
 
 
 _CARDS = Path(__file__).parent / "cards"

@@ -61,7 +61,8 @@ def jet_table(
         **_truth(jet_class, decays, match),
     }
     typed = {name: scalars[name].astype(kind) for name, kind in layout.JET_BRANCHES.items()}
-    return EventTable(typed, {PARTICLES: _particles(jets, candidates)})
+    p4 = _at_calorimeter(candidates) if card.eta_at_calorimeter else candidates.p4
+    return EventTable(typed, {PARTICLES: _particles(jets, candidates, p4)})
 
 
 def _labels(jet_class: str, n: int) -> dict[str, Array]:
@@ -102,9 +103,19 @@ def _at(column: Array, index: Array, otherwise: float) -> Array:
     return padded[index]  # -1 is what was appended
 
 
-def _particles(jets: Jets, candidates: Candidates) -> Collection:
+def _at_calorimeter(candidates: Candidates) -> Array:
+    """Momenta `[N, 4]` whose tracks point where they leave the tracker, with their pT and mass."""
+    p4, pt = candidates.p4.copy(), candidates.pt
+    track = candidates.source >= 0
+    longitudinal = pt[track] * np.sinh(candidates.eta_calorimeter[track])
+    p4[track, 3] = np.sqrt(p4[track, 3] ** 2 - p4[track, 2] ** 2 + longitudinal**2)
+    p4[track, 2] = longitudinal
+    return p4
+
+
+def _particles(jets: Jets, candidates: Candidates, p4: Array) -> Collection:
     members, parent = jets.members, jets.parent
-    p4, kind = candidates.p4[members], candidates.kind[members]
+    p4, kind = p4[members], candidates.kind[members]
     axis = jets.direction[parent]
     delta = direction(p4) - axis
     d0, d0_error, dz, dz_error = candidates.impact[members].T
@@ -115,7 +126,7 @@ def _particles(jets: Jets, candidates: Candidates) -> Collection:
         layout.ENERGY: p4[:, 3],
         "part_deta": np.where(axis[:, 0] > 0, 1.0, -1.0) * delta[:, 0],
         "part_dphi": (delta[:, 1] + np.pi) % (2.0 * np.pi) - np.pi,
-        "part_d0val": d0,
+        "part_d0val": -d0,  # the sign of Delphes: (x py - y px) / pT
         "part_d0err": d0_error,
         "part_dzval": dz,
         "part_dzerr": dz_error,
