@@ -12,6 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
+def say(line: str) -> None:
+    """Print one line for people on standard error."""
+    sys.stderr.write(line + "\n")
+
+
 class Ticker(Protocol):
     """What `progress` yields."""
 

@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transferline.data import loader as module
 from transferline.data.loader import Loader
 from transferline.data.prepare import prepare
 from transferline.data.readers.nanoaod import NanoAOD
@@ -117,22 +116,6 @@ def test_drop_last_leaves_out_other_events_each_epoch(shards):
 def _rows(shards, loader, epoch):
     place = {event: row for row, event in enumerate(shards.id["event"].tolist())}
     return {place[event] for event in flat(loader.batches(epoch))}
-
-
-def test_large_sets_are_shuffled_by_blocks(shards, monkeypatch):
-    monkeypatch.setattr(module, "FULL_SHUFFLE_ROWS", 100)
-    monkeypatch.setattr(module, "BLOCK_ROWS", 8)
-    monkeypatch.setattr(module, "BLOCKS_IN_POOL", 4)
-    rows = np.arange(3, len(shards))
-    loader = Loader(shards, rows, 8, pool=2)
-    order = loader._order(0)
-    assert sorted(order.tolist()) == rows.tolist()
-    # A pool of 4 blocks touches few neighbourhoods of the file, though its rows are mixed.
-    first = order[:32]
-    assert len(set(((first - 3) // 8).tolist())) <= 5
-    assert not np.array_equal(first, np.sort(first))
-    assert sorted(flat(loader.batches(0))) == sorted(shards.id["event"][rows].tolist())
-    assert numbers(loader.batches(2, 5)) == numbers(loader.batches(2))[5:]
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": 4, "pool": 0}])

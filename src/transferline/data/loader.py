@@ -10,13 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from transferline.data.batch import Batch
+from transferline.data.loader_memory import LoaderMemory
 from transferline.data.readers.shards import ShardSet
+from transferline.data.shuffling import Blocks, Order, random, shuffled
 
-FULL_SHUFFLE_ROWS = 2_000_000
-BLOCK_ROWS = 4096
-BLOCKS_IN_POOL = 16
-
-_ORDER, _BUCKETS = 0, 1  # streams of random numbers
+_BUCKETS = 1  # a stream of random numbers; 0 and 2 are those of the order
 
 
 class Loader:
@@ -25,12 +23,13 @@ class Loader:
     The order is a function of (seed, epoch) alone: nothing is carried from one epoch or batch
     to the next, so `batches(epoch, start)` continues an interrupted epoch exactly.
 
-    Shuffling: all rows are permuted. A `ShardSet` of more than 2 x 10^6 events may not fit in
-    memory, and reading single rows from a disk is slow, so there blocks of 4096 neighbouring
-    rows are shuffled, and the rows of every 16 (or more) consecutive blocks are permuted among
-    themselves. Then every `pool` batches are sorted by the number of particles, cut, and the
-    batches of the pool shuffled: 86 % of the places hold a real particle with `pool=16` where
-    plain batches of jets have 35 %.
+    Shuffling: all rows are permuted. Of data beyond 4 GiB, which may not fit in memory, blocks of
+    neighbours are read instead (`transferline.data.shuffling`). Then every `pool` batches are
+    sorted by the number of particles, cut, and the batches of the pool shuffled: 86 % of the
+    places hold a real particle with `pool=16` where plain batches of jets have 35 %.
+
+    There are no workers, and under torchrun each process makes the same batches: the order depends
+    on neither. `memory` tells what it will take before anything is read.
     """
 
     def __init__(
@@ -71,6 +70,11 @@ class Loader:
         self.rows = np.arange(len(shards)) if rows is None else np.asarray(rows, np.int64)
         self.batch_size, self.pool = batch_size, pool
         self.seed, self.shuffle, self.drop_last = seed, shuffle, drop_last
+        self._blocks: Blocks | None = None
+        if shuffle:
+            self._blocks = Blocks.needed(shards, self.rows, pool * batch_size)
+        if self._blocks is not None:
+            self.rows = self._blocks.rows  # sorted, and once in memory
         self._target = None if target is None else np.asarray(target)
         self._weight = None if weight is None else np.asarray(weight, np.float32)
 
@@ -88,29 +92,25 @@ class Loader:
             for rows in cuts[max(start - first, 0) :]:
                 yield self._batch(rows)
 
-    def _random(self, *key: int) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, *key])))
+    @property
+    def memory(self) -> LoaderMemory:
+        """What the batches will take at most, known before any is read."""
+        return LoaderMemory.of(
+            self.shards,
+            self.rows,
+            self._blocks,
+            batch_size=self.batch_size,
+            pool=self.pool,
+            tables=(self._target, self._weight),
+        )
 
-    def _order(self, epoch: int) -> NDArray[np.int64]:
+    def _order(self, epoch: int) -> Order:
         n = len(self) * self.batch_size if self.drop_last else len(self.rows)
         if not self.shuffle:
             return self.rows[:n]
-        rng = self._random(_ORDER, epoch)
-        if len(self.shards) <= FULL_SHUFFLE_ROWS:
-            return rng.permutation(self.rows)[:n]
-        return self._blockwise(rng)[:n]
+        return shuffled(self._blocks, self.rows, self.seed, epoch, n)
 
-    def _blockwise(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        rows = np.sort(self.rows)
-        starts = np.arange(0, len(rows), BLOCK_ROWS)
-        rng.shuffle(starts)
-        order = np.concatenate([rows[s : s + BLOCK_ROWS] for s in starts] or [rows])
-        size = max(BLOCKS_IN_POOL * BLOCK_ROWS, self.pool * self.batch_size)
-        for low in range(0, len(order), size):
-            rng.shuffle(order[low : low + size])
-        return order
-
-    def _cuts(self, order: NDArray[np.int64], epoch: int, first: int) -> list[NDArray[np.int64]]:
+    def _cuts(self, order: Order, epoch: int, first: int) -> list[NDArray[np.int64]]:
         """Return the row numbers of the batches of the pool that begins with batch `first`."""
         size = self.batch_size
         if not self.shuffle:
@@ -118,7 +118,7 @@ class Loader:
         rows = order[first * size : (first + self.pool) * size]
         rows = rows[np.argsort(self.shards.n_particles[rows], kind="stable")]
         cuts = [rows[low : low + size] for low in range(0, len(rows), size)]
-        ranks = self._random(_BUCKETS, epoch, first).permutation(len(cuts))
+        ranks = random(self.seed, _BUCKETS, epoch, first).permutation(len(cuts))
         return [cuts[i] for i in ranks]
 
     def _batch(self, rows: NDArray[np.int64]) -> Batch:

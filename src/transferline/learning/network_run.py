@@ -40,6 +40,7 @@ from transferline.learning.training_step import BackboneState
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.heads import class_probability
 from transferline.models.model import Model
+from transferline.progress import say
 
 _BACKBONE: dict[Mode, BackboneState] = {
     "scratch": "trained",
@@ -168,6 +169,8 @@ class NetworkRun:
         tried = optim
         if len(self.how.lr) > 1:
             tried = optim.model_copy(update={"steps": self.how.trial_steps(optim)})
+        if self.label is not None and self.mode != "frozen":
+            say(str(self._loader(self.data.shards, self.rows.fit, optim.batch_size).memory))
         try:
             return self._best(optim, tried)
         except StopRequestedError as error:

@@ -32,6 +32,7 @@ from transferline.models.features import Features
 from transferline.models.heads import Head
 from transferline.models.model import Model, ModelRecipe, parameter_counts, weight_hash
 from transferline.models.seen import Seen
+from transferline.progress import say
 from transferline.provenance import run_facts
 
 _LOGS = ("metrics.jsonl", "metrics.csv")
@@ -153,9 +154,12 @@ def _pretrain(
     # Evenly through all rows, which stand sample after sample.
     some = train_rows[:: -(-len(train_rows) // _FIT_ROWS)]
     model.features.fit(Loader(shards, some, 1024, shuffle=False).batches(0))
+    train = Loader(shards, train_rows, size, seed=config.seed, **labels)
+    if world.main and label is not None:
+        say(str(train.memory))
     result = fit(
         objective,
-        Loader(shards, train_rows, size, seed=config.seed, **labels),
+        train,
         Loader(shards, valid_rows, 2 * size, shuffle=False, **labels) if len(valid_rows) else None,
         config.optim,
         out / "training",

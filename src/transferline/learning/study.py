@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
@@ -33,7 +32,7 @@ from transferline.learning.study_runs import Run, execute, fill_table, plan, sma
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.training import StopRequestedError
 from transferline.models.checkpoint import Checkpoint
-from transferline.progress import Ticker, progress
+from transferline.progress import Ticker, progress, say
 from transferline.provenance import run_facts
 from transferline.runtime import cache_directory
 from transferline.samples import materialise
@@ -233,12 +232,6 @@ def _announce(
         say(line)
     if config.budget is not None and hours > config.budget:
         say(f"warning: the study's budget is {config.budget} CPU hours.")
-
-
-def say(line: str) -> None:
-    """Print one line for people on standard error."""
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
 
 
 @dataclass

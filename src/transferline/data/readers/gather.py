@@ -39,5 +39,8 @@ def gather_rows(  # noqa: PLR0917  numba takes no keyword-only arguments
             is_real[place, j] = True
             for c in range(4):
                 p4[place, j, c] = values[start + j, c]
-            for c in range(n_columns):
+        # Column by column: written in turns, columns that lie multiples of 4 kB apart would drive
+        # each other out of the cache.
+        for c in range(n_columns):
+            for j in range(stop - start):
                 columns[c, place, j] = values[start + j, 4 + c]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,111 +17,15 @@ from transferline.data.batch import Batch
 from transferline.data.card import DataCard, load_card
 from transferline.data.events import ID_DTYPE, Events
 from transferline.data.jagged import offsets_of, records
-from transferline.data.layouts.shards import CARD, FORMAT, P4_COLUMNS, shard_schema
+from transferline.data.layouts.shards import CARD, P4_COLUMNS
 from transferline.data.readers.base import CHUNK_SIZE, Columns, Reader, Source
 from transferline.data.readers.gather import gather_rows
-from transferline.errors import DataError, shortened
-from transferline.files import file_hash, json_hash, parse_json
+from transferline.data.readers.shard_file import Piece, check_bytes, open_part
+from transferline.errors import DataError
+from transferline.files import json_hash
 
-_KINDS = ("context.", "label.")
 _SLICE = 1 << 24
 _WIDTH_STEP = 8  # few distinct widths: less padding than powers of two, few shapes to compile
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """One record batch: views of the memory map, nothing copied."""
-
-    batch: pa.RecordBatch
-    offsets: NDArray[np.int32]
-    values: NDArray[np.float32]
-    views: dict[str, NDArray[Any]] = field(default_factory=dict)  # asked for at every batch
-
-    @classmethod
-    def of(cls, batch: pa.RecordBatch) -> _Piece:
-        particles = batch.column("particles")
-        inner = particles.values
-        width = inner.type.list_size
-        flat = inner.values.to_numpy(zero_copy_only=True).reshape(-1, width)
-        start = inner.offset
-        return cls(batch, particles.offsets.to_numpy(zero_copy_only=True), flat[start:])
-
-    def column(self, name: str) -> NDArray[Any]:
-        if name not in self.views:
-            self.views[name] = self.batch.column(name).to_numpy(zero_copy_only=True)
-        return self.views[name]
-
-
-def _open_part(directory: Path, part: dict[str, Any], columns: list[str]) -> list[_Piece]:
-    """Map one shard file.
-
-    Its structure is checked, so that no compiled loop leaves the map; its bytes are not read.
-
-    Raises:
-        DataError: the file is missing, is not as long as its card says, is not Arrow, or has
-            other columns.
-    """
-    path = directory / part["file"]
-    if not path.exists():
-        raise DataError(f"{path}: is missing, though the card of {directory} names it.")
-    size = path.stat().st_size
-    if size != part["size"]:
-        raise DataError(
-            f"{path}: is truncated or was changed ({size} bytes, the card says {part['size']}). "
-            f"Prepare {directory} again."
-        )
-    try:
-        file = pa.ipc.open_file(pa.memory_map(str(path), "r"))
-        _check_schema(path, file.schema, columns)
-        batches = [file.get_batch(i) for i in range(file.num_record_batches)]
-        for batch in batches:
-            _check_batch(path, batch)
-        pieces = [_Piece.of(batch) for batch in batches if batch.num_rows]
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: is not a readable Arrow file ({shortened(error)}). Prepare {directory} again."
-        ) from error
-    if sum(batch.num_rows for batch in batches) != part["rows"]:
-        raise DataError(f"{path}: does not hold the {part['rows']} events its card names.")
-    return pieces
-
-
-def _check_batch(path: Path, batch: pa.RecordBatch) -> None:
-    """Check offsets and that nothing is null: the map is read without asking again."""
-    batch.validate(full=True)
-    particles = batch.column("particles")
-    inner = (particles.values, particles.values.values)
-    if any(column.null_count for column in (*batch.columns, *inner)):
-        raise DataError(f"{path}: holds empty values. Prepare it again.")
-
-
-@lru_cache(maxsize=4096)
-def _check_bytes(path: Path, sha256: str, _size: int, _mtime_ns: int) -> None:
-    """Compare the bytes of a file with their hash, once in a process for the file as it is."""
-    if file_hash(path) != sha256:
-        raise DataError(
-            f"{path}: its bytes are not those that were prepared. Copy {path.parent} again, or "
-            "prepare it again."
-        )
-
-
-def _check_schema(path: Path, schema: pa.Schema, columns: list[str]) -> None:
-    """The order of columns stands in the card and in every file; both must agree."""
-    metadata = schema.metadata or {}
-    found = metadata.get(b"format", b"unknown").decode(errors="replace")
-    if found != FORMAT:
-        raise DataError(
-            f"{path}: has the format '{shortened(found)}', this version reads {FORMAT}. Prepare "
-            "it again."
-        )
-    stated = parse_json(metadata.get(b"columns", b"null"), f"{path}: list of columns")
-    if stated != columns:
-        raise DataError(
-            f"{path}: holds the particle columns {shortened(stated, 300)}, its card says {columns}."
-        )
-    names = {kind: [n[len(kind) :] for n in schema.names if n.startswith(kind)] for kind in _KINDS}
-    if tuple(columns[:4]) != P4_COLUMNS or schema != shard_schema(columns, *names.values()):
-        raise DataError(f"{path}: has not the columns of a shard. Prepare it again.")
 
 
 class ShardSet:
@@ -151,12 +53,12 @@ class ShardSet:
         self.paths = [Path(path) for path in given]
         self.cards: list[DataCard] = [load_card(path) for path in self.paths]
         self._check_columns()
-        self._pieces: list[_Piece] = []
+        self._pieces: list[Piece] = []
         rows, names = [], []
         for path, card in zip(self.paths, self.cards, strict=True):
             before = len(self)
             for part in card.parts:
-                pieces = _open_part(path, part, card.columns)
+                pieces = open_part(path, part, card.columns)
                 names += [set(piece.batch.schema.names) for piece in pieces]
                 self._pieces += pieces
                 self.__dict__.pop("_starts", None)
@@ -188,7 +90,7 @@ class ShardSet:
             for part in card.parts:
                 status = (path / part["file"]).stat()
                 size, mtime_ns = status.st_size, status.st_mtime_ns
-                _check_bytes(path / part["file"], part["sha256"], size, mtime_ns)
+                check_bytes(path / part["file"], part["sha256"], size, mtime_ns)
             if card.content_hash != json_hash([part["sha256"] for part in card.parts]):
                 raise DataError(
                     f"{path / CARD}: its content hash is not that of its parts. Copy {path} again, "
@@ -217,6 +119,22 @@ class ShardSet:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all files."""
+        return sum(part["size"] for card in self.cards for part in card.parts)
+
+    @property
+    def file_starts(self) -> NDArray[np.int64]:
+        """First row of every file, and behind them the number of rows, `[files + 1]`."""
+        return self._starts
+
+    @property
+    def source_of_file(self) -> NDArray[np.int64]:
+        """Index of the directory of every file, `[files]`."""
+        before = np.cumsum(self._rows_of_source)
+        return np.searchsorted(before, self._starts[:-1], side="right")
 
     def _all(self, name: str, dtype: Any) -> NDArray[Any]:
         if len(self._pieces) == 1:
@@ -272,6 +190,18 @@ class ShardSet:
         """The content hashes of the directories, joined."""
         return "+".join(card.content_hash for card in self.cards)
 
+    def width_of(self, rows: NDArray[np.int64]) -> int:
+        """Return the particle places of a batch with the longest of these events."""
+        return _rounded(int(self.n_particles[rows].max(initial=0)))
+
+    def bytes_of_event(self, width: int) -> int:
+        """Return what `gather` takes for an event of `width` places, at most."""
+        place = 4 * len(self.columns) + 1  # and is_real
+        if "species" in self.columns:
+            place += 8  # beside the float32 that it is made of
+        # Weight, identity, row numbers and their order beside the columns of the event.
+        return width * place + 4 * len(self.context_names) + 128
+
     def gather(self, rows: NDArray[np.int64], width: int | None = None) -> Batch:
         """Return the events `rows` as one zero-padded batch.
 
@@ -286,14 +216,14 @@ class ShardSet:
         rows = np.asarray(rows, dtype=np.int64)
         n, longest = len(rows), int(self.n_particles[rows].max(initial=0))
         if width is None:
-            width = max(-(-longest // _WIDTH_STEP), 1) * _WIDTH_STEP
+            width = _rounded(longest)
         elif width < longest:
             raise ValueError(f"width {width} is too small for an event of {longest} particles")
         p4 = np.zeros((n, width, 4), np.float32)
         extra = np.zeros((len(self.columns) - 4, n, width), np.float32)
         is_real = np.zeros((n, width), np.bool_)
-        places = self._places(rows)
-        for piece, local, place in places:
+        order, found = self._found(rows)
+        for piece, local, place in found:
             gather_rows(piece.offsets, piece.values, local, place, p4, extra, is_real)
         names = self.columns[len(P4_COLUMNS) :]
         columns = {name: torch.from_numpy(extra[i]) for i, name in enumerate(names)}
@@ -303,8 +233,8 @@ class ShardSet:
         def scalars(name: str, dtype: Any = np.float32) -> Tensor:
             """From the map: `self.weight` and the like would hold a copy for all events."""
             values = np.empty(n, dtype)
-            for piece, local, place in places:
-                values[place] = piece.column(name)[local]
+            parts = [piece.column(name)[local] for piece, local, _ in found]
+            values[order] = np.concatenate(parts) if parts else values
             return torch.from_numpy(values)
 
         return Batch(
@@ -316,18 +246,27 @@ class ShardSet:
             context={name: scalars(f"context.{name}") for name in self.context_names},
         )
 
-    def _places(
+    def _found(
         self, rows: NDArray[np.int64]
-    ) -> list[tuple[_Piece, NDArray[np.int64], NDArray[np.int64]]]:
-        """For each record batch that holds some of `rows`: it, its rows, and their places."""
-        piece_of = np.searchsorted(self._starts, rows, side="right") - 1
-        order = np.argsort(piece_of, kind="stable")
-        bounds = np.searchsorted(piece_of[order], np.arange(len(self._pieces) + 1))
-        found = []
-        for i in np.unique(piece_of):
-            places = order[bounds[i] : bounds[i + 1]]
-            found.append((self._pieces[i], rows[places] - self._starts[i], places))
-        return found
+    ) -> tuple[NDArray[np.int64], list[tuple[Piece, NDArray[np.int64], NDArray[np.int64]]]]:
+        """Return the order of `rows` in the files, and who holds them.
+
+        For each record batch that holds some: it, its rows, and their places in `rows`. Read in
+        the order of the files, the map costs a fifth less time than in that of the rows.
+        """
+        order = np.argsort(rows)
+        ordered = rows[order]
+        bounds = np.searchsorted(ordered, self._starts)
+        found = [
+            (self._pieces[i], ordered[low:high] - self._starts[i], order[low:high])
+            for i in np.flatnonzero(np.diff(bounds))
+            for low, high in [(bounds[i], bounds[i + 1])]
+        ]
+        return order, found
+
+
+def _rounded(longest: int) -> int:
+    return max(-(-longest // _WIDTH_STEP), 1) * _WIDTH_STEP
 
 
 class Shards(Reader):

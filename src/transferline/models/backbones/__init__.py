@@ -10,6 +10,7 @@ BACKBONES: Registry[BackboneRecipe] = Registry(
     deepsets="transferline.models.backbones.deepsets:DeepSets",
     gat="transferline.models.backbones.gat:GAT",
     gnn="transferline.models.backbones.gat:GNN",
+    lgatr="transferline.models.backbones.lgatr:LGATr",
     part="transferline.models.backbones.part:ParT",
     transformer="transferline.models.backbones.transformer:Transformer",
 )
