@@ -81,12 +81,12 @@ class LGATr(BackboneRecipe):
 def _package() -> ModuleType:
     try:
         import lgatr  # noqa: PLC0415  an extra
-
-        return lgatr
     except ImportError as error:
         raise ConfigError(
             f"the backbone lgatr needs its package: pip install 'transferline[lgatr]' ({error})"
         ) from error
+    package: ModuleType = lgatr
+    return package
 
 
 class LGATrBackbone(Backbone):
