@@ -50,12 +50,17 @@ def distance2(y: float, phi: float, other_y: float, other_phi: float) -> float:
 
 
 @compiled
-def _place(p4: Array, k: int, power: int, y: Array, phi: Array, factor: Array, slot: int) -> None:
-    """Put number k of `p4` into a slot."""
+def coordinates(p4: Array, k: int) -> tuple[float, float, float]:
+    """Squared pT, rapidity and azimuth of one row."""
     px, py = p4[k, 0], p4[k, 1]
     pt2 = px * px + py * py
-    y[slot] = rapidity(p4[k, 2], p4[k, 3], pt2)
-    phi[slot] = np.arctan2(py, px)
+    return pt2, rapidity(p4[k, 2], p4[k, 3], pt2), np.arctan2(py, px)
+
+
+@compiled
+def _place(p4: Array, k: int, power: int, y: Array, phi: Array, factor: Array, slot: int) -> None:
+    """Put number k of `p4` into a slot."""
+    pt2, y[slot], phi[slot] = coordinates(p4, k)
     factor[slot] = pt2 if power == KT else 1.0
 
 
@@ -86,12 +91,14 @@ def recombine(particles: Array, power: int) -> Merges:
     """Merge the particles `[n, 4]` of one jet, `power` being KT or CAMBRIDGE_AACHEN."""
     n = len(particles)
     p4 = np.zeros((2 * n - 1, 4))
-    p4[:n] = particles
     parents = np.zeros((n - 1, 2), np.int64)
     y, phi, factor = np.zeros(n), np.zeros(n), np.zeros(n)
     near, near2 = np.zeros(n, np.int64), np.zeros(n)
-    number = np.arange(n)
+    number = np.zeros(n, np.int64)
     for i in range(n):
+        for axis in range(4):
+            p4[i, axis] = particles[i, axis]
+        number[i] = i
         _place(p4, i, power, y, phi, factor, i)
     for i in range(n):
         _nearest(i, n, y, phi, near, near2)
@@ -101,7 +108,8 @@ def recombine(particles: Array, power: int) -> Merges:
         one, other = min(one, near[one]), max(one, near[one])
         made, last = n + step, left - 1
         parents[step, 0], parents[step, 1] = number[one], number[other]
-        p4[made] = p4[number[one]] + p4[number[other]]
+        for axis in range(4):
+            p4[made, axis] = p4[number[one], axis] + p4[number[other], axis]
         # What was merged takes the first slot, the last one fills the second.
         y[other], phi[other], factor[other] = y[last], phi[last], factor[last]
         number[other], near[other], near2[other] = number[last], near[last], near2[last]

@@ -22,8 +22,9 @@ from transferline.generate.compiled import Array, compiled
 from transferline.generate.large_jets.recombination import (
     CAMBRIDGE_AACHEN,
     KT,
+    Merges,
+    coordinates,
     distance2,
-    rapidity,
     recombine,
 )
 
@@ -33,18 +34,6 @@ N_TAU = 4
 _PASSES = 100
 _ACCURACY = 1e-5  # of an axis, when it stops
 _NEAREST = 1e-4  # a particle on an axis must not weigh infinitely
-
-
-@compiled
-def _coordinates(p4: Array) -> Array:
-    """pT, rapidity and azimuth of each row."""
-    found = np.zeros((len(p4), 3))
-    for i in range(len(p4)):
-        pt2 = p4[i, 0] ** 2 + p4[i, 1] ** 2
-        found[i, 0] = np.sqrt(pt2)
-        found[i, 1] = rapidity(p4[i, 2], p4[i, 3], pt2)
-        found[i, 2] = np.arctan2(p4[i, 1], p4[i, 0])
-    return found
 
 
 @compiled
@@ -58,34 +47,42 @@ def soft_drop(particles: Array, z_cut: float, beta: float, radius: float) -> Arr
     here = 2 * n - 2
     while here >= n:
         one, other = merges.parents[here - n, 0], merges.parents[here - n, 1]
-        (pt, y, phi), (other_pt, other_y, other_phi) = _coordinates(
-            np.stack((merges.p4[one], merges.p4[other]))
-        )
+        pt2, y, phi = coordinates(merges.p4, one)
+        other_pt2, other_y, other_phi = coordinates(merges.p4, other)
+        pt, other_pt = np.sqrt(pt2), np.sqrt(other_pt2)
         z = min(pt, other_pt) / max(pt + other_pt, 1e-300)
         if z > z_cut * (distance2(y, phi, other_y, other_phi) / radius**2) ** (0.5 * beta):
             break
         here = one if pt >= other_pt else other
-    groomed: Array = merges.p4[here].copy()
+    groomed = np.zeros(4)
+    for axis in range(4):
+        groomed[axis] = merges.p4[here, axis]
     return groomed
 
 
 @compiled
 def soft_drop_mass(particles: Array, z_cut: float, beta: float, radius: float) -> float:
     """Return the mass in GeV of the groomed jet."""
-    px, py, pz, energy = soft_drop(particles, z_cut, beta, radius)
-    return float(np.sqrt(max(0.0, energy**2 - px**2 - py**2 - pz**2)))
+    p4 = soft_drop(particles, z_cut, beta, radius)
+    return float(np.sqrt(max(0.0, p4[3] ** 2 - p4[0] ** 2 - p4[1] ** 2 - p4[2] ** 2)))
 
 
 @compiled
-def _exclusive_jets(parents: Array, n: int, wanted: int) -> Array:
-    """Numbers of the `wanted` objects that are left before the last merges."""
-    alive = np.zeros(2 * n - 1, np.bool_)
-    alive[:n] = True
+def _exclusive_axes(merges: Merges, wanted: int) -> Array:
+    """Rapidity and azimuth `[wanted, 2]` of the objects that are left before the last merges."""
+    n = len(merges.parents) + 1
+    made = 2 * n - wanted  # so many objects there were by then
+    alive = np.ones(made, np.bool_)
     for step in range(n - wanted):
-        alive[parents[step, 0]] = False
-        alive[parents[step, 1]] = False
-        alive[n + step] = True
-    return np.flatnonzero(alive)
+        alive[merges.parents[step, 0]] = False
+        alive[merges.parents[step, 1]] = False
+    axes = np.zeros((wanted, 2))
+    found = 0
+    for k in range(made):
+        if alive[k]:
+            _, axes[found, 0], axes[found, 1] = coordinates(merges.p4, k)
+            found += 1
+    return axes
 
 
 @compiled
@@ -103,37 +100,40 @@ def _sum_to_axes(points: Array, axes: Array, nearest: Array) -> float:
 
 
 @compiled
-def _moved(points: Array, axes: Array, nearest: Array) -> Array:
-    """Move each axis towards the least sum of pT dR over its particles (a step of Weiszfeld)."""
-    weight = np.zeros(len(axes))
-    shift = np.zeros((len(axes), 2))
-    for i in range(len(points)):
-        k = nearest[i]
-        d2 = distance2(points[i, 1], points[i, 2], axes[k, 0], axes[k, 1])
-        w = points[i, 0] / max(np.sqrt(d2), _NEAREST)
-        dphi = (points[i, 2] - axes[k, 1] + np.pi) % (2.0 * np.pi) - np.pi
-        weight[k] += w
-        shift[k, 0] += w * (points[i, 1] - axes[k, 0])
-        shift[k, 1] += w * dphi
-    found = axes.copy()
+def _move(points: Array, axes: Array, nearest: Array, moved: Array) -> float:
+    """Move each axis towards the least sum of pT dR over its particles (a step of Weiszfeld).
+
+    Fills `moved` and returns the largest step along one coordinate.
+    """
+    largest = 0.0
     for k in range(len(axes)):
-        if weight[k] > 0.0:
-            found[k] += shift[k] / weight[k]
-    return found
+        weight, dy, dphi = 0.0, 0.0, 0.0
+        for i in range(len(points)):
+            if nearest[i] == k:
+                d2 = distance2(points[i, 1], points[i, 2], axes[k, 0], axes[k, 1])
+                w = points[i, 0] / max(np.sqrt(d2), _NEAREST)
+                weight += w
+                dy += w * (points[i, 1] - axes[k, 0])
+                dphi += w * ((points[i, 2] - axes[k, 1] + np.pi) % (2.0 * np.pi) - np.pi)
+        if weight > 0.0:
+            dy, dphi = dy / weight, dphi / weight
+        moved[k, 0], moved[k, 1] = axes[k, 0] + dy, axes[k, 1] + dphi
+        largest = max(largest, abs(dy), abs(dphi))
+    return largest
 
 
 @compiled
 def _least_sum(points: Array, axes: Array) -> float:
     """Return the least sum that moving the axes leads to."""
     nearest = np.zeros(len(points), np.int64)
+    moved = np.zeros(axes.shape)
     best = _sum_to_axes(points, axes, nearest)
     for _ in range(_PASSES):
-        moved = _moved(points, axes, nearest)
+        step = _move(points, axes, nearest, moved)
         total = _sum_to_axes(points, moved, nearest)
         if total >= best:
             break
-        step = np.abs(moved - axes).max()
-        best, axes = total, moved
+        best, axes, moved = total, moved, axes
         if step < _ACCURACY:
             break
     return best
@@ -144,12 +144,16 @@ def n_subjettiness(particles: Array, radius: float) -> Array:
     """Return tau_1 to tau_4 `[4]` of the jet with these particles `[n, 4]`; 0 where N >= n."""
     n = len(particles)
     taus = np.zeros(N_TAU)
-    points = _coordinates(particles)
+    points = np.zeros((n, 3))
+    total = 0.0
+    for i in range(n):
+        pt2, points[i, 1], points[i, 2] = coordinates(particles, i)
+        points[i, 0] = np.sqrt(pt2)
+        total += points[i, 0]
     merges = recombine(particles, KT)
-    everything = _coordinates(merges.p4)
     for wanted in range(1, min(N_TAU + 1, n)):
-        axes = everything[_exclusive_jets(merges.parents, n, wanted)][:, 1:].copy()
-        taus[wanted - 1] = _least_sum(points, axes) / (points[:, 0].sum() * radius)
+        axes = _exclusive_axes(merges, wanted)
+        taus[wanted - 1] = _least_sum(points, axes) / (total * radius)
     return taus
 
 
@@ -167,5 +171,7 @@ def substructure(
         particles = p4[offsets[j] : offsets[j + 1]]
         if len(particles) > 0:
             masses[j] = soft_drop_mass(particles, z_cut, beta, radius)
-            taus[j] = n_subjettiness(particles, radius)
+            found = n_subjettiness(particles, radius)
+            for k in range(N_TAU):
+                taus[j, k] = found[k]
     return masses, taus
