@@ -16,6 +16,7 @@ def add(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Make collisions and jets, without a download.")
     group.command("events")(events)
     group.command("jets")(jets)
+    group.command("hh4b")(hh4b)
     group.command("install-sherpa")(install_sherpa)
     app.add_typer(group, name="generate")
 
@@ -174,6 +175,76 @@ def jets(
                 f"{done.cross_section_generator:.4g} +- "
                 f"{done.cross_section_generator_error:.1g} pb "
                 f"({done.generator.capitalize()}, leading order, before the filter)",
+            ),
+            ("time", f"{done.seconds:.0f} s"),
+        ]
+    )
+    output.next_command("inspect", done.path)
+
+
+def hh4b(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="ROOT file to write (record 12102).")
+    ],
+    mass: Annotated[
+        float | None, typer.Option(metavar="GEV", help="Mass of X, 500 to 6000 GeV.")
+    ] = None,
+    qcd: Annotated[
+        str | None,
+        typer.Option(metavar="LOW-HIGH", help="Multijets instead, in this bin of pT-hat (GeV)."),
+    ] = None,
+    n: Annotated[
+        int, typer.Option("--n", "-n", metavar="N", min=1, max=10**9, help="Events to write.")
+    ] = 10_000,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, max=2**63 - 1, help="Equal seeds give equal files.")
+    ] = 0,
+    jobs: options.Jobs = 1,
+    dask: options.Dask = None,
+    mpi: Annotated[
+        bool,
+        typer.Option(
+            "--mpi/--no-mpi", help="Multi-parton interactions: truer, 2 to 3 times slower."
+        ),
+    ] = True,
+    detector: Annotated[
+        str, typer.Option(metavar="CARD", help="cms, atlas or the YAML file of a card for jets.")
+    ] = "cms",
+    tune: Annotated[str, typer.Option(metavar="NAME", help="monash, cp5 or a14.")] = "monash",
+    json: options.Json = False,
+) -> None:
+    """Generate X -> HH -> 4b, or multijets, as events of jets.
+
+    One entry per event, with its jets of R = 0.8 above 200 GeV and their candidates, in the layout
+    of CMS record 12102: `--reader hbb` reads it. Events have two jets at least. Interrupted, it
+    resumes when the command is repeated. The content does not depend on --jobs or --dask.
+    """
+    from transferline.generate.large_jets.hh4b import generate_hh4b  # noqa: PLC0415
+
+    with options.cluster(jobs, dask, out.absolute().parent) as executor:
+        done = generate_hh4b(
+            out,
+            mass=mass,
+            qcd=qcd,
+            n=n,
+            seed=seed,
+            jobs=jobs,
+            executor=executor,
+            mpi=mpi,
+            detector=detector,
+            tune=tune,
+        )
+    if json:
+        output.show_json(asdict(done) | {"path": str(done.path)})
+        return
+    output.wrote(done.path, f"{done.events} events of {done.process}")
+    output.show_rows(
+        [
+            ("tried", f"{done.tried} events, {100 * done.selected:.1f} % have two jets"),
+            (
+                "cross section",
+                f"{done.cross_section:.4g} +- {done.cross_section_error:.1g} pb "
+                "(Pythia, leading order, with two jets)",
             ),
             ("time", f"{done.seconds:.0f} s"),
         ]

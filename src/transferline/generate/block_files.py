@@ -20,7 +20,8 @@ from transferline.generate.tables import Collection, EventTable
 class BlockCount:
     """What a block contributes to the sums: over all events tried, before the filter.
 
-    `overweight` events have a weight above 1 because their filter thinned them too much.
+    `overweight` events have a weight above 1 because their filter thinned them too much. `found`
+    of jets counts also those that were made beyond what was asked for.
     """
 
     asked: int
@@ -32,6 +33,7 @@ class BlockCount:
     cross_section: float
     cross_section_error: float
     overweight: int = 0
+    found: int = 0
 
 
 def add_counts(counts: Sequence[BlockCount]) -> BlockCount:
@@ -49,6 +51,7 @@ def add_counts(counts: Sequence[BlockCount]) -> BlockCount:
         cross_section=sum(w * c.cross_section for w, c in zip(share, counts, strict=True)),
         cross_section_error=variance**0.5,
         overweight=sum(c.overweight for c in counts),
+        found=sum(c.found for c in counts),
     )
 
 

@@ -61,6 +61,35 @@ HBB = JetTable(
         "jet_doubleb": one("fj_doubleb"),
     },
     identity=("fj_pt", "fj_eta", "fj_phi"),
-    labels={"isH": "fj_isH", "isQCD": "fj_isQCD", "sample_isQCD": "sample_isQCD"},
+    labels={
+        "isH": "fj_isH",
+        "isQCD": "fj_isQCD",
+        "sample_isQCD": "sample_isQCD",
+        # Ours: the mass of X in GeV, 0 for multijets.
+        "mass_param": "mass_param",
+    },
     label_prefix="label_",
 )
+
+JET_LABELS = ("QCD_b", "QCD_bb", "QCD_c", "QCD_cc", "QCD_others", "H_bb")
+"""The classes of jets, branches `label_*`."""
+
+EVENT_BRANCHES: dict[str, str] = {"sample_isQCD": "int32", "mass_param": "float32"}
+"""What is written of an event, with types."""
+
+JET_BRANCHES: dict[str, str] = {
+    **dict.fromkeys(("fj_pt", "fj_eta", "fj_phi", "fj_mass", "fj_sdmass"), "float32"),
+    **{f"fj_tau{n}": "float32" for n in (1, 2, 3, 4)},
+    **dict.fromkeys(("fj_isH", "fj_isQCD", *(f"label_{x}" for x in JET_LABELS)), "int32"),
+}
+"""What is written of a jet, with types."""
+
+CANDIDATE_BRANCHES: dict[str, str] = dict.fromkeys(
+    (
+        *(f"pfcand_{x}" for x in ("ptrel", "erel", "etarel", "phirel", "deltaR", "mass")),
+        *(f"pfcand_{x}" for x in ("dxy", "dxysig", "dz", "dzsig", "charge")),
+        *FLAGS,
+    ),
+    "float32",
+)
+"""What is written of a candidate, with types."""

@@ -42,6 +42,7 @@ from transferline.data.readers.rootfile import (
     open_root,
     open_tree,
     opened_status,
+    read_provenance,
 )
 from transferline.errors import DataError
 
@@ -108,6 +109,7 @@ class Hbb(RootReader):
                 is_simulation=True,
                 **asdict(status),
                 **unit_sums(entries),
+                provenance=read_provenance(file, name),
             )
 
     def read(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from transferline.errors import DataError
 from transferline.executors import one_at_a_time
 from transferline.generate.block_files import BlockCount, save_block
 from transferline.generate.filter_rules import FilterCount
@@ -20,10 +23,14 @@ from transferline.generate.pythia import BATCH, PythiaRun
 from transferline.generate.shares import shares
 from transferline.generate.sherpa.run import SherpaRun
 from transferline.generate.tables import EventTable, concatenate
+from transferline.generate.truth import Truth
 from transferline.stopping import check_stop
 
 REVISION = 2
 """Raised with every change that makes equal configurations give other jets."""
+
+_FEWEST = 10  # events at a time
+_MOST_TRIED = 3000  # events for one row
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class JetConfiguration:
     """Everything that determines the content of a sample of jets, apart from how many it has.
 
     `settings` of each alternative are Pythia's strings, or the two parts of Sherpa's run card.
+    `jet_class` is a class of jets, or the name of a process whose events are kept.
     """
 
     jet_class: str
@@ -61,59 +69,75 @@ class JetConfiguration:
         return kind(self.settings[part], seed, self.rule)
 
 
+TableOf = Callable[[Truth, JetCard, np.random.Generator], EventTable]
+"""Simulates a batch of events and returns what is kept of it, one row for each jet or event."""
+
+
 @dataclass(frozen=True)
 class _Made:
     tables: list[EventTable]
     count: FilterCount
+    found: int
     cross_section: tuple[float, float]
 
 
 def _make(
-    configuration: JetConfiguration,
-    run: PythiaRun | SherpaRun,
-    n: int,
-    card: JetCard,
-    rng: np.random.Generator,
+    run: PythiaRun | SherpaRun, n: int, table_of: TableOf, card: JetCard, rng: np.random.Generator
 ) -> _Made:
-    """Simulate until there are `n` jets; what is left over of the last batch is dropped."""
+    """Simulate until there are `n` rows; what is left over of the last batch is dropped."""
     tables: list[EventTable] = []
-    made, events = 0, 0
+    made, found, events = 0, 0, 0
     while made < n:
         check_stop()
-        # As many events as it takes to make what is missing, so that few jets are left over.
-        rate = (made + 1) / (events + 1) if events else 1.0
-        asked = min(BATCH, max(10, round((n - made) / rate)))
+        # As many events as it takes to make what is missing, so that few rows are left over.
+        rate = (found + 1) / (events + 1) if events else 1.0
+        asked = min(BATCH, max(_FEWEST, round((n - made) / rate)))
         (truth,) = run.batches(asked)
         events += truth.n
-        table = jet_table(truth, card, configuration.jet_class, configuration.rule.resonance, rng)
+        if events > _MOST_TRIED * (found + 1):
+            raise DataError(f"Of {events} events only {found} are kept: check the settings.")
+        table = table_of(truth, card, rng)
         kept = table.take(np.arange(min(table.n, n - made)))
-        made += kept.n
+        made, found = made + kept.n, found + table.n
         tables.append(kept)
-    return _Made(tables, replace(run.count), run.cross_section())
+    return _Made(tables, replace(run.count), found, run.cross_section())
+
+
+def make_block(
+    configuration: JetConfiguration, block: int, n: int, path: str, table_of: TableOf
+) -> BlockCount:
+    """Generate block number `block` with `n` rows of `table_of` into the file `path`.
+
+    The result depends on nothing but the arguments, so blocks may run anywhere in any order.
+
+    Raises:
+        DataError: next to nothing of what is generated is kept.
+    """
+    check_stop()
+    card = load_jet_card(configuration.detector)
+    rng = np.random.default_rng(configuration.random(block, "detector"))
+    made = [
+        _make(configuration.run(block, part), share, table_of, card, rng)
+        for part, share in enumerate(shares(n, len(configuration.settings), block))
+        if share > 0
+    ]
+    table = concatenate([table for one in made for table in one.tables])
+    # Mix the alternatives, so that the first rows of a file are a fair sample of it.
+    table = table.take(rng.permutation(table.n))
+    count = _count(made, n, table.n)
+    save_block(Path(path), table, count, configuration.hash)
+    return count
 
 
 @one_at_a_time
 def generate_jet_block(
     configuration: JetConfiguration, block: int, n: int, path: str
 ) -> BlockCount:
-    """Generate block number `block` with `n` jets into the file `path`.
-
-    The result depends on nothing but the arguments, so blocks may run anywhere in any order.
-    """
-    check_stop()
-    card = load_jet_card(configuration.detector)
-    rng = np.random.default_rng(configuration.random(block, "detector"))
-    made = [
-        _make(configuration, configuration.run(block, part), share, card, rng)
-        for part, share in enumerate(shares(n, len(configuration.settings), block))
-        if share > 0
-    ]
-    table = concatenate([table for one in made for table in one.tables])
-    # Mix the alternatives, so that the first jets of a file are a fair sample of it.
-    table = table.take(rng.permutation(table.n))
-    count = _count(made, n, table.n)
-    save_block(Path(path), table, count, configuration.hash)
-    return count
+    """Generate block number `block` with `n` jets of a class, see `make_block`."""
+    table_of = partial(
+        jet_table, jet_class=configuration.jet_class, resonance=configuration.rule.resonance
+    )
+    return make_block(configuration, block, n, path, table_of)
 
 
 def _count(made: list[_Made], asked: int, jets: int) -> BlockCount:
@@ -127,4 +151,5 @@ def _count(made: list[_Made], asked: int, jets: int) -> BlockCount:
         sum_weight2=sum(c.sum_weight2 for c in counts),
         cross_section=sum(one.cross_section[0] for one in made),
         cross_section_error=float(np.hypot.reduce([one.cross_section[1] for one in made])),
+        found=sum(one.found for one in made),
     )

@@ -37,7 +37,7 @@ _KINDS = (HADRON, NEUTRAL_HADRON, PHOTON, ELECTRON, MUON)  # in the order of `la
 
 
 def jet_table(
-    truth: Truth, card: JetCard, jet_class: str, resonance: int, rng: np.random.Generator
+    truth: Truth, card: JetCard, rng: np.random.Generator, *, jet_class: str, resonance: int
 ) -> EventTable:
     """Simulate a batch of events and return its jets of a class, one row each."""
     candidates = simulate(truth, card, rng)

@@ -127,6 +127,23 @@ def match_jets(
     return result
 
 
+@compiled
+def count_near(
+    jet_event: Array, jet_direction: Array, event: Array, directions: Array, radius: float
+) -> Array:
+    """Return how many of some particles, ordered by event, lie within `radius` of each jet."""
+    result = np.zeros(len(jet_event), np.int64)
+    for j in range(len(jet_event)):
+        k = np.searchsorted(event, jet_event[j])
+        while k < len(event) and event[k] == jet_event[j]:
+            d2 = distance2(
+                jet_direction[j, 0], jet_direction[j, 1], directions[k, 0], directions[k, 1]
+            )
+            result[j] += d2 < radius * radius
+            k += 1
+    return result
+
+
 def truth_match(jet_class: str, decays: Decays) -> Array:
     """Return the number that JetClass stores as `aux_truth_match`, for each decay.
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 import time
 from concurrent import futures
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transferline.errors import ConfigError
-from transferline.files import json_hash
-from transferline.generate.block_files import BlockCount, add_counts, load_block, read_count
-from transferline.generate.generators import DEFAULT_TUNE, PYTHIA, generator_version
-from transferline.generate.large_jets.blocks import JetConfiguration, generate_jet_block
+from transferline.generate.block_files import add_counts, load_block, read_count
+from transferline.generate.generators import DEFAULT_TUNE
+from transferline.generate.large_jets.blocks import generate_jet_block
 from transferline.generate.large_jets.card import load_jet_card
-from transferline.generate.large_jets.classes import JetClass, jet_class
+from transferline.generate.large_jets.classes import jet_class
+from transferline.generate.large_jets.production import configure, provenance
 from transferline.generate.large_jets.settings import pythia_settings
 from transferline.generate.large_jets.writer import write_jetclass
 from transferline.generate.nanoaod import read_provenance
@@ -43,52 +41,6 @@ class JetSummary:
     cross_section_generator: float
     cross_section_generator_error: float
     seconds: float
-
-
-def _configure(
-    entry: JetClass, *, seed: int, mpi: bool, tune: str, detector: str, block_size: int
-) -> JetConfiguration:
-    card = load_jet_card(detector)
-    packages = ("transferline", "fastjet", "numpy")
-    return JetConfiguration(
-        jet_class=entry.name,
-        settings=pythia_settings(entry, card, mpi=mpi, tune=tune),
-        seed=seed,
-        detector=detector,
-        card_hash=json_hash(card.model_dump(mode="json")),
-        rule=entry.rule,
-        generator=PYTHIA,
-        block_size=block_size,
-        versions=(generator_version(PYTHIA), *((name, version(name)) for name in packages)),
-    )
-
-
-def _provenance(
-    plan: Plan[JetConfiguration], entry: JetClass, mpi: bool, tune: str, total: BlockCount
-) -> dict[str, Any]:
-    configuration = plan.configuration
-    return {
-        "kind": KIND,
-        "process": entry.name,
-        "purpose": entry.purpose,
-        "n": plan.n,
-        "seed": configuration.seed,
-        "generator": configuration.generator,
-        "mpi": mpi,
-        "tune": tune,
-        "detector": configuration.detector,
-        "card_hash": configuration.card_hash,
-        "filter": {**asdict(configuration.rule), "tried": total.tried, "passed": total.passed},
-        f"cross_section_{configuration.generator}": {
-            "pb": total.cross_section,
-            "error": total.cross_section_error,
-            "what": "leading order, before the filter, including forced branching fractions",
-        },
-        "settings": [list(s) for s in configuration.settings],
-        "block_size": configuration.block_size,
-        "configuration": configuration.hash,
-        "versions": {**dict(configuration.versions), "python": platform.python_version()},
-    }
 
 
 def _summary(found: dict[str, Any], out: Path, seconds: float) -> JetSummary:
@@ -147,8 +99,13 @@ def generate_jets(
     entry, out = jet_class(class_name), Path(out)
     if n < 1 or block_size < 1:
         raise ConfigError("The number of jets and the block size must be positive.")
-    configuration = _configure(
-        entry, seed=seed, mpi=mpi, tune=tune, detector=detector, block_size=block_size
+    configuration = configure(
+        entry.name,
+        pythia_settings(entry, load_jet_card(detector), mpi=mpi, tune=tune),
+        entry.rule,
+        seed=seed,
+        detector=detector,
+        block_size=block_size,
     )
     plan = Plan(configuration, n, out.with_name(f"{out.name}.parts"))
     found = plan.finished(out, read_provenance)
@@ -156,7 +113,8 @@ def generate_jets(
         plan.make(generate_jet_block, f"generate {entry.name} jets", jobs, executor)
         paths = plan.paths()
         total = add_counts([read_count(path)[0] for path in paths])
-        found = _provenance(plan, entry, mpi, tune, total)
+        made = {"purpose": entry.purpose, "mpi": mpi, "tune": tune}
+        found = {"kind": KIND, **made, **provenance(plan, total)}
         write_jetclass(out, (load_block(path) for path in paths), found)
         shutil.rmtree(plan.parts)
     return _summary(found, out, time.monotonic() - start)
