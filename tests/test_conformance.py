@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from transferline.data.prepare import prepare
 from transferline.data.readers import READERS
+from transferline.data.selections import load_selection
 from transferline.errors import ConfigError
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.objectives.base import Loss
@@ -179,7 +181,15 @@ def samples(tmp_path_factory):
     folder = tmp_path_factory.mktemp("samples")
     files = [write_nanoaod(folder / f"{name}.root", 400, seed=i) for i, name in enumerate("ab")]
     places = [write_shards(folder, 400, seed=i) for i in (7, 8)]
-    return {"root": [str(file) for file in files], "shards": [str(place) for place in places]}
+    reader = READERS.load("jetclass")(
+        files=[str(jet_files.write_jetclass(folder / "jets.root", jet_files.random_jets(600, 5)))]
+    )
+    prepare(reader, load_selection("jets"), folder / "jets", sample="jets of ten classes")
+    return {
+        "root": [str(file) for file in files],
+        "shards": [str(place) for place in places],
+        "jets": [str(folder / "jets")],
+    }
 
 
 def small_jets(name, folder):
@@ -214,7 +224,8 @@ def test_reader_on_real_files(name, real_data):
 
 
 TASK_FIELDS = {
-    "event_classification": lambda a, b: {"signal": [a], "background": [b]},
+    "event_classification": lambda of: {"signal": of["shards"][:1], "background": of["shards"][1:]},
+    "jet_tagging": lambda of: {"mixed_samples": of["jets"]},
 }
 
 
@@ -222,5 +233,5 @@ TASK_FIELDS = {
 @pytest.mark.parametrize("subset", ["balanced", "natural"])
 def test_task(name, subset, samples):
     assert name in TASK_FIELDS, f"name small samples for the task {name} in TASK_FIELDS"
-    fields = TASK_FIELDS[name](*samples["shards"])
+    fields = TASK_FIELDS[name](samples)
     check_task(TASKS.load(name)(name="any", subset=subset, **fields))

@@ -343,7 +343,7 @@ def test_nothing_of_an_earlier_run_is_left_beside_a_new_one(checkpoint, task, tm
 def test_a_run_that_is_interrupted_has_no_older_network(checkpoint, task, tmp_path, monkeypatch):
     run(checkpoint, task, "finetuned", tmp_path, keep_checkpoint=True)
 
-    def stop(*_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("transferline.learning.adaptation._run_trees", stop)

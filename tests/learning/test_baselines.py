@@ -109,7 +109,7 @@ def test_trees_choose_on_the_held_out_events_and_use_all_labels():
     best = min(found.grid, key=lambda point: point["loss"])
     assert (found.model.max_leaf_nodes, found.rounds) == (best["leaves"], best["rounds"])
     assert found.examples_seen == 2 * 40 * 400 + found.rounds * 500 <= recipe.examples(400) + 4000
-    scores = found.scores(toy(200, 2).x)
+    scores = found.scores(toy(200, 2).x)[:, 1]
     assert scores[1::2].mean() > scores[::2].mean() + 0.1
     alone = boosted_trees(recipe.model_copy(update={"refit": False}), fit, select, seed=0)
     assert alone.examples_seen == 2 * 40 * 400

@@ -50,7 +50,7 @@ def test_learning_curve_has_both_panels():
     assert_labelled(figure)
     top, bottom = figure.axes
     assert top.get_ylabel() == "AUC"
-    assert "both classes together" in bottom.get_xlabel()
+    assert "all classes together" in bottom.get_xlabel()
     assert "scratch" in bottom.get_ylabel()
     assert bottom.get_xscale() == "log"
     assert titles(top) == ["boosted trees", "from scratch", "fine-tuned", "open: one seed"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transferline.evaluation.roc import Bools, Floats
 
@@ -43,9 +44,9 @@ class Replicas:
         return (self.test_set, self.seed) == (other.test_set, other.seed)
 
 
-def fingerprint(is_signal: Bools, weight: Floats) -> str:
+def fingerprint(target: NDArray[np.generic], weight: Floats) -> str:
     """Return 16 hexadecimal digits that name a test set: targets and weights in their order."""
-    digest = hashlib.sha256(np.ascontiguousarray(is_signal).tobytes())
+    digest = hashlib.sha256(np.ascontiguousarray(target).tobytes())
     digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()[:16]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,7 @@ class Measurement:
     Args:
         value: the number.
         error: its standard deviation, in the unit of the value; infinite where it cannot be known.
+        bound: `at least` where `value` is no estimate but a lower limit, at 95 % confidence.
     """
 
     # Records hold these as pydantic fields: a misspelt key must not be dropped in silence.
@@ -24,8 +25,11 @@ class Measurement:
 
     value: float
     error: float
+    bound: Literal["at least"] | None = None
 
     def __str__(self) -> str:
+        if self.bound is not None:
+            return f"> {self.value:.3g}" if self.value < 1000 else f"> {self.value:.0f}"
         return format_measurement(self.value, self.error)
 
 

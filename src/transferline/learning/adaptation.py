@@ -117,7 +117,8 @@ def transfer(
     out.mkdir(parents=True, exist_ok=True)
     forget_run(out)
     if isinstance(how, Trees):
-        outcome = _run_trees(data, rows, how, seed, tables)
+        features = engineered_table(task.engineered, data, tables)
+        outcome = _run_trees(task, data, rows, how, table=features, seed=seed)
     else:
         assert checkpoint is not None  # _check_arguments
         table = _starting_embeddings(checkpoint, mode, data, how, seed=seed, tables=tables)
@@ -289,17 +290,18 @@ def _attention(run: NetworkRun, trial: Trial) -> dict[str, Any]:
 
 
 def _run_trees(
-    data: TaskData, rows: LabelledRows, how: Trees, seed: int, tables: Path | None
+    task: Task, data: TaskData, rows: LabelledRows, how: Trees, *, table: EventTable, seed: int
 ) -> _Outcome:
-    table = engineered_table(data, tables)
 
     def labelled(part: Rows) -> Labelled:
         # Trees cannot take negative weights: under `signed` they get the absolute ones.
         return Labelled(table(part).numpy(), data.target[part], np.abs(data.training_weight[part]))
 
-    found: BoostedTrees = boosted_trees(how, labelled(rows.fit), labelled(rows.select), seed)
+    found: BoostedTrees = boosted_trees(
+        how, labelled(rows.fit), labelled(rows.select), seed, n_classes=task.n_outputs
+    )
     return _Outcome(
-        score=lambda rows: found.scores(table(rows).numpy()),
+        score=lambda rows: task.scores(found.scores(table(rows).numpy())),
         examples_seen=found.examples_seen,
         steps=found.trees,
         extra={"grid": found.grid, "rounds": found.rounds, "leaves": found.model.max_leaf_nodes},
@@ -313,6 +315,7 @@ def _measure(
     test = outcome.score(data.test)
     metrics, replicas = task.evaluate(test, data, data.test)
     extra = {**outcome.extra, "n_fit": len(rows.fit), "n_select": len(rows.select)}
+    extra |= task.details(test, data, data.test)
     if len(data.valid):
         found, _ = task.evaluate(outcome.score(data.valid), data, data.valid)
         extra["valid"] = {key: [_finite(m.value), _finite(m.error)] for key, m in found.items()}

@@ -94,6 +94,7 @@ class BoostedTrees:
         grid: what each grid point gave on the held-out share.
         examples_seen: events times trees, summed over all fits.
         trees: number of trees grown in all fits.
+        n_classes: of the task; a `natural` subset may lack some, which then have probability 0.
     """
 
     model: HistGradientBoostingClassifier
@@ -102,20 +103,28 @@ class BoostedTrees:
     grid: list[dict[str, Any]]
     examples_seen: int
     trees: int
+    n_classes: int = 2
 
     def scores(self, x: Table) -> Floats:
-        """Probability of class 1, `[n]`."""
+        """Probability of every class, `[n, n_classes]`."""
         stages = self.model.staged_predict_proba(x[:, self.columns])
-        probabilities: NDArray[np.float64] = next(islice(stages, self.rounds - 1, None))
-        return probabilities[:, 1].astype(np.float64)
+        last: Floats = next(islice(stages, self.rounds - 1, None))
+        return _whole(last, self.model, self.n_classes)
 
 
 def boosted_trees(
-    recipe: Trees, fit: Labelled, select: Labelled, seed: int, threads: int = 1
+    recipe: Trees,
+    fit: Labelled,
+    select: Labelled,
+    seed: int,
+    *,
+    threads: int = 1,
+    n_classes: int = 2,
 ) -> BoostedTrees:
     """Fit the grid on `fit`, choose by the weighted log loss on `select`.
 
-    Without held-out events the first grid point is taken with all its rounds.
+    Without held-out events the first grid point is taken with all its rounds. A round grows a tree
+    per class, of two classes one.
     """
     columns = _varying(fit.x)
     fit, select = fit.only(columns), select.only(columns)
@@ -124,19 +133,28 @@ def boosted_trees(
         grid: list[dict[str, Any]] = []
         for leaves in recipe.leaves if len(select.y) else recipe.leaves[:1]:
             model = recipe.build(leaves, recipe.rounds, seed).fit(fit.x, fit.y, fit.w)
-            loss, rounds = _best_round(model, select, recipe.rounds)
+            loss, rounds = _best_round(model, select, recipe.rounds, n_classes)
             grid.append({"leaves": leaves, "rounds": rounds, "loss": loss})
             if best is None or loss < best[0]:
                 best = (loss, rounds, model)
         assert best is not None  # there is at least one grid point
         _, rounds, model = best
-        trees = recipe.rounds * len(grid)
+        per_round = n_classes if n_classes > 2 else 1
+        trees = recipe.rounds * len(grid) * per_round
         seen = trees * len(fit.y)
         if recipe.refit and len(select.y):
             whole = fit + select
             model = recipe.build(model.max_leaf_nodes, rounds, seed).fit(whole.x, whole.y, whole.w)
-            trees, seen = trees + rounds, seen + rounds * len(whole.y)
-    return BoostedTrees(model, columns, rounds, grid, seen, trees)
+            more = rounds * per_round
+            trees, seen = trees + more, seen + more * len(whole.y)
+    return BoostedTrees(model, columns, rounds, grid, seen, trees, n_classes)
+
+
+def _whole(probability: Floats, model: HistGradientBoostingClassifier, n_classes: int) -> Floats:
+    """Return one column per class of the task, `[n, n_classes]`: zero for those never seen."""
+    whole = np.zeros((len(probability), n_classes))
+    whole[:, model.classes_.astype(np.int64)] = probability
+    return whole
 
 
 def _varying(x: Table) -> NDArray[np.intp]:
@@ -146,16 +164,17 @@ def _varying(x: Table) -> NDArray[np.intp]:
 
 
 def _best_round(
-    model: HistGradientBoostingClassifier, select: Labelled, rounds: int
+    model: HistGradientBoostingClassifier, select: Labelled, rounds: int, n_classes: int
 ) -> tuple[float, int]:
     """Least weighted log loss over the stages, and after how many trees it stands."""
     if not len(select.y):
         return 0.0, rounds
+    stages = (_whole(p, model, n_classes) for p in model.staged_predict_proba(select.x))
     losses = [
         float(
             np.average(-np.log(np.clip(p[np.arange(len(p)), select.y], 1e-12, 1)), weights=select.w)
         )
-        for p in model.staged_predict_proba(select.x)
+        for p in stages
     ]
     best = int(np.argmin(losses))
     return losses[best], best + 1

@@ -7,11 +7,26 @@ event (the third jet of two) is NaN, which trees take as "missing".
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from transferline.data.batch import ETA, MASS, PHI, PT, Batch, cartesian
 from transferline.data.events import SPECIES
+
+
+@dataclass(frozen=True)
+class Engineered:
+    """A set of features: `compute(batch)` gives their names and values `[n, f]`.
+
+    `version` is another one wherever a feature would be; tables on disk go by it.
+    """
+
+    version: str
+    compute: Callable[[Batch], tuple[list[str], Tensor]]
+
 
 _HIGGS, _W, _TOP = 125.0, 80.4, 172.5
 _LEADING = {"lepton": 1, "tau": 1, "bjet": 4, "jet": 4}
@@ -201,3 +216,6 @@ def _missing(batch: Batch, groups: dict[str, Tensor]) -> dict[str, Tensor]:
         "met": met_pt,
         "mt_lepton_met": (2 * lepton_pt * met_pt * (1 - (lepton_phi - met_phi).cos())).sqrt(),
     }
+
+
+EVENT_FEATURES = Engineered("2", engineered)

@@ -190,20 +190,25 @@ def _measure(
     task: Task, data: TaskData, parts: Sequence[TaskData], out: Path
 ) -> dict[str, Measurement]:
     """Join the scores of the folds, and measure them as one set."""
-    scores = np.full(len(data.target), np.nan)
-    fold = np.zeros(len(data.target), np.int16)
-    for part in parts:
-        assert part.fold is not None  # Task.folded
-        scores[part.test] = _scores(out / part.fold.name / "scores.npz", len(part.test))
-        fold[part.test] = part.fold.number
-    rows = np.flatnonzero(np.isfinite(scores)).astype(np.int64)
+    folds = [part.fold for part in parts if part.fold is not None]  # all: Task.folded
+    found = [
+        _scores(out / fold.name / "scores.npz", len(part.test))
+        for part, fold in zip(parts, folds, strict=True)
+    ]
+    scores = np.full(
+        (len(data.target), *found[0].shape[1:]), np.nan
+    )  # of many classes a column each
+    number = np.full(len(data.target), -1, np.int16)
+    for part, fold, kept in zip(parts, folds, found, strict=True):
+        scores[part.test], number[part.test] = kept, fold.number
+    rows = np.flatnonzero(number >= 0).astype(np.int64)
     with atomic_path(out / SCORES) as temporary:
         np.savez_compressed(
             temporary,
             score=scores[rows].astype(np.float32),
             target=data.target[rows].astype(np.int8),
             weight=data.weight[rows].astype(np.float32),
-            fold=fold[rows],
+            fold=number[rows],
         )
     return task.evaluate(scores[rows], data, rows)[0]
 

@@ -10,19 +10,25 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from transferline.config import Recipe
+from transferline.config import Recipe, added
 from transferline.learning.objectives.base import Objective
+from transferline.learning.ranger import Ranger
+
+_FLAT = 0.7  # share of the steps before the rate decays, of `flat_decay`
 
 
 class Optim(Recipe):
     """How one `fit` optimises.
 
     Attributes:
+        kind: `adamw`, `sgd`, or `ranger` (see `Ranger`).
         steps: optimiser steps, the whole budget.
         batch_size: events per step.
         lr: peak learning rate.
         warmup: share of the steps with a linearly rising rate.
-        final_lr: rate at the end of the cosine, as a share of `lr`.
+        schedule: after the warm-up a `cosine`, or `flat_decay` as arXiv:2202.03772 trains: `lr`
+            for 70 % of the steps, then an exponential fall.
+        final_lr: rate at the end, as a share of `lr`.
         weight_decay: decoupled for AdamW, on matrices only.
         momentum: of SGD.
         clip: largest gradient norm, or None.
@@ -34,11 +40,12 @@ class Optim(Recipe):
         device: `auto` takes a GPU if there is one: the first, or under torchrun one per process.
     """
 
-    kind: Literal["adamw", "sgd"] = "adamw"
+    kind: Literal["adamw", "sgd", "ranger"] = "adamw"
     steps: int = Field(gt=0, le=10**9)
     batch_size: int = Field(256, gt=0, le=10**7)
     lr: float = Field(1e-3, gt=0)
     warmup: float = Field(0.05, ge=0, le=1)
+    schedule: Literal["cosine", "flat_decay"] = added("cosine")
     final_lr: float = Field(0.01, ge=0, le=1)
     weight_decay: float = Field(0.01, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -55,11 +62,13 @@ class Optim(Recipe):
         return max(1, round(self.warmup * self.steps)) if self.warmup > 0 else 0
 
     def factor(self, step: int) -> float:
-        """Learning rate at `step` over `lr`: linear warm-up, then a cosine to `final_lr`."""
+        """Learning rate at `step` over `lr`: linear warm-up, then `schedule` to `final_lr`."""
         warm = max(1, round(self.warmup * self.steps))
         if step < self.warmup_steps:
             return (step + 1) / warm
         share = (step - warm) / max(1, self.steps - warm)
+        if self.schedule == "flat_decay":
+            return float(self.final_lr ** max(0.0, (share - _FLAT) / (1 - _FLAT)))
         return self.final_lr + (1 - self.final_lr) * 0.5 * (1 + math.cos(math.pi * share))
 
     def torch_device(self) -> torch.device:
@@ -83,6 +92,8 @@ class Optim(Recipe):
         groups = list(self._groups(objective))
         if self.kind == "sgd":
             return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, fused=True)
+        if self.kind == "ranger":
+            return Ranger(groups, lr=self.lr)
         return torch.optim.AdamW(groups, lr=self.lr, fused=True)
 
     def _groups(self, objective: Objective) -> Iterable[dict[str, object]]:

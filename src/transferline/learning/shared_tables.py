@@ -11,15 +11,13 @@ from torch import Tensor
 
 from transferline.data.readers.shards import ShardSet
 from transferline.files import json_hash
-from transferline.learning.engineered import engineered
+from transferline.learning.engineered import Engineered
 from transferline.learning.network_run import Adaptation
 from transferline.learning.per_event import EventTable
 from transferline.learning.probe import embedder
 from transferline.learning.tasks.base import TaskData
 from transferline.learning.tasks.subsets import Rows
 from transferline.models.checkpoint import Checkpoint
-
-_ENGINEERED = "2"  # raised when the features of an event would be others
 
 
 def embedding_table(
@@ -30,13 +28,13 @@ def embedding_table(
     return _table(data, embedder(checkpoint.backbone(), how.optim), tables, made_of)
 
 
-def engineered_table(data: TaskData, tables: Path | None) -> EventTable:
+def engineered_table(features: Engineered, data: TaskData, tables: Path | None) -> EventTable:
     """Return the engineered features of the task's events, each computed once."""
 
     def compute(shards: ShardSet, rows: Rows) -> Tensor:
-        return engineered(shards.gather(rows))[1]
+        return features.compute(shards.gather(rows))[1]
 
-    return _table(data, compute, tables, ["engineered", _ENGINEERED])
+    return _table(data, compute, tables, ["engineered", features.version])
 
 
 def _table(

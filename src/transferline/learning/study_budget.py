@@ -53,7 +53,8 @@ def _step_seconds(objective: Objective, batch: Batch, optim: Optim) -> float:
 def run_seconds(run: Run, data: TaskData, per_pass: float) -> float:
     """Estimate the CPU seconds of one run, its measurement on the test set included."""
     if run.mode == "trees":
-        return run.examples() * _TREE_SECONDS + 2.0
+        per_round = run.task.n_outputs if run.task.n_outputs > 2 else 1
+        return run.examples() * per_round * _TREE_SECONDS + 2.0
     if run.mode == "frozen":
         return run.examples() * _PROBE_SECONDS + 2.0
     scored = len(data.test) + len(data.valid)

@@ -199,7 +199,7 @@ def fill_table(run: Run, tables: Path, threads: int | None) -> None:
         torch.set_num_threads(threads)
     data = _data(run.task)
     if run.mode == "trees":
-        engineered_table(data, tables)(data.test[:1])
+        engineered_table(run.task.engineered, data, tables)(data.test[:1])
     elif isinstance(run.how, Adaptation) and run.checkpoint is not None:
         embedding_table(_checkpoint(run.checkpoint), data, run.how, tables)(data.test[:1])
 

@@ -143,10 +143,27 @@ class ClosesGap(LineClaim):
         return Verdict(HOLDS if found.value >= self.share else FAILS, f"{found} of the gap")
 
 
+class Published(Recipe):
+    """Values of a publication, which a results page lays beside those of a task.
+
+    Attributes:
+        name: of the model, and how much it was trained on.
+        source: where the values stand.
+        task: as in the Records.
+        metrics: name in the Records -> value.
+    """
+
+    name: str
+    source: str
+    task: str
+    metrics: dict[str, float] = Field(min_length=1)
+
+
 class Claims(Recipe):
     """The claims of a study: `transferline report --markdown FILE RECORDS --claims YAML`."""
 
     claims: list[one_of(CLAIMS)] = Field(min_length=1)  # type: ignore[valid-type]  # registry
+    published: tuple[Published, ...] = ()
 
 
 def line_of(lines: Sequence[Line], chosen: Chosen) -> Line:

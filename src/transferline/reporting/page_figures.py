@@ -19,6 +19,7 @@ from transferline.reporting.pretraining_plots import (
 from transferline.reporting.run_plots import Losses
 from transferline.reporting.small_multiples import learning_curves, loss_curves
 from transferline.reporting.style import Label, words
+from transferline.reporting.tagging_plots import tagging_drawings
 
 _SHOWN = 4
 """Pre-trainings whose attention a page shows."""
@@ -35,6 +36,7 @@ def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
     return [
         first,
         *_accuracy(label, curves[1:]),
+        *tagging_drawings(lines, label),
         *_scaling(label, lines),
         *_losses(label, lines),
         *_attention(label, lines),

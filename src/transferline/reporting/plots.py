@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from transferline.evaluation.comparison import paired_difference
 from transferline.evaluation.data_efficiency import Factor
 from transferline.evaluation.learning_curve import Line, scratch_for
+from transferline.evaluation.tagging import class_of
 from transferline.reporting.style import (
     SIMULATION,
     Label,
@@ -27,7 +28,7 @@ from transferline.reporting.style import (
 )
 
 _METRIC_TITLES = {"auc": "AUC", "accuracy": "Accuracy"}
-N_TRAIN = "Labelled training events (both classes together)"
+N_TRAIN = "Labelled training events (all classes together)"
 
 
 def metric_title(metric: str) -> str:
@@ -35,8 +36,13 @@ def metric_title(metric: str) -> str:
 
     >>> metric_title("rejection_30")
     'Background rejection at 30 % signal efficiency'
+    >>> metric_title("rejection_99.5_Tbl")
+    'Background rejection at 99.5 % efficiency of Tbl'
     """
     kind, _, point = metric.partition("_")
+    if (of_class := class_of(metric)) is not None:
+        share = point.partition("_")[0]
+        return f"Background rejection at {share} % efficiency of {of_class}"
     if kind == "rejection":
         return f"Background rejection at {point} % signal efficiency"
     return _METRIC_TITLES.get(metric, metric.replace("_", " "))

@@ -27,6 +27,7 @@ from transferline.reporting.sample_tables import cut_flow, cut_flow_table, sampl
 from transferline.reporting.study_directory import StudyDirectory
 from transferline.reporting.style import save, words
 from transferline.reporting.table import Table
+from transferline.reporting.tagging_table import tagging_tables
 from transferline.reporting.task_figures import TaskFigures, pretraining_losses
 
 
@@ -108,7 +109,7 @@ class _Report:
         (title, first), *sections = TaskFigures(self.study, task, lines).sections()
         self.page.subsection(title)
         self._draw(first)
-        for table in result_tables(lines):
+        for table in (*tagging_tables(lines), *result_tables(lines)):
             self.page.table(table)
         if others:
             self.page.folded("Other metrics", [metric_table(other) for other in others])

@@ -17,6 +17,7 @@ from transferline.evaluation.learning_curve import Line, scratch_for
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.metrics import METRICS
 from transferline.evaluation.records import Record
+from transferline.evaluation.tagging import class_of
 from transferline.reporting.plots import looks, metric_title
 from transferline.reporting.table import Table
 
@@ -169,7 +170,11 @@ def _cost(records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def common_metrics(records: Sequence[Record]) -> list[str]:
-    """Return the metrics that all records have, the headline metric first."""
+    """Return the metrics that all records have, the headline metric first.
+
+    Those of single classes stand together in `tagging_tables`.
+    """
     shared = set.intersection(*(set(record.metrics) for record in records))
+    shared = {name for name in shared if class_of(name) is None}
     known = [name for name in METRICS if name in shared]
     return known + sorted(shared - set(known))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from matplotlib.figure import Figure
 
@@ -18,6 +19,7 @@ from transferline.reporting.run_plots import Losses
 from transferline.reporting.small_multiples import learning_curves, loss_curves
 from transferline.reporting.study_directory import StudyDirectory
 from transferline.reporting.style import SERIES, Label, Look, words
+from transferline.reporting.tagging_plots import tagging_drawings
 
 
 class TaskFigures:
@@ -35,12 +37,19 @@ class TaskFigures:
         """Return titles with their drawings."""
         return [
             ("Learning curve", [self._learning_curve(), *self._factors()]),
-            ("ROC", [self._roc(n) for n in self.sizes]),
-            (
-                "Scores of training and test events",
-                [drawing for n in self.sizes for drawing in self._scores(n)],
-            ),
+            *self._scored(),
             ("Losses", [self._losses(n) for n in self.sizes]),
+        ]
+
+    def _scored(self) -> list[tuple[str, list[Drawing]]]:
+        """Return what shows the scores: of two classes their distributions, of more none."""
+        if by_class := tagging_drawings(self.lines, self.label):
+            drawings = [replace(one, stem=f"{one.stem}_{self.task}") for one in by_class]
+            return [("ROC and confusion by class", drawings)]
+        scores = [drawing for n in self.sizes for drawing in self._scores(n)]
+        return [
+            ("ROC", [self._roc(n) for n in self.sizes]),
+            ("Scores of training and test events", scores),
         ]
 
     def _learning_curve(self) -> Drawing:

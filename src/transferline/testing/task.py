@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows, Rows
@@ -64,16 +65,25 @@ def _rows(labelled: LabelledRows) -> set[int]:
 
 
 def _check_metrics(task: Task, data: TaskData) -> None:
-    perfect, _ = task.evaluate(data.target[data.test].astype(np.float64), data, data.test)
+    perfect, _ = task.evaluate(task.scores(_certain(task, data)), data, data.test)
     for name in set(_PERFECT).intersection(perfect):
         close = abs(perfect[name].value - _PERFECT[name]) < 1e-9
         expect(close, f"perfect scores have {name} {_PERFECT[name]}, not {perfect[name].value}")
-    random, _ = task.evaluate(_random_scores(data.test), data, data.test)
-    for name in set(_CHANCE).intersection(random):
+    random, _ = task.evaluate(task.scores(_chance(task, data.test)), data, data.test)
+    known = _CHANCE if task.n_outputs <= 2 else {**_CHANCE, "accuracy": 1 / task.n_outputs}
+    for name in set(known).intersection(random):
         found = random[name]
-        near = abs(found.value - _CHANCE[name]) <= 5 * found.error
-        expect(near, f"random scores have {name} {_CHANCE[name]}, not {found.value}+-{found.error}")
+        near = abs(found.value - known[name]) <= 5 * found.error
+        expect(near, f"random scores have {name} {known[name]}, not {found.value}+-{found.error}")
 
 
-def _random_scores(rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.random.default_rng(0).random(len(rows))
+def _certain(task: Task, data: TaskData) -> NDArray[np.float64]:
+    """Return probability one of the right class, `[n, c]`."""
+    certain: NDArray[np.float64] = np.eye(max(task.n_outputs, 2))[data.target[data.test]]
+    return certain
+
+
+def _chance(task: Task, rows: Rows) -> NDArray[np.float64]:
+    """Return probabilities that know nothing, `[n, c]`."""
+    drawn = np.random.default_rng(0).random((len(rows), max(task.n_outputs, 2)))
+    return np.asarray(drawn / drawn.sum(1, keepdims=True))

@@ -8,4 +8,5 @@ from transferline.registry import Registry
 TASKS: Registry[Task] = Registry(
     "tasks",
     event_classification="transferline.learning.tasks.event_classification:EventClassification",
+    jet_tagging="transferline.learning.tasks.jet_tagging:JetTagging",
 )

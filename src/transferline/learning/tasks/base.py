@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from pydantic import Field
 from transferline.config import Recipe
 from transferline.data.folds import Fold
 from transferline.data.readers.shards import ShardSet
-from transferline.errors import DataError
+from transferline.errors import ConfigError, DataError, did_you_mean
 from transferline.evaluation.bootstrap import Replicas
 from transferline.evaluation.measurement import Measurement
 from transferline.files import json_hash
+from transferline.learning.engineered import EVENT_FEATURES, Engineered
 from transferline.learning.tasks.subsets import LabelledRows, Rows, Subset, draw, hold_out
 from transferline.models.heads import Head
 
@@ -75,8 +76,10 @@ class Task(Recipe, ABC):
         head: what is put on the backbone, new in every run.
         subset: `balanced` draws equally many events of each class, `natural` as they come.
         select_share: share of the `n_train` events that selects instead of fitting.
+        engineered: features of an event that boosted trees are given.
     """
 
+    engineered: ClassVar[Engineered] = EVENT_FEATURES
     kind: str
     name: str = Field(min_length=1, max_length=80)
     head: Head = Head()
@@ -112,11 +115,28 @@ class Task(Recipe, ABC):
             DataError: a directory is no shard set, or a part would be empty.
         """
 
+    def scores(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what `evaluate` takes, of the probabilities of all classes `[n, c]`.
+
+        Of two classes that is the probability of the second, `[n]`; of more all of them.
+        """
+        return probability[:, 1] if probability.shape[1] == 2 else probability
+
     @abstractmethod
     def evaluate(
         self, scores: NDArray[np.float64], data: TaskData, rows: Rows
     ) -> tuple[dict[str, Measurement], Replicas]:
-        """Return the metrics of `scores [len(rows)]` with signed weights, and their replicas."""
+        """Return the metrics of `scores` with signed weights, and their replicas.
+
+        Args:
+            scores: of the rows, `[len(rows)]` or, of more than two classes, `[len(rows), c]`.
+            data: the events.
+            rows: which of them were scored.
+        """
+
+    def details(self, scores: NDArray[np.float64], data: TaskData, rows: Rows) -> dict[str, Any]:
+        """Return what else figures need of the scores, as JSON for `Record.extra`."""
+        return {}
 
     def folded(self, data: TaskData, fold: Fold) -> TaskData:
         """Return the data of the model that scores the events of `fold` and never sees them.
@@ -148,3 +168,14 @@ class Task(Recipe, ABC):
         """
         rows = draw(data.pool, data.target, n_train, seed, self.subset)
         return hold_out(rows, data.target, self.select_share)
+
+
+def place_of(task: str, name: str, places: Mapping[str, Path]) -> str:
+    """Return the directory of a task's sample.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in places:
+        raise ConfigError(f"task {task}: no sample '{name}'.{did_you_mean(name, places)}")
+    return str(places[name])

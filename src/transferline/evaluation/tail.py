@@ -1,0 +1,67 @@
+"""Background rejection where few events, or none, are left to tell it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from transferline.evaluation.measurement import Measurement
+from transferline.evaluation.roc import Floats
+
+FEWEST = 3.0
+"""Effective background events below which a limit is quoted: an estimate from two is off by
+70 % as often as not, and its error, itself made of two events, does not say so."""
+
+# Poisson means that give at most 0, 1, 2, 3 events in 5 % of all cases: the 95 % upper limits of
+# the review "Statistics" of the Particle Data Group.
+_MOST = (3.00, 4.74, 6.30, 7.75)
+
+
+def rejection(background: float, drawn: Floats, passing: Floats, every: Floats) -> Measurement:
+    r"""Return $1 / \epsilon_B$ with its error, or a lower limit.
+
+    The error is the spread of the replicas to first order in $\epsilon_B$: a replica in which no
+    event passes has no finite rejection. Of fewer than three effective events the limit is
+    $N / \mu$, N the effective number of background events and $\mu$ the Poisson mean that
+    would give as few passing ones or fewer in 5 % of all cases (3.0 where none passes).
+
+    Args:
+        background: efficiency of the background.
+        drawn: `[replicas]` the same on the replicas of the test set.
+        passing: weights of the background events that pass.
+        every: weights of all background events.
+    """
+    count = effective(passing)
+    if background <= 0.0 or count < FEWEST:
+        limit = effective(every) / _MOST[min(math.ceil(count), len(_MOST) - 1)]
+        return Measurement(max(limit, 1.0), math.inf, "at least")
+    value = 1.0 / background
+    return Measurement(value, value**2 * float(np.std(drawn, ddof=1)))
+
+
+def over_seeds(found: Sequence[Measurement]) -> Measurement:
+    r"""Return the rejection of several runs on one test set: that of their mean efficiency.
+
+    The error is $\sqrt{s^2 / k + \bar\sigma^2}$ with s the spread over the k seeds and
+    $\bar\sigma$ the mean error of the test set, which is common to all; a single seed leaves the
+    spread out. A limit among them makes it a limit.
+    """
+    value = np.array([one.value for one in found])
+    whole = 1.0 / float(np.mean(1.0 / value))
+    if any(one.bound for one in found):
+        return Measurement(whole, math.inf, "at least")
+    test = float(np.mean([one.error / one.value**2 for one in found]))
+    seeds = float(np.std(1.0 / value, ddof=1)) / math.sqrt(len(value)) if len(value) > 1 else 0.0
+    return Measurement(whole, whole**2 * math.hypot(seeds, test))
+
+
+def effective(weight: Floats) -> float:
+    r"""Return $(\sum w)^2 / \sum w^2$, the number of events of weight one that know as much.
+
+    >>> effective(np.array([2.0, 2.0, 2.0]))
+    3.0
+    """
+    squares = float(np.sum(weight**2))
+    return float(np.sum(weight)) ** 2 / squares if squares > 0.0 else 0.0

@@ -1,0 +1,92 @@
+"""Accuracy, AUC and the rejections of every class, as papers on jet tagging tabulate them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from transferline.evaluation.learning_curve import Line, Point
+from transferline.evaluation.records import Record
+from transferline.evaluation.tagging import class_of
+from transferline.evaluation.tail import over_seeds
+from transferline.reporting.claims import Published
+from transferline.reporting.plots import looks, metric_title
+from transferline.reporting.table import Table
+
+_SHARED = ("accuracy", "auc")
+
+
+def tagging_tables(lines: Sequence[Line], published: Sequence[Published] = ()) -> list[Table]:
+    """Return one table per number of labelled events, the largest first; none without classes.
+
+    Published values stand below the largest.
+    """
+    names = of_classes([record for line in lines for p in line.points for record in p.records])
+    if not names:
+        return []
+    sizes = sorted({n for line in lines for n in line.n_train}, reverse=True)
+    return [_table(lines, names, n, published if n == sizes[0] else ()) for n in sizes]
+
+
+def of_classes(records: Sequence[Record]) -> list[str]:
+    """Return the metrics of single classes that all records have, in their order."""
+    if not records:
+        return []
+    shared = set.intersection(*(set(record.metrics) for record in records))
+    return [name for name in records[0].metrics if name in shared and class_of(name)]
+
+
+def published_table(published: Sequence[Published]) -> Table:
+    """Return published values alone, of tasks that have no table of classes."""
+    names = list(dict.fromkeys(name for one in published for name in one.metrics))
+    rows = [(_title(one), *_values(one, names)) for one in published]
+    return Table("Published", ("", *map(metric_title, names)), tuple(rows))
+
+
+def _table(
+    lines: Sequence[Line], names: Sequence[str], n: int, published: Sequence[Published]
+) -> Table:
+    rows = [
+        (style.title, *_cells(line.at(n), names))
+        for line, style in zip(lines, looks(lines), strict=True)
+        if n in line.n_train
+    ]
+    rows += [(_title(one), *_values(one, [*_SHARED, *names])) for one in published]
+    header = ("", *map(metric_title, _SHARED), *(class_of(name) or name for name in names))
+    return Table(f"Metrics by class at {n} labelled events", header, tuple(rows), _note(names))
+
+
+def _cells(point: Point, names: Sequence[str]) -> list[str]:
+    shared = [str(Point.of(point.records, name).measurement) for name in _SHARED]
+    rejections = [over_seeds([record.metrics[name] for record in point.records]) for name in names]
+    return [*shared, *map(str, rejections)]
+
+
+def _title(one: Published) -> str:
+    return f"published: {one.name} ({one.source})"
+
+
+def _values(one: Published, names: Sequence[str]) -> list[str]:
+    return [f"{one.metrics[name]:g}" if name in one.metrics else "–" for name in names]
+
+
+def _note(names: Sequence[str]) -> str:
+    by_share: dict[str, list[str]] = {}
+    for name in names:
+        by_share.setdefault(name.split("_")[1], []).append(class_of(name) or name)
+    usual = max(by_share, key=lambda share: len(by_share[share]))
+    others = "".join(
+        f", {share} % of {' and '.join(of)}" for share, of in by_share.items() if share != usual
+    )
+    return (
+        "AUC: mean over all pairs of classes. By class: 1 / efficiency of the background class at "
+        f"{usual} % efficiency of the signal{others}. Errors combine seeds and the finite test "
+        "set; > is a lower limit at 95 % confidence, where fewer than three background events pass."
+    )
+
+
+def by_task(published: Sequence[Published]) -> Mapping[str, list[Published]]:
+    """Return task -> its published values."""
+    found: dict[str, list[Published]] = {}
+    for one in published:
+        found.setdefault(one.task, []).append(one)
+    return found
