@@ -17,6 +17,7 @@ from transferline.learning.tasks import TASKS
 from transferline.models.backbones import BACKBONES
 from transferline.models.backbones.base import Latent
 from transferline.models.backbones.transformer import Transformer, TransformerBackbone
+from transferline.models.tokenizers import TOKENIZERS
 from transferline.registry import Registry
 from transferline.testing import (
     ConformanceError,
@@ -29,7 +30,7 @@ from transferline.testing import (
 from .data import jet_files
 from .learning.event_shards import write_nanoaod, write_shards
 
-FAMILIES = [READERS, BACKBONES, OBJECTIVES, TASKS]
+FAMILIES = [READERS, BACKBONES, OBJECTIVES, TASKS, TOKENIZERS]
 ROWS = [(registry, name) for registry in FAMILIES for name in registry.names()]
 
 

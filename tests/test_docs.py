@@ -20,6 +20,7 @@ from transferline.config import load_config
 from transferline.data.selections import selection, shipped
 from transferline.learning.pretraining import PretrainConfig
 from transferline.learning.study_config import StudyConfig
+from transferline.learning.tokenizing import TokenizeConfig
 from transferline.learning.transfer_config import TransferConfig
 from transferline.reporting.claims import Claims
 
@@ -107,6 +108,7 @@ TITLES = {
     "supervised": PretrainConfig,
     "study": StudyConfig,
     "task": TransferConfig,
+    "tokens": TokenizeConfig,
 }
 
 
@@ -136,7 +138,7 @@ def test_every_shipped_configuration_parses(path):
     if path.parent.name == "selections":
         assert selection(str(path)).name == path.stem
         return
-    recipes = {"pretrain": PretrainConfig, "claims": Claims}
+    recipes = {"pretrain": PretrainConfig, "claims": Claims, "tokens": TokenizeConfig}
     load_config(path, recipes.get(path.stem.partition("_")[0], StudyConfig))
 
 

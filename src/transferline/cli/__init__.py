@@ -16,6 +16,7 @@ from transferline.cli import (
     inform,
     predict,
     studies,
+    tokenize,
     training,
     validate,
 )
@@ -24,7 +25,18 @@ from transferline.cli.failures import UsageError, describe_failure, describe_usa
 
 __all__ = ["app", "run"]
 
-for _part in (generate, validate, data, training, studies, predict, export, imports, inform):
+for _part in (
+    generate,
+    validate,
+    data,
+    tokenize,
+    training,
+    studies,
+    predict,
+    export,
+    imports,
+    inform,
+):
     _part.add(app)
 
 

@@ -21,9 +21,11 @@ class InterruptedByUserError(TransferlineError):
 
 
 _ORDER = (  # on the help page: that of the work
-    "demo", "generate", "validate", "inspect", "prepare", "mix", "pretrain", "transfer", "study",
-    "report", "predict", "export", "import", "list", "doctor",
+    "demo", "generate", "validate", "inspect", "prepare", "mix", "tokenize", "pretrain", "transfer",
+    "study", "report", "predict", "export", "import", "list", "doctor",
 )  # fmt: skip
+
+_RESUMED = ("pretrain", "tokenize")  # what wants to be told
 
 _TOGETHER = ("pretrain", "doctor")  # what makes sense in several processes of torchrun
 
@@ -40,7 +42,7 @@ class _Group(TyperGroup):
                 return super().invoke(ctx)
         except KeyboardInterrupt as error:
             interrupt_handled()
-            resume = " with --resume" if ctx.invoked_subcommand == "pretrain" else ""
+            resume = " with --resume" if ctx.invoked_subcommand in _RESUMED else ""
             raise InterruptedByUserError(
                 "interrupted; finished parts are kept. "
                 f"Type the same command again{resume} to go on from there."

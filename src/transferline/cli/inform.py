@@ -9,7 +9,7 @@ import typer
 from transferline.cli import options, output
 from transferline.errors import ConfigError, did_you_mean, shortened
 
-_FAMILIES = ("processes", "readers", "selections", "backbones", "objectives", "tasks")
+_FAMILIES = ("processes", "readers", "selections", "backbones", "objectives", "tasks", "tokenizers")
 
 
 def add(app: typer.Typer) -> None:
@@ -54,8 +54,9 @@ def _registry_rows(family: str) -> list[tuple[str, type]]:
     from transferline.learning.objectives import OBJECTIVES  # noqa: PLC0415
     from transferline.learning.tasks import TASKS  # noqa: PLC0415
     from transferline.models.backbones import BACKBONES  # noqa: PLC0415
+    from transferline.models.tokenizers import TOKENIZERS  # noqa: PLC0415
 
-    registries = (READERS, BACKBONES, OBJECTIVES, TASKS)
+    registries = (READERS, BACKBONES, OBJECTIVES, TASKS, TOKENIZERS)
     registry = next(registry for registry in registries if registry.family == family)
     return [(name, registry.load(name)) for name in registry.names()]
 

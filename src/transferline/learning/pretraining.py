@@ -9,21 +9,26 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from transferline.config import Recipe, Seed, one_of
-from transferline.data.events import unit_interval
 from transferline.data.folds import Fold
 from transferline.data.loader import Loader
 from transferline.data.readers.shards import Shards, ShardSet
-from transferline.errors import DataError
 from transferline.files import json_hash, write_json
 from transferline.learning.attention import attention_by_kind
 from transferline.learning.distributed import World, joined
+from transferline.learning.ingredients import (
+    Ingredients,
+    described,
+    hashes,
+    ingredients_of,
+    seen_by,
+)
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.optim import Optim
 from transferline.learning.source_labels import source_labels
+from transferline.learning.source_rows import FIT_ROWS, evenly, source_rows
 from transferline.learning.training import FitResult, fit
 from transferline.learning.training_log import history, validated, validation_summary
 from transferline.models.backbones import BACKBONES
@@ -37,7 +42,6 @@ from transferline.provenance import run_facts
 
 _LOGS = ("metrics.jsonl", "metrics.csv")
 _LOSSES = 40  # points of the loss curve that the checkpoint tells
-_FIT_ROWS = 20_000  # events from which the constants of Features are taken
 
 
 class PretrainConfig(Recipe):
@@ -140,7 +144,15 @@ def _pretrain(
     shards = config.data.open()
     if world.main:
         shards.verify()
-    train_rows, valid_rows = _split(shards, config, fold)
+    train_rows, valid_rows = source_rows(
+        shards,
+        config.data.files,
+        seed=config.seed,
+        n_train=config.n_train,
+        valid_share=config.valid_share,
+        fold=fold,
+    )
+    ingredients = ingredients_of(config.objective)
     labels = source_labels(shards, config.classes, train_rows) if config.classes else {}
     shards.forget()  # a training of millions of events needs no table of them
     with torch.random.fork_rng(devices=[]):
@@ -150,9 +162,7 @@ def _pretrain(
             model.head = config.head.build(model.backbone.width, len(config.classes))
         objective = config.objective.build(model)
     size = config.optim.batch_size
-    # In row order: the constants must not depend on anything random.
-    # Evenly through all rows, which stand sample after sample.
-    some = train_rows[:: -(-len(train_rows) // _FIT_ROWS)]
+    some = evenly(train_rows, FIT_ROWS)
     model.features.fit(Loader(shards, some, 1024, shuffle=False).batches(0))
     train = Loader(shards, train_rows, size, seed=config.seed, **labels)
     if world.main and label is not None:
@@ -167,7 +177,7 @@ def _pretrain(
         resume=resume,
         label=label,
         save_seconds=save_seconds,
-        digest=json_hash([config.digest(), shards.content_hash, *_digest(fold)]),
+        digest=json_hash([config.digest(), shards.content_hash, *_digest(fold, ingredients)]),
         world=world,
     )
     if not world.main:
@@ -177,7 +187,7 @@ def _pretrain(
     parameters = parameter_counts(objective)
     model.head = None
     attention = attention_by_kind(model, shards, valid_rows if len(valid_rows) else train_rows)
-    seen = Seen.of("pretraining", shards, np.concatenate((train_rows, valid_rows)))
+    own = Seen.of("pretraining", shards, np.concatenate((train_rows, valid_rows)))
     checkpoint = _checkpoint(
         config,
         shards,
@@ -188,8 +198,10 @@ def _pretrain(
         validation=validated(out / "metrics.jsonl", result.best_step),
         losses=history(out / "metrics.jsonl", most=_LOSSES),
         fold=fold,
-        seen=seen,
+        seen=own + seen_by(ingredients) if ingredients else own,
     )
+    if ingredients:
+        checkpoint.provenance["ingredients"] = described(ingredients)
     if attention is not None:
         checkpoint.provenance["attention"] = attention
     checkpoint.save(out)
@@ -197,26 +209,10 @@ def _pretrain(
     shutil.rmtree(out / "training")
 
 
-def _digest(fold: Fold | None) -> list[Any]:
-    return [] if fold is None else [asdict(fold)]
-
-
-def _split(
-    shards: ShardSet, config: PretrainConfig, fold: Fold | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows to train on (a prefix of a seeded permutation) and, by hash, rows to validate on."""
-    is_valid = unit_interval(shards.hash) < config.valid_share
-    free = np.ones(len(shards), dtype=bool) if fold is None else ~fold.holds(shards.id)
-    pool = np.flatnonzero(free & ~is_valid).astype(np.int64)
-    wanted = len(pool) if config.n_train is None else config.n_train
-    if wanted > len(pool) or not len(pool):
-        raise DataError(
-            f"{', '.join(config.data.files)}: hold {len(pool)} events outside the validation "
-            f"share{f' and {fold}' if fold else ''}, {wanted} are wanted. Prepare more, or lower "
-            "n_train."
-        )
-    order = np.random.default_rng(config.seed).permutation(pool)[:wanted]
-    return np.sort(order), np.flatnonzero(free & is_valid).astype(np.int64)
+def _digest(fold: Fold | None, ingredients: Ingredients) -> list[Any]:
+    """What else decides the result, where there is any."""
+    kept: list[Any] = [] if fold is None else [asdict(fold)]
+    return [*kept, hashes(ingredients)] if ingredients else kept
 
 
 def _checkpoint(

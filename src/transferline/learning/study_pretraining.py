@@ -13,6 +13,7 @@ from transferline.data.readers.shards import ShardSet
 from transferline.errors import DataError
 from transferline.executors import InlineExecutor, cancel, one_at_a_time, result_of
 from transferline.files import json_hash, read_json, write_json
+from transferline.learning.ingredients import hashes, ingredients_of
 from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.learning.study_config import StudyConfig, Variant
 from transferline.models.checkpoint import Checkpoint
@@ -68,7 +69,8 @@ def _digest(variant: Variant, places: Mapping[str, Path]) -> str:
         return Checkpoint.load(resolve_checkpoint(variant.checkpoint)).backbone_hash()
     data = ShardSet([places[name] for name in variant.samples]).content_hash
     made_of = variant.config({name: Path(name) for name in variant.samples}).to_dict()
-    return json_hash({**made_of, "data": data})
+    made_with = hashes(ingredients_of(variant.objective)) if variant.objective else {}
+    return json_hash({**made_of, "data": data, **({"made_with": made_with} if made_with else {})})
 
 
 def _run_all(made: Mapping[str, PretrainConfig], out: Path, workers: Executor) -> None:

@@ -28,7 +28,7 @@ def _energy(batch: Batch) -> Tensor:
     return cartesian(batch.p4)[..., 0]
 
 
-def _whole(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def whole_jet(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Pt, eta, phi, E of the sum of the real particles, `[n, 1]` each: the jet they make.
 
     The sum, not the columns of a jet that a file may have: augmentation turns it along with the
@@ -48,12 +48,12 @@ def _log_ratio(value: Tensor, whole: Tensor) -> Tensor:
 
 def _delta_eta(batch: Batch) -> Tensor:
     """Eta relative to the jet, mirrored for jets at negative eta, as in the files of JetClass."""
-    eta = _whole(batch)[1]
+    eta = whole_jet(batch)[1]
     return torch.where(eta > 0, 1.0, -1.0) * (batch.p4[..., ETA] - eta)
 
 
 def _delta_phi(batch: Batch) -> Tensor:
-    delta = batch.p4[..., PHI] - _whole(batch)[2]
+    delta = batch.p4[..., PHI] - whole_jet(batch)[2]
     return torch.remainder(delta + torch.pi, 2 * torch.pi) - torch.pi
 
 
@@ -81,8 +81,8 @@ PARTICLE_FEATURES: dict[str, Callable[[Batch], Tensor]] = {
     "btag": lambda b: b.columns["btag"],
     # Constituents of a jet, as arXiv:2202.03772 feeds them; impact parameters in mm.
     "log_energy": lambda b: _energy(b).clamp(min=_TINY).log(),
-    "log_pt_share": lambda b: _log_ratio(b.p4[..., PT], _whole(b)[0]),
-    "log_energy_share": lambda b: _log_ratio(_energy(b), _whole(b)[3]),
+    "log_pt_share": lambda b: _log_ratio(b.p4[..., PT], whole_jet(b)[0]),
+    "log_energy_share": lambda b: _log_ratio(_energy(b), whole_jet(b)[3]),
     "delta_r": _delta_r,
     "delta_eta": _delta_eta,
     "delta_phi": _delta_phi,

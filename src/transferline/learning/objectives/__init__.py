@@ -8,6 +8,7 @@ from transferline.registry import Registry
 OBJECTIVES: Registry[ObjectiveRecipe] = Registry(
     "objectives",
     joint="transferline.learning.objectives.joint:Joint",
+    masked_particles="transferline.learning.objectives.masked_particles:MaskedParticles",
     masked_type="transferline.learning.objectives.masked_type:MaskedType",
     replaced_object="transferline.learning.objectives.replaced_object:ReplacedObject",
     supervised="transferline.learning.objectives.supervised:Supervised",

@@ -58,6 +58,10 @@ class ObjectiveRecipe(Recipe, ABC):
         """Whether the events need a target, and the model a head."""
         return False
 
+    def ingredients(self) -> dict[str, str]:
+        """Directories of trained tokenizers that the objective takes, by what they are to it."""
+        return {}
+
     @abstractmethod
     def build(self, model: Model) -> Objective:
         """Return the module around `model`."""

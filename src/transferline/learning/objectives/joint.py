@@ -52,6 +52,14 @@ class Joint(ObjectiveRecipe):
         """Whether any part does."""
         return any(part.needs_labels for part in self.parts)
 
+    def ingredients(self) -> dict[str, str]:
+        """Those of all parts."""
+        return {
+            f"{part.kind}_{name}": place
+            for part in self.parts
+            for name, place in part.ingredients().items()
+        }
+
     def build(self, model: Model) -> JointObjective:
         """Return the module around `model`."""
         return JointObjective(model, self)

@@ -1,0 +1,89 @@
+"""`transferline tokenize train | inspect`: discrete codes for particles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transferline.cli import options, output
+
+
+def add(app: typer.Typer) -> None:
+    """Add the group of commands to the application."""
+    group = options.group("tokenize", "Make codes of particles, and look at what they lose.")
+    group.command("train")(train)
+    group.command("inspect")(inspect)
+    app.add_typer(group)
+
+
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Directory for the tokenizer.")
+    ],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last saved state, bit for bit.")
+    ] = False,
+    assignments: options.Assignments = None,
+) -> None:
+    """Make a tokenizer of the particles of shards: k-means, or a VQ-VAE of whole jets.
+
+    Writes a checkpoint of its own: tensors, resolved configuration, card. The objective
+    masked_particles takes it by its directory.
+    """
+    from transferline.config import load_config  # noqa: PLC0415
+    from transferline.learning.tokenizing import TokenizeConfig, tokenize  # noqa: PLC0415
+    from transferline.models.tokenizer_checkpoint import TokenizerCheckpoint  # noqa: PLC0415
+
+    settings = load_config(config, TokenizeConfig, assignments or ())
+    place = tokenize(settings, out, resume=resume)
+    output.wrote(place, "tokenizer")
+    output.show_rows(_quality(TokenizerCheckpoint.load(place).provenance["quality"]))
+    output.next_command("tokenize", "inspect", place, settings.data.files[0], "-o", place / "plots")
+
+
+def inspect(
+    tokenizer: Annotated[
+        Path, typer.Argument(metavar="TOKENIZER", help="Directory that `train` wrote.")
+    ],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Prepared shards of one sample.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Directory for plots.")],
+    events: Annotated[
+        int, typer.Option("--events", "-n", metavar="N", min=1, help="Look at so many, at most.")
+    ] = 10_000,
+    json: options.Json = False,
+) -> None:
+    """Compare jets with what their tokens give back.
+
+    Plots pT, eta and phi of constituents, multiplicity, jet mass, and how often each code occurs.
+    """
+    from transferline.reporting.tokenizer_report import inspect_tokenizer  # noqa: PLC0415
+
+    found = inspect_tokenizer(tokenizer, data, out, events)
+    if json:
+        output.show_json(found)
+        return
+    output.show_rows(_quality(found["quality"]))
+    output.show_table(
+        ("", "mean", "from tokens", "spread", "from tokens", "median difference"),
+        [
+            (name, *(f"{value:.4g}" for value in _in_order(numbers)))
+            for name, numbers in found["quantities"].items()
+        ],
+    )
+    output.wrote(out, "plots and tokenizer.json")
+
+
+def _in_order(numbers: dict[str, float]) -> list[float]:
+    names = ("mean", "mean_from_tokens", "spread", "spread_from_tokens", "median_difference")
+    return [numbers[name] for name in names]
+
+
+def _quality(found: dict[str, float]) -> list[tuple[str, str]]:
+    return [
+        ("codes used", f"{100 * found['usage']:.1f} %"),
+        ("perplexity", f"{found['perplexity']:.1f}"),
+        ("difference", f"{found['l1']:.4f} of a standardised feature, mean absolute"),
+    ]

@@ -1,0 +1,97 @@
+"""What a tokenizer makes of jets: spectra before and after, and how often its codes are used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from transferline.evaluation.roc import Floats
+from transferline.reporting.style import BACKGROUND, SIGNAL, SIMULATION, Label, new_figure, plot
+
+_RATIO = (0.5, 1.5)
+
+
+@plot
+def spectrum(
+    before: Floats, after: Floats, bins: Floats, title: str, label: Label = SIMULATION
+) -> Figure:
+    """Draw a quantity of the original and of the reconstructed jets, and their ratio.
+
+    Values beyond the bins stand in the outermost ones. Bars are Poisson errors of the original.
+
+    Args:
+        before: `[n]` values of the original.
+        after: `[n]` of the reconstruction.
+        bins: edges.
+        title: of the axis, with its unit.
+        label: above the plot.
+    """
+    figure, [top, below] = new_figure(label, heights=(3.0, 1.0))
+    counts = [np.histogram(np.clip(v, bins[0], bins[-1]), bins)[0] for v in (before, after)]
+    first, second = (c.astype(np.float64) for c in counts)
+    top.stairs(first, bins, fill=True, color=BACKGROUND, alpha=0.3, label="original")
+    top.stairs(second, bins, color=SIGNAL, label="from tokens")
+    if first.max(initial=0) > 100 * max(np.median(first), 1):
+        top.set_yscale("log")
+        top.set_ylim(bottom=0.5)
+    top.margins(x=0)
+    low, high = top.get_ylim()
+    top.set_ylim(low, high * (3 if top.get_yscale() == "log" else 1.15))
+    top.set_ylabel("Entries")
+    top.legend(loc="upper right")
+    _ratio(below, first, second, bins)
+    below.set_xlabel(title)
+    return figure
+
+
+def _ratio(axes: Axes, first: Floats, second: Floats, bins: Floats) -> None:
+    centre, some = (bins[1:] + bins[:-1]) / 2, first > 0
+    axes.axhline(1.0, color="#909090", linewidth=1.0)
+    axes.errorbar(
+        centre[some],
+        np.clip(second[some] / first[some], *_RATIO),
+        (second[some] ** 0.5) / first[some],
+        color=SIGNAL,
+        marker="o",
+        markersize=3.5,
+        linestyle="none",
+        elinewidth=1.0,
+    )
+    axes.set_ylim(*_RATIO)
+    axes.set_ylabel("Ratio")
+
+
+@plot
+def code_usage(counts: Floats, quality: Mapping[str, float], label: Label = SIMULATION) -> Figure:
+    """Draw the share of particles that each code has, most frequent first."""
+    figure, [axes] = new_figure(label)
+    used = np.sort(counts[counts > 0])[::-1] / counts.sum()
+    axes.plot(np.arange(1, len(used) + 1), used, color=SIGNAL, label="codes")
+    axes.axhline(1 / len(counts), color="#909090", linestyle="--", label="all codes equally often")
+    axes.set_yscale("log")
+    axes.set_xlim(1, len(counts))
+    axes.set_xlabel("Rank of the code")
+    axes.set_ylabel("Share of particles")
+    title = f"{100 * quality['usage']:.1f} % used, perplexity {quality['perplexity']:.0f}"
+    axes.legend(loc="upper right", title=title, title_fontsize="small")
+    return figure
+
+
+def edges(values: Sequence[Floats], number: int = 40, *, whole: bool = False) -> Floats:
+    """Return bins from the 0.1 to the 99.9 per cent quantile of all values.
+
+    Args:
+        values: arrays of them.
+        number: of bins, at most if they are to have `whole` numbers in their middle.
+        whole: see `number`.
+    """
+    every = np.concatenate([np.asarray(v, np.float64) for v in values])
+    low, high = np.quantile(every, [0.001, 0.999])
+    if whole:
+        step = max(1, int(np.ceil((high - low + 1) / number)))
+        return np.arange(np.floor(low) - 0.5, high + step + 0.5, step)
+    high = high if high > low else low + 1.0
+    return np.linspace(low, high, number + 1)

@@ -1,0 +1,148 @@
+"""`tokenize train` and `inspect`, and a pre-training with the tokenizer, on files of jets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from transferline.cli import run
+from transferline.data.prepare import prepare
+from transferline.data.readers.jetclass import JetClass
+from transferline.data.readers.shards import ShardSet
+from transferline.data.selections import load_selection
+from transferline.learning.pretraining import PretrainConfig, pretrain
+from transferline.models.checkpoint import Checkpoint
+from transferline.models.tokenizer_checkpoint import TokenizerCheckpoint
+
+from ..data import jet_files
+
+SIZE = "{kind: transformer, width: 16, depth: 1, heads: 2, hidden: 16}"
+KMEANS = "tokenizer: {kind: kmeans, codes: 64, batch_size: 512, passes: 5}"
+VQVAE = f"""
+tokenizer: {{kind: vqvae, codes: 32, latent: 4, encoder: {SIZE}, decoder: {SIZE}}}
+optim: {{steps: 60, batch_size: 32, lr: 3e-3, validate_every: 10}}
+"""
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("jets")
+    file = jet_files.write_jetclass(folder / "a.root", jet_files.random_jets(400, 1))
+    prepare(JetClass(files=[str(file)]), load_selection("jets"), folder / "jets", sample="jets")
+    return folder / "jets"
+
+
+def write(folder, shards, text):
+    file = folder / "tokens.yaml"
+    file.write_text(f"data: {{kind: shards, files: [{shards}]}}\n{text}")
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def made(shards, tmp_path_factory):
+    """Both tokenizers."""
+    folder = tmp_path_factory.mktemp("tokenizers")
+    for name, text in (("kmeans", KMEANS), ("vqvae", VQVAE)):
+        config = write(folder, shards, text)
+        assert run(["tokenize", "train", config, "--out", f"{folder}/{name}"]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["kmeans", "vqvae"])
+def test_a_tokenizer_is_made_and_tells_how_good_it_is(kind, made, shards):
+    found = TokenizerCheckpoint.load(made / kind)
+    numbers = found.provenance["quality"]
+    assert 0.2 < numbers["usage"] <= 1
+    assert 4 < numbers["perplexity"] <= found.recipe.tokenizer.codes * numbers["usage"] + 1e-3
+    assert numbers["l2"] < 0.5  # of a variance of 1
+    assert f"{numbers['perplexity']:.1f}" in found.card
+    assert sum(part["events"] for part in found.seen.describe()) == len(ShardSet([shards]))
+    assert not (made / kind / "training").exists()
+
+
+def test_the_codes_of_a_vqvae_are_learned(made):
+    rows = [json.loads(r) for r in (made / "vqvae" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["val_reconstruction"] < 0.8 * rows[0]["val_reconstruction"]
+    assert rows[-1]["val_perplexity"] > 4
+
+
+def test_inspect_draws_every_quantity(made, shards, tmp_path, capsys):
+    words = ["tokenize", "inspect", f"{made}/kmeans", str(shards), "--out", str(tmp_path)]
+    assert run([*words, "-n", "200", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["events"] == 200
+    assert set(found["quantities"]) == {"pt", "eta", "phi", "multiplicity", "mass"}
+    for name in (*found["quantities"], "codes"):
+        assert (tmp_path / f"tokens-{name}.png").stat().st_size > 5000
+    pt = found["quantities"]["pt"]
+    assert pt["median_difference"] < 0.5 * pt["spread"]
+    assert json.loads((tmp_path / "tokenizer.json").read_text()) == found
+
+
+def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(made, shards, tmp_path):
+    config = write(tmp_path, shards, VQVAE.replace("steps: 60", "steps: 100"))
+    words = [sys.executable, "-m", "transferline", "tokenize", "train", config, "--out"]
+    log = tmp_path / "cut" / "training" / "metrics.jsonl"
+    with subprocess.Popen([*words, f"{tmp_path}/cut"], stderr=subprocess.PIPE, text=True) as cut:
+        while not (log.exists() and log.read_text()) and cut.poll() is None:
+            time.sleep(0.05)
+        os.kill(cut.pid, signal.SIGTERM)
+        message = cut.communicate()[1]
+    assert cut.returncode != 0
+    assert "--resume" in message
+    for name in ("cut", "whole"):
+        words = ["tokenize", "train", config, "--out", f"{tmp_path}/{name}", "--resume"]
+        assert run(words) == 0
+    cut, whole = (TokenizerCheckpoint.load(tmp_path / name).tensors for name in ("cut", "whole"))
+    assert all(torch.equal(cut[name], value) for name, value in whole.items())
+
+
+def pretraining(shards, tokenizer, kind="kmeans"):
+    return PretrainConfig.model_validate(
+        {
+            "data": {"kind": "shards", "files": [str(shards)]},
+            "features": {"particles": ["log_pt", "delta_eta", "delta_phi"], "species": "hidden"},
+            "backbone": {"kind": "transformer", "width": 16, "depth": 1, "heads": 2},
+            "objective": {
+                "kind": "masked_particles",
+                "target": kind,
+                "tokenizer": str(tokenizer),
+                "reader": {"kind": "transformer", "width": 16, "depth": 1, "heads": 2},
+            },
+            "optim": {"steps": 20, "batch_size": 32, "validate_every": 10},
+            "n_train": 100,
+        }
+    )
+
+
+def test_a_pretraining_records_its_tokenizer_and_what_that_has_seen(made, shards, tmp_path):
+    place = pretrain(pretraining(shards, made / "kmeans"), tmp_path / "pre", label=None)
+    found = Checkpoint.load(place)
+    tokenizer = TokenizerCheckpoint.load(made / "kmeans")
+    assert found.provenance["ingredients"]["tokenizer"]["sha256"] == tokenizer.sha256
+    assert found.provenance["parameters"]["other"] < 40_000  # the tokenizer does not count
+    # 100 events trained the backbone, all of them the tokenizer.
+    assert sum(part["events"] for part in found.seen.describe()) == len(ShardSet([shards]))
+    assert not any("tokenizer" in name for name in found.tensors)
+
+
+def test_bad_input_is_named(made, shards, tmp_path, capsys):
+    def fails(text, code, message):
+        config = write(tmp_path, shards, text)
+        assert run(["tokenize", "train", config, "--out", f"{tmp_path}/bad"]) == code
+        assert message in capsys.readouterr().err
+
+    fails("tokenizer: {kind: vqvae}", 2, "is trained: give `optim:`")
+    fails(f"{KMEANS}\noptim: {{steps: 3}}", 2, "takes no `optim:`")
+    fails("tokenizer: {kind: kmean}", 2, "Did you mean 'kmeans'?")
+    fails(KMEANS.replace("64", "100_000"), 3, "make no 100000 codes")
+    words = ["tokenize", "inspect", str(tmp_path), str(shards), "--out", f"{tmp_path}/plots"]
+    assert run(words) == 3
+    assert "is not a checkpoint" in capsys.readouterr().err
