@@ -56,7 +56,7 @@ def tokenizers(tmp_path_factory):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"target": "flow", "masking": "neighbourhood"},
+        {"target": "flow", "masking": "neighbourhood", "flow": {"couplings": 2, "hidden": 16}},
         {"decoder": "bert", "mask": "input", "identity": 0.3, "distance": "l1"},
         {"decoder": "bert", "head": "mlp", "average": "particle", "identity": 1.0},
         {"decoder": "bert", "order": "backbone", "frame": "visible"},
