@@ -28,7 +28,7 @@ def train(
     ] = False,
     assignments: options.Assignments = None,
 ) -> None:
-    """Make a tokenizer: k-means, or a VQ-VAE of whole jets.
+    """Make a tokenizer, a VQ-VAE of jets or k-means.
 
     Writes a checkpoint of its own: tensors, resolved configuration, card. The objective
     masked_particles takes it by its directory.
