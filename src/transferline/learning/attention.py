@@ -16,13 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from transferline.data.events import SPECIES
+from transferline.data.events import CONSTITUENTS, SPECIES
 from transferline.data.readers.shards import ShardSet
 from transferline.models.model import Model
 
 _EVENTS, _BATCH = 2000, 500
 _KINDS = {"lepton": ("electron", "muon"), "tau": ("tau",), "b jet": ("bjet",), "jet": ("jet",),
-          "MET": ("met",)}  # fmt: skip
+          "MET": ("met",), "photon": ("photon",), "charged hadron": ("charged_hadron",),
+          "neutral hadron": ("neutral_hadron",)}  # fmt: skip
+_CODES = {**SPECIES, **CONSTITUENTS}
 
 
 @torch.no_grad()
@@ -51,7 +53,7 @@ def attention_by_kind(
 def _kinds(species: Tensor, is_real: Tensor) -> Tensor:
     """Which kind every particle is of, one-hot `[n, p, kinds]`."""
     rows = [
-        torch.stack([species == SPECIES[name] for name in names]).any(0)
+        torch.stack([species == _CODES[name] for name in names]).any(0)
         for names in _KINDS.values()
     ]
     return (torch.stack(rows, -1) & is_real.unsqueeze(-1)).double()
