@@ -21,6 +21,7 @@ from transferline.data.readers.shards import ShardSet
 from transferline.models.model import Model
 
 _EVENTS, _BATCH = 2000, 500
+_PLACES = 2**20  # pairs of a batch at most: jets of 128 particles come in fewer
 _KINDS = {"lepton": ("electron", "muon"), "tau": ("tau",), "b jet": ("bjet",), "jet": ("jet",),
           "MET": ("met",), "photon": ("photon",), "charged hadron": ("charged_hadron",),
           "neutral hadron": ("neutral_hadron",)}  # fmt: skip
@@ -38,7 +39,8 @@ def attention_by_kind(
     some = rows[:: max(1, -(-len(rows) // _EVENTS))]
     model.cpu().eval()
     found: list[tuple[Tensor, Tensor]] = []
-    for part in np.array_split(some, max(1, len(some) // _BATCH)):
+    size = max(1, min(_BATCH, _PLACES // max(1, int(shards.n_particles[some].max(initial=1)) ** 2)))
+    for part in np.array_split(some, max(1, len(some) // size)):
         batch = shards.gather(part)
         blocks = model.backbone.attention(model.features(batch))
         if not blocks:
@@ -53,8 +55,7 @@ def attention_by_kind(
 def _kinds(species: Tensor, is_real: Tensor) -> Tensor:
     """Which kind every particle is of, one-hot `[n, p, kinds]`."""
     rows = [
-        torch.stack([species == _CODES[name] for name in names]).any(0)
-        for names in _KINDS.values()
+        torch.stack([species == _CODES[name] for name in names]).any(0) for names in _KINDS.values()
     ]
     return (torch.stack(rows, -1) & is_real.unsqueeze(-1)).double()
 

@@ -48,7 +48,7 @@ _BACKBONE: dict[Mode, BackboneState] = {
     "fixed": "adapting",
     "frozen": "frozen",
 }
-_SCORING_BATCH = 1024
+_SCORING_BATCH, _LONG_BATCH = 1024, 256  # of short and of long sets, whose pairs fill the memory
 _SMALLEST_BATCH = 32
 _SHORT = 40  # particles; events have fewer, most jets more
 
@@ -250,7 +250,9 @@ class NetworkRun:
         result = fit(
             self.how.objective.build(model),
             self._loader(events, self.rows.fit, optim.batch_size),
-            self._loader(events, select, _SCORING_BATCH, shuffle=False) if len(select) else None,
+            self._loader(events, select, self._scoring_batch(select), shuffle=False)
+            if len(select)
+            else None,
             optim,
             logs,
             seed=self.seed,
@@ -287,7 +289,7 @@ class NetworkRun:
             with torch.no_grad():
                 return self._scores(_head(trial.model)(self.embeddings(rows)))
         score, order = scorer(trial.model, trial.optim), self._by_length(rows)
-        parts = np.array_split(rows[order], max(1, len(rows) // _SCORING_BATCH))
+        parts = np.array_split(rows[order], max(1, len(rows) // self._scoring_batch(rows)))
         outputs = torch.cat([score(self.data.shards, part) for part in parts])
         back = torch.empty_like(outputs)
         back[torch.from_numpy(order)] = outputs
@@ -301,10 +303,15 @@ class NetworkRun:
 
         Sets of a few objects keep theirs, so that their sums come out as they always did.
         """
-        lengths = self.data.shards.n_particles[rows]
-        if lengths.max(initial=0) <= _SHORT:
+        if not self._long(rows):
             return np.arange(len(rows))
-        return np.argsort(lengths, kind="stable")
+        return np.argsort(self.data.shards.n_particles[rows], kind="stable")
+
+    def _scoring_batch(self, rows: Rows) -> int:
+        return _LONG_BATCH if self._long(rows) else _SCORING_BATCH
+
+    def _long(self, rows: Rows) -> bool:
+        return bool(self.data.shards.n_particles[rows].max(initial=0) > _SHORT)
 
 
 @contextmanager
