@@ -19,6 +19,7 @@ def add(app: typer.Typer) -> None:
     """Add the group `validate` to the application."""
     group = typer.Typer(no_args_is_help=True, help="Compare generated physics with what is known.")
     group.command("events")(events)
+    group.command("jets")(jets)
     group.command("higgs")(higgs)
     group.command("spectra")(spectra)
     app.add_typer(group, name="validate")
@@ -55,6 +56,31 @@ def events(
     page, written = validate_events(
         out, n=n, seed=seed, jobs=jobs, detector=detector, real=tuple(real or ())
     )
+    _show(page, written, json)
+
+
+def jets(
+    out: _Out = Path("docs/jets_validation.md"),
+    n: Annotated[
+        int, typer.Option("--n", "-n", metavar="N", help="Jets of each of the ten classes.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of all samples.")] = 1,
+    jobs: options.Jobs = 1,
+    detector: Annotated[
+        str, typer.Option(metavar="CARD", help="Name or YAML file of a card for jets.")
+    ] = "cms",
+    json: options.Json = False,
+) -> None:
+    """Compare generated jets with JetClass.
+
+    Means and variances of the 17 inputs of JetClass, particles, masses, substructure, displaced
+    tracks, and what changes with another detector or generator. Generates what it needs (kept in
+    TRANSFERLINE_CACHE; interrupted, it resumes) and writes a page with figures and verdicts. About
+    ten minutes on two cores by default.
+    """
+    from transferline.validation.jets import validate_jets  # noqa: PLC0415
+
+    page, written = validate_jets(out, n=n, seed=seed, jobs=jobs, detector=detector)
     _show(page, written, json)
 
 
