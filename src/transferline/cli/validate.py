@@ -74,7 +74,7 @@ def jets(
     """Compare generated jets with JetClass.
 
     Means and variances of the 17 inputs of JetClass, particles, masses, substructure, displaced
-    tracks, and what changes with another detector or generator. Generates what it needs (kept in
+    tracks, and what changes with another detector or shower. Generates what it needs (kept in
     TRANSFERLINE_CACHE; interrupted, it resumes) and writes a page with figures and verdicts. About
     ten minutes on two cores by default.
     """

@@ -19,7 +19,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no multi-parton interactions": {"mpi": False},
     "tune CP5": {"tune": "cp5"},
 }
-_SHARE = 0.5
+_SHARE = 0.2
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Section of the page on jets: the same classes with another detector, shower or no MPI."""
+"""Section of the page on jets: the same classes with another detector or tune, or without MPI."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from transferline.validation.statistics import Floats, mean, median
 
 _TEXT = (
     "Domain shift to order: what changes if the same class is made with the ATLAS-like card, "
-    "without multi-parton interactions, with the tune CP5, or by Sherpa (dipole shower, cluster "
-    "hadronisation) instead of Pythia. The ATLAS-like card is an ordinary detector: its tracks "
-    "keep their momenta, so that soft charged hadrons survive which the card of JetClass loses. "
-    "That makes it by far the largest shift; generators differ less."
+    "without multi-parton interactions, or with the tune CP5. The ATLAS-like card is an ordinary "
+    "detector: its tracks keep their momenta, so that soft charged hadrons survive which the card "
+    "of JetClass loses."
 )
 
 
