@@ -81,7 +81,7 @@ def test_random_jets_are_not_those_of_jetclass(files):
     checks = jet_calibration.find(evidence(files)).checks
     assert len(checks) == 36
     verdicts = {check.quantity: check.verdict for check in checks}
-    assert verdicts["mean of isElectron"] == Verdict.DISAGREES
+    assert verdicts["mean of isElectron"] != Verdict.AGREES
     assert verdicts["mean of charge"] == Verdict.AGREES
 
 

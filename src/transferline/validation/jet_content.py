@@ -59,7 +59,7 @@ def _table(evidence: JetEvidence) -> Table:
 
 
 def _charged_pt(file: JetFile) -> Floats:
-    return ak.to_numpy(ak.flatten(file.pt[file["isChargedHadron"] == 1])).astype(float)
+    return np.asarray(ak.flatten(file.pt[file["isChargedHadron"] == 1]), float)
 
 
 def _soft(file: JetFile) -> str:

@@ -47,7 +47,7 @@ def find(evidence: JetEvidence) -> Finding:
 
 
 def _displaced(file: JetFile, cut: float) -> Floats:
-    return ak.to_numpy(ak.sum(file.significance > cut, axis=1)).astype(float)
+    return np.asarray(ak.sum(file.significance > cut, axis=1), float)
 
 
 def _has_many(file: JetFile) -> Measurement:

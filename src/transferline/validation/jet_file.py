@@ -51,9 +51,9 @@ class JetFile:
     def count(self, *flags: str) -> Floats:
         """Return how many particles of these kinds each jet has; all without a name."""
         if not flags:
-            return ak.to_numpy(ak.num(self.pt)).astype(float)
+            return np.asarray(ak.num(self.pt), float)
         found = sum(self[flag] for flag in flags)
-        return ak.to_numpy(ak.sum(found, axis=1)).astype(float)
+        return np.asarray(ak.sum(found, axis=1), float)
 
     @property
     def mass(self) -> Floats:
