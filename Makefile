@@ -15,7 +15,7 @@ COFFEA := 2026.9.0
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo test lint types imports docs examples bench bench-io bench-gat bench-pretrain real-data ci clean
+.PHONY: help demo test lint types imports docs examples bench bench-io bench-jets bench-gat bench-pretrain real-data ci clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -60,6 +60,9 @@ bench: .venv/.installed  ## speed and memory of generation, loading and training
 
 bench-io: .venv/.installed  ## generation, preparation, loader and memory against targets: ten minutes
 	$(BIN)/python -m benchmarks.io
+
+bench-jets: .venv/.installed  ## batches of jets: speed, padding, memory beside what is stated
+	$(BIN)/python -m benchmarks.io.jets
 
 bench-gat: .venv/.installed  ## the graph attention network beside PyTorch Geometric's
 	$(BIN)/python benchmarks/gat.py

@@ -31,6 +31,7 @@ from transferline.data.parts import (
     read_unit_ledger,
     units_of,
 )
+from transferline.data.prepare_memory import memory_line
 from transferline.data.readers.addresses import is_url, public_name
 from transferline.data.readers.base import (
     DuplicateEventsWarning,
@@ -57,7 +58,7 @@ from transferline.files import (
     write_json,
     write_text,
 )
-from transferline.progress import progress
+from transferline.progress import progress, say
 from transferline.stopping import stop_when
 
 __all__ = ["DataCard", "data_card_markdown", "prepare"]
@@ -129,6 +130,7 @@ def prepare(
         if isinstance(place, DataCard):
             return place
         units = units_of(survey, unit_size, config_hash)
+        say(memory_line(reader, survey.sources, CHUNK_SIZE, jobs))
         ledgers, failures = _run(units, job, place, pool)
     failures = [*survey.failures, *failures]
     broken = {failure.path: failure.reason for failure in failures}

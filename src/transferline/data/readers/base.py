@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, field_serializer
 
@@ -105,7 +105,10 @@ class Reader(Recipe, ABC):
         skip_bad: leave damaged and unreachable files out, with a warning, instead of raising.
         skip: files that are known to be bad, spelled as in `files`; a path that ends so is left
             out. In a text list, the comment behind ` #` is the reason.
+        step: entries that `read` holds in memory at a time, at most.
     """
+
+    step: ClassVar[int] = CHUNK_SIZE
 
     kind: str
     files: list[str] = Field(min_length=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import awkward as ak
 import numpy as np
@@ -69,6 +69,7 @@ class Delphes(RootReader):
     """
 
     kind: Literal["delphes"] = "delphes"
+    step: ClassVar[int] = _STEP
     jets: str | None = Field(None, pattern=r"^\w+$")
     sets: Literal["jets", "events"] = "jets"
 

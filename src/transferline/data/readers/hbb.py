@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import awkward as ak
 import numpy as np
@@ -64,6 +64,7 @@ class Hbb(RootReader):
     """
 
     kind: Literal["hbb"] = "hbb"
+    step: ClassVar[int] = _STEP
     sets: Literal["jets", "events"] = "jets"
 
     def offers(self, path: str) -> dict[str, list[str]]:

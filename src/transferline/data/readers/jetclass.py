@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Literal
+from typing import ClassVar, Literal
 
 import awkward as ak
 import numpy as np
@@ -53,6 +53,7 @@ class JetClass(RootReader):
     """
 
     kind: Literal["jetclass"] = "jetclass"
+    step: ClassVar[int] = STEP
 
     def offers(self, path: str) -> dict[str, list[str]]:
         """Return collection -> columns that this file has."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import awkward as ak
 import pyarrow as pa
@@ -36,6 +36,7 @@ class JetClass2(Reader):
     """
 
     kind: Literal["jetclass2"] = "jetclass2"
+    step: ClassVar[int] = STEP
 
     def offers(self, path: str) -> dict[str, list[str]]:
         """Return collection -> columns that this file has."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import awkward as ak
 import numpy as np
@@ -56,6 +56,7 @@ class PFNano(RootReader):
     """
 
     kind: Literal["pfnano"] = "pfnano"
+    step: ClassVar[int] = _STEP
     jets: Literal["FatJet", "Jet"] = "FatJet"
     sets: Literal["jets", "events"] = "jets"
 
