@@ -14,6 +14,7 @@ from transferline.data.prepare import prepare
 from transferline.data.readers.nanoaod import NanoAOD
 from transferline.data.selections import selection
 
+from .data import jet_files
 from .learning.event_shards import write_nanoaod
 
 ROOT = Path(__file__).parents[1]
@@ -174,3 +175,32 @@ def test_the_tables_say_what_the_programs_wrote():
         [row] = [line for line in page.splitlines() if line.startswith(f"| {title}")]
         said = [int(cell.replace(",", "")) for cell in re.findall(r"\| ([\d,]+)", row)]
         assert said == [round(gat[f"batch_{n}"][key]["median"]) for n in (256, 2048)]
+
+
+def test_batches_of_jets(tmp_path, capsys):
+    from benchmarks.io import jets
+
+    files = [
+        str(jet_files.write_jetclass(tmp_path / f"{i}.root", jet_files.random_jets(700, i)))
+        for i in (1, 2)
+    ]
+    out = tmp_path / "jets.json"
+    sizes = ["--copies", "1", "--batches", "2", "--rounds", "1"]
+    jets.main(["--out", str(out), "--files", *files, *sizes])
+    found = json.loads(out.read_text())
+    assert all(row["median"] > 0 and row["what"] for row in found["figures"].values())
+    assert {row["figure"] for row in found["targets"]} == {t.figure for t in jets.TARGETS}
+    assert all(name in capsys.readouterr().out for name in ["loader_ms"])
+
+
+def test_the_table_of_jets_says_what_the_program_wrote():
+    page = (ROOT / "benchmarks" / "README.md").read_text()
+    found = json.loads((COMMITTED.parent / "jets.json").read_text())
+    section = page.split("make bench-jets")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)`:.*\| ([\d.,]+)(?: ms| MB)? \|$", section, re.MULTILINE)
+    assert len(rows) >= 8
+    for name, said in rows:
+        digits = len(said.partition(".")[2])
+        assert float(said.replace(",", "")) == round(found["figures"][name]["median"], digits), name
+    for target in found["targets"]:
+        assert f"`{target['figure']}`" in section and target["met"], target

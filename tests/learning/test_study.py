@@ -196,7 +196,11 @@ def test_a_finished_study_is_left_alone_and_a_lost_record_is_made_again(finished
     lost = before.pop(3)
     (finished / "records.jsonl").write_text("\n".join(before) + "\n")
     study(config, finished)
-    assert "in all 1 runs" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "in all 1 runs" in printed
+    assert ("each process: loader: at most" in printed) == (
+        json.loads(lost)["mode"] in {"scratch", "finetuned"}
+    )
     after = lines(finished)
     assert after[:-1] == before
     old, new = json.loads(lost), json.loads(after[-1])

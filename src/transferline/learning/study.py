@@ -24,7 +24,7 @@ from transferline.executors import (
 from transferline.files import alone_in, read_json, write_json
 from transferline.learning.independence import check_test_events
 from transferline.learning.modes import TRANSFERRED
-from transferline.learning.study_budget import budget_lines
+from transferline.learning.study_budget import budget_lines, memory_lines
 from transferline.learning.study_config import StudyConfig
 from transferline.learning.study_pretraining import prepare_checkpoints
 from transferline.learning.study_records import RECORDS, keep_current
@@ -219,16 +219,17 @@ def _announce(
 ) -> None:
     """Print the event-pass budget before anything of the grid starts."""
     say(f"{config.title}: {len(runs) - len(todo)} of {len(runs)} runs are finished.")
-    for task, data in ((question.task, question.data) for question in questions):
+    for task, events in ((question.task, question.data) for question in questions):
         say(
-            f"{task.name}: {len(data.pool)} events to draw from, {len(data.test)} test events. "
+            f"{task.name}: {len(events.pool)} events to draw from, {len(events.test)} test events. "
             f"n_train counts all classes together and includes the {task.select_share:.0%} "
             "that select (early stopping, learning rate, tree settings) instead of fitting."
         )
     if not todo:
         return
-    lines, hours = budget_lines(todo, {q.task.name: q.data for q in questions}, jobs)
-    for line in lines:
+    data = {question.task.name: question.data for question in questions}
+    lines, hours = budget_lines(todo, data, jobs)
+    for line in [*lines, *memory_lines(todo, data)]:
         say(line)
     if config.budget is not None and hours > config.budget:
         say(f"warning: the study's budget is {config.budget} CPU hours.")

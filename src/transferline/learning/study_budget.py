@@ -22,6 +22,7 @@ from transferline.models.checkpoint import Checkpoint
 # A pass of the head over a cached embedding, and of a tree over an event, on one core.
 _PROBE_SECONDS = 3e-6
 _TREE_SECONDS = 2e-7
+_BATCHED = (*TRAINED, "fixed")  # modes that read the events of every batch
 _FORWARD_SHARE = 1 / 3  # of the cost of a training pass: forward, without the two backward ones
 
 
@@ -85,12 +86,24 @@ def budget_lines(
     return lines, total
 
 
+def memory_lines(runs: Sequence[Run], data: Mapping[str, TaskData]) -> list[str]:
+    """Return, for each task that trains networks, what the batches of one process take at most."""
+    lines = []
+    for name, events in data.items():
+        hows = [run.how for run in runs if run.task.name == name and run.mode in _BATCHED]
+        sizes = [how.optim.batch_size for how in hows if isinstance(how, Adaptation)]
+        if sizes:
+            loader = Loader(events.shards, events.pool, max(sizes), target=events.target)
+            lines.append(f"{name}, each process: {loader.memory}")
+    return lines
+
+
 def _speeds(runs: Sequence[Run], data: Mapping[str, TaskData]) -> dict[Path | None, float]:
     """CPU seconds per event pass of every architecture that is to be trained as a whole."""
     found: dict[Path | None, float] = dict.fromkeys((run.checkpoint for run in runs), 0.0)
     measured: dict[str, float] = {}
     for run in runs:
-        if run.checkpoint is None or run.mode not in (*TRAINED, "fixed") or found[run.checkpoint]:
+        if run.checkpoint is None or run.mode not in _BATCHED or found[run.checkpoint]:
             continue
         checkpoint = Checkpoint.load(run.checkpoint)
         recipe = checkpoint.recipe.digest()
