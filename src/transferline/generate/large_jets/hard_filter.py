@@ -20,7 +20,7 @@ class BoostedDecay(HardFilter):
     """One resonance whose visible decay products are hard, central and near each other.
 
     The hard process is seen before initial-state radiation, so the bounds lie outside those of
-    the jets. What one filter loses is measured in `docs/jets.md`.
+    the jets; those that radiation lifts by more are lost.
 
     Attributes:
         resonance: |PDG id|; 0 accepts everything.
