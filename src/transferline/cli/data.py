@@ -70,6 +70,10 @@ def prepare(
         str | None,
         typer.Option(metavar="NAME", help="Which jets of pfnano or delphes files, e.g. FatJet."),
     ] = None,
+    sets: Annotated[
+        str | None,
+        typer.Option(metavar="jets|events", help="Of hbb files: single jets, or events of jets."),
+    ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=NUMBER", help="A label of all events, e.g. signal=1."),
@@ -110,7 +114,14 @@ def prepare(
     if golden_json is not None:
         chosen = chosen.model_copy(update={"golden_json": str(golden_json)})
     source = options.reader(
-        reader, files, skip_bad=skip_bad, skip=skip, retries=retries, timeout=timeout, jets=jets
+        reader,
+        files,
+        skip_bad=skip_bad,
+        skip=skip,
+        retries=retries,
+        timeout=timeout,
+        jets=jets,
+        sets=sets,
     )
     with options.cluster(jobs, dask, out.absolute().parent) as executor:
         card = prepare_files(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -63,6 +63,7 @@ def reader(
     retries: int | None,
     timeout: float | None,
     jets: str | None = None,
+    sets: str | None = None,
 ) -> Reader:
     """Build the reader that --reader and its options name; what is None is left to it.
 
@@ -74,7 +75,8 @@ def reader(
     from transferline.data.readers import READERS  # noqa: PLC0415
 
     cls = READERS.load(kind)
-    more = {"skip": skip and [f"@{skip}"], "retries": retries, "timeout_s": timeout, "jets": jets}
+    more: dict[str, Any] = {"skip": skip and [f"@{skip}"], "retries": retries}
+    more |= {"timeout_s": timeout, "jets": jets, "sets": sets}
     given = {name: value for name, value in more.items() if value is not None}
     for name in given:
         if name not in cls.model_fields:

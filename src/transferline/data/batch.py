@@ -47,6 +47,12 @@ class Batch:
         """Return a copy whose particle column `name` is `values` `[n, p]`."""
         return replace(self, columns={**self.columns, name: values})
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors but the context under names of their own."""
+        found = {f"columns.{name}": tensor for name, tensor in self.columns.items()}
+        found |= {"p4": self.p4, "is_real": self.is_real, "weight": self.weight, "id": self.id}
+        return found if self.target is None else {**found, "target": self.target}
+
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on `device`."""
         return Batch(

@@ -50,6 +50,7 @@ class DataCard:
             before cuts and in the cut-flow is then what the mixture's luminosity leads one to
             expect, and `passed` of a file the events drawn from it.
         origins_sha256: of the file `origins.npy` of a mixture.
+        constituents: columns of the constituents, of events of jets; `columns` are then the jets'.
     """
 
     sample: str
@@ -79,6 +80,7 @@ class DataCard:
     duplicates: int = 0
     composition: list[dict[str, Any]] = field(default_factory=list)
     origins_sha256: str = ""
+    constituents: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -199,6 +201,7 @@ def data_card_markdown(card: DataCard) -> str:
         f"| events (or jets) that lost their softest objects to the cap | {card.capped:,} |",
         f"| events that are there twice | {card.duplicates:,} |",
         f"| particle columns | {', '.join(card.columns)} |",
+        *([f"| constituent columns | {', '.join(card.constituents)} |"] * bool(card.constituents)),
         f"| labels | {card.labels or 'none'} |",
         f"| transferline | {card.version} |",
         f"| content SHA-256 | `{card.content_hash}` |",

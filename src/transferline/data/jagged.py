@@ -55,6 +55,33 @@ def flat_columns(array: ak.Array) -> tuple[NDArray[np.int64], dict[str, NDArray[
     return offsets, {name: content[name].to_backend_array() for name in array.fields}
 
 
+def flat_sets(
+    array: ak.Array,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[Any]]]:
+    """Take lists of lists of records apart.
+
+    Returns:
+        The `[n + 1]` bounds of the events among the sets, the `[m + 1]` bounds of the sets among
+        the particles, and the particles' columns laid end to end.
+
+    >>> outer, inner, columns = flat_sets(ak.Array([[[{"pt": 3.0}], []], [], [[{"pt": 1.0}]]]))
+    >>> outer.tolist(), inner.tolist(), columns["pt"].tolist()
+    ([0, 2, 2, 3], [0, 1, 1, 2], [3.0, 1.0])
+    """
+    layout = _from_zero(array)
+    outer = np.asarray(layout.offsets)
+    inner, columns = flat_columns(ak.Array(layout.content[: int(outer[-1])]))
+    return outer, inner, columns
+
+
+def nested_records(
+    outer: NDArray[np.int64], inner: NDArray[np.int64], fields: Mapping[str, NDArray[Any]]
+) -> ak.Array:
+    """Undo `flat_sets`."""
+    sets = records(inner, fields).layout
+    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(outer), sets))
+
+
 def flat_values(array: ak.Array) -> NDArray[Any]:
     """Return all numbers of a flat or jagged array, end to end, without a copy.
 

@@ -116,7 +116,7 @@ class Loader:
         if not self.shuffle:
             return [order[first * size : (first + 1) * size]]
         rows = order[first * size : (first + self.pool) * size]
-        rows = rows[np.argsort(self.shards.n_particles[rows], kind="stable")]
+        rows = rows[np.argsort(self.shards.lengths[rows], kind="stable")]
         cuts = [rows[low : low + size] for low in range(0, len(rows), size)]
         ranks = random(self.seed, _BUCKETS, epoch, first).permutation(len(cuts))
         return [cuts[i] for i in ranks]

@@ -116,6 +116,8 @@ def _open(name: str, path: Path, cross_section_pb: float | None) -> Member:
     card, weight = shards.cards[0], shards.weight
     if card.composition:
         raise ConfigError(f"{path}: is a mixture itself; name its members in its place.")
+    if card.constituents:
+        raise DataError(f"{path}: holds events of jets of constituents, which are not mixed.")
     if not card.is_simulation:
         raise DataError(
             f"{path}: holds real collisions, which are a mixture already and have no cross "

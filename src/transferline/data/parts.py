@@ -143,7 +143,15 @@ def make_part(
     began = time.monotonic()
     target = out / unit.name
     with Spool(out) as spool:
-        rows = ShardWriter(spool, labels, unit.path, *shard_columns(selection))
+        columns = shard_columns(selection)
+        rows = ShardWriter(
+            spool,
+            labels,
+            unit.path,
+            columns.particles,
+            columns.context,
+            constituents=columns.constituents,
+        )
         try:
             with (
                 counted_traffic() as traffic,

@@ -45,6 +45,7 @@ from transferline.data.readers.base import (
 from transferline.data.selections import (
     AnySelection,
     JetSelection,
+    Selection,
     needed_columns,
     shard_columns,
 )
@@ -93,8 +94,8 @@ def prepare(
 
     Args:
         reader: the input files.
-        selection: objects and cuts, of events or of jets; columns that a selection of jets leaves
-            open are those of the first file.
+        selection: objects and cuts, of events, of jets or of events of jets; columns that one of
+            jets leaves open are those of the first file.
         out: directory of the shards; on a cluster it must be on a file system that all see.
         jobs: processes on this machine, if no `executor` is given.
         executor: any `concurrent.futures.Executor`, best one of `transferline.executors`; its
@@ -119,7 +120,7 @@ def prepare(
     warn_unmatched(listing.unmatched)
     if not listing.paths:
         raise nothing_usable([f"{path}: {why}" for path, why in listing.left_out.items()])
-    if isinstance(selection, JetSelection):
+    if not isinstance(selection, Selection):
         selection = selection.resolved(reader.columns())
     with given_or_new(executor, jobs) as pool:
         survey = _survey(reader, listing.paths, needed_columns(selection), pool, executor)
@@ -197,13 +198,14 @@ class _Job:
             {"file": x.name, "rows": x.rows, "sha256": x.sha256, "size": x.size} for x in ledgers
         ]
         provenance = [s.provenance for s in sources if s.provenance is not None]
-        square = passed.sum_weight2
+        square, columns = passed.sum_weight2, shard_columns(self.selection)
         return DataCard(
             sample=self.sample,
             version=__version__,
             n_events=passed.events,
-            columns=list(shard_columns(self.selection)[0]),
-            context=list(shard_columns(self.selection)[1]),
+            columns=list(columns.particles),
+            context=list(columns.context),
+            constituents=list(columns.constituents),
             labels=self.labels,
             selection=self.selection.to_dict(),
             selection_hash=self.selection.digest(),

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from transferline.data.events import Events, identity_hash
-from transferline.data.jagged import flat_columns
+from transferline.data.jagged import flat_columns, flat_sets
 from transferline.data.layouts.shards import shard_schema
 from transferline.data.selections.merge import OBJECT_COLUMNS
 from transferline.data.spool import Spool
@@ -41,6 +41,8 @@ class ShardWriter:
         path: str,
         columns: Sequence[str] = OBJECT_COLUMNS,
         context: Sequence[str] = (),
+        *,
+        constituents: Sequence[str] = (),
     ) -> None:
         """Start empty.
 
@@ -51,11 +53,14 @@ class ShardWriter:
             path: the input file that an error names.
             columns: of the particles.
             context: columns of the events.
+            constituents: columns of the constituents, of events of jets.
         """
         self._spool, self._labels, self._path = spool, labels, path
         self._columns, self._context = tuple(columns), tuple(context)
         self._own_labels: tuple[str, ...] = ()
-        self._particles = 0
+        self._constituents = tuple(constituents)
+        self._particles = self._inner = 0
+        spool.add("set_offsets", np.zeros(1, np.int32))
         spool.add("offsets", np.zeros(1, np.int32))
 
     def add(self, events: Events) -> None:
@@ -67,7 +72,9 @@ class ShardWriter:
         """
         offsets, objects = flat_columns(events.particles["object"])
         values = np.stack([objects[name] for name in self._columns], axis=1)
-        self._check_finite(values)
+        self._check_finite(values, self._columns)
+        if self._constituents:
+            self._add_constituents(events)
         self._add_scalars(events)
         self._spool.add("particles", values)
         self._spool.add("offsets", (offsets[1:] + self._particles).astype(np.int32))
@@ -76,6 +83,14 @@ class ShardWriter:
         for name in ("run", "lumi", "event"):
             self._spool.add(name, events.id[name])
         self._spool.add("hash", identity_hash(events.id))
+
+    def _add_constituents(self, events: Events) -> None:
+        _, offsets, parts = flat_sets(events.particles["constituent"])
+        values = np.stack([parts[name] for name in self._constituents], axis=1)
+        self._check_finite(values, self._constituents)
+        self._spool.add("constituents", values)
+        self._spool.add("set_offsets", (offsets[1:] + self._inner).astype(np.int32))
+        self._inner += len(values)
 
     def _add_scalars(self, events: Events) -> None:
         self._own_labels = tuple(events.labels)
@@ -86,9 +101,9 @@ class ShardWriter:
         for name in self._context:
             self._spool.add(f"context.{name}", events.context[name].astype(np.float32))
 
-    def _check_finite(self, values: NDArray[np.float32]) -> None:
+    def _check_finite(self, values: NDArray[np.float32], names: Sequence[str]) -> None:
         if not np.isfinite(values).all():
-            column = self._columns[int(np.flatnonzero(~np.isfinite(values).all(axis=0))[0])]
+            column = names[int(np.flatnonzero(~np.isfinite(values).all(axis=0))[0])]
             raise DataError(f"{self._path}: a selected object has a '{column}' that is not finite.")
 
     @property
@@ -99,7 +114,7 @@ class ShardWriter:
     def write(self, target: Path) -> None:
         """Write the shard file atomically."""
         labels = [*self._labels, *self._own_labels]
-        schema = shard_schema(self._columns, self._context, labels)
+        schema = shard_schema(self._columns, self._context, labels, self._constituents)
         batch = pa.RecordBatch.from_arrays(self._arrays(), schema=schema)
         with (
             atomic_path(target) as temporary,
@@ -110,8 +125,6 @@ class ShardWriter:
                 writer.write_batch(batch)
 
     def _arrays(self) -> list[pa.Array]:
-        flat = pa.array(self._spool.column("particles", np.float32))
-        inner = pa.FixedSizeListArray.from_arrays(flat, len(self._columns))
         offsets = self._spool.column("offsets", np.int32)
         n = len(offsets) - 1
         labels = [np.full(n, value, np.float32) for value in self._labels.values()]
@@ -119,9 +132,21 @@ class ShardWriter:
         context = [f"context.{name}" for name in self._context]
         rest: list[NDArray[Any]] = [self._spool.column(*item) for item in _EVENT_COLUMNS.items()]
         return [
-            pa.ListArray.from_arrays(pa.array(offsets), inner),
+            pa.ListArray.from_arrays(pa.array(offsets), self._rows("particles", self._columns)),
+            *self._nested(offsets),
             *(pa.array(self._spool.column(name, np.float32)) for name in context),
             *(pa.array(values) for values in labels),
             *(pa.array(self._spool.column(name, np.float32)) for name in own),
             *(pa.array(values) for values in rest),
         ]
+
+    def _rows(self, name: str, columns: Sequence[str]) -> pa.Array:
+        flat = pa.array(self._spool.column(name, np.float32))
+        return pa.FixedSizeListArray.from_arrays(flat, len(columns))
+
+    def _nested(self, offsets: NDArray[np.int32]) -> list[pa.Array]:
+        if not self._constituents:
+            return []
+        inner = pa.array(self._spool.column("set_offsets", np.int32))
+        jets = pa.ListArray.from_arrays(inner, self._rows("constituents", self._constituents))
+        return [pa.ListArray.from_arrays(pa.array(offsets), jets)]

@@ -305,13 +305,13 @@ class NetworkRun:
         """
         if not self._long(rows):
             return np.arange(len(rows))
-        return np.argsort(self.data.shards.n_particles[rows], kind="stable")
+        return np.argsort(self.data.shards.lengths[rows], kind="stable")
 
     def _scoring_batch(self, rows: Rows) -> int:
         return _LONG_BATCH if self._long(rows) else _SCORING_BATCH
 
     def _long(self, rows: Rows) -> bool:
-        return bool(self.data.shards.n_particles[rows].max(initial=0) > _SHORT)
+        return bool(self.data.shards.lengths[rows].max(initial=0) > _SHORT)
 
 
 @contextmanager

@@ -5,6 +5,10 @@ Directory `NAME/`: `card.json` (written last: a directory without it is not a da
 
 - `particles`: `list<fixed_size_list<float32>[F]>`; the names of the F columns stand in the
   schema's metadata under `columns`, as JSON, and begin with pt, eta, phi, mass (GeV, rad);
+- `constituents`, of events of jets alone, whose `particles` are then the jets:
+  `list<list<fixed_size_list<float32>[C]>>`, those of jet j of event i, laid end to end under two
+  levels of offsets; the outer ones equal those of `particles`, the names of the C columns stand in
+  the metadata under `constituents`;
 - `context.<name>`, `label.<name>`: float32;
 - `weight`: float64, signed;
 - `run`, `lumi`: uint32, `event`: uint64;
@@ -36,14 +40,23 @@ class ShardPart(TypedDict):
 
 
 def shard_schema(
-    columns: Sequence[str], context: Sequence[str] = (), labels: Sequence[str] = ()
+    columns: Sequence[str],
+    context: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    constituents: Sequence[str] = (),
 ) -> pa.Schema:
-    """Return the Arrow schema of a shard file with these particle and event columns."""
-    if tuple(columns[:4]) != P4_COLUMNS:
-        raise ValueError(f"particle columns must begin with {P4_COLUMNS}, not {columns[:4]}")
+    """Return the Arrow schema of a shard file with these columns."""
+    for names in (columns, constituents or columns):
+        if tuple(names[:4]) != P4_COLUMNS:
+            raise ValueError(f"particle columns must begin with {P4_COLUMNS}, not {names[:4]}")
+    inner = pa.list_(pa.list_(pa.list_(pa.float32(), max(len(constituents), 1))))
+    metadata = {"columns": json.dumps(list(columns)), "format": FORMAT}
+    if constituents:
+        metadata["constituents"] = json.dumps(list(constituents))
     return pa.schema(
         [
             pa.field("particles", pa.list_(pa.list_(pa.float32(), len(columns)))),
+            *([pa.field("constituents", inner)] if constituents else []),
             *(pa.field(f"context.{name}", pa.float32()) for name in context),
             *(pa.field(f"label.{name}", pa.float32()) for name in labels),
             pa.field("weight", pa.float64()),
@@ -52,5 +65,5 @@ def shard_schema(
             pa.field("event", pa.uint64()),
             pa.field("hash", pa.uint64()),
         ],
-        metadata={"columns": json.dumps(list(columns)), "format": FORMAT},
+        metadata=metadata,
     )

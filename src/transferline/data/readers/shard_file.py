@@ -25,17 +25,17 @@ class Piece:
     batch: pa.RecordBatch
     offsets: NDArray[np.int32]
     values: NDArray[np.float32]
+    set_offsets: NDArray[np.int32] | None = None  # of events of jets: bounds of the jets among
+    set_values: NDArray[np.float32] | None = None  # the constituents, and these
     views: dict[str, NDArray[Any]] = field(default_factory=dict)  # asked for at every batch
 
     @classmethod
     def of(cls, batch: pa.RecordBatch) -> Piece:
         """Look into a record batch."""
-        particles = batch.column("particles")
-        inner = particles.values
-        width = inner.type.list_size
-        flat = inner.values.to_numpy(zero_copy_only=True).reshape(-1, width)
-        start = inner.offset
-        return cls(batch, particles.offsets.to_numpy(zero_copy_only=True), flat[start:])
+        offsets, values = _flat(batch.column("particles"))
+        if "constituents" not in batch.schema.names:
+            return cls(batch, offsets, values)
+        return cls(batch, offsets, values, *_flat(batch.column("constituents").values))
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of the events, `[n]`."""
@@ -44,7 +44,15 @@ class Piece:
         return self.views[name]
 
 
-def open_part(directory: Path, part: dict[str, Any], columns: list[str]) -> list[Piece]:
+def _flat(lists: pa.ListArray) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    inner = lists.values
+    flat = inner.values.to_numpy(zero_copy_only=True).reshape(-1, inner.type.list_size)
+    return lists.offsets.to_numpy(zero_copy_only=True), flat[inner.offset :]
+
+
+def open_part(
+    directory: Path, part: dict[str, Any], columns: list[str], constituents: list[str]
+) -> list[Piece]:
     """Map one shard file.
 
     Its structure is checked, so that no compiled loop leaves the map; its bytes are not read.
@@ -64,7 +72,7 @@ def open_part(directory: Path, part: dict[str, Any], columns: list[str]) -> list
         )
     try:
         file = pa.ipc.open_file(pa.memory_map(str(path), "r"))
-        _check_schema(path, file.schema, columns)
+        _check_schema(path, file.schema, columns, constituents)
         batches = [file.get_batch(i) for i in range(file.num_record_batches)]
         for batch in batches:
             _check_batch(path, batch)
@@ -82,7 +90,12 @@ def _check_batch(path: Path, batch: pa.RecordBatch) -> None:
     """Check offsets and that nothing is null: the map is read without asking again."""
     batch.validate(full=True)
     particles = batch.column("particles")
-    inner = (particles.values, particles.values.values)
+    inner = [particles.values, particles.values.values]
+    if "constituents" in batch.schema.names:
+        sets = batch.column("constituents")
+        inner += [sets.values, sets.values.values, sets.values.values.values]
+        if not sets.offsets.equals(particles.offsets):
+            raise DataError(f"{path}: its jets and constituents do not fit. Prepare it again.")
     if any(column.null_count for column in (*batch.columns, *inner)):
         raise DataError(f"{path}: holds empty values. Prepare it again.")
 
@@ -97,7 +110,9 @@ def check_bytes(path: Path, sha256: str, _size: int, _mtime_ns: int) -> None:
         )
 
 
-def _check_schema(path: Path, schema: pa.Schema, columns: list[str]) -> None:
+def _check_schema(
+    path: Path, schema: pa.Schema, columns: list[str], constituents: list[str]
+) -> None:
     """The order of columns stands in the card and in every file; both must agree."""
     metadata = schema.metadata or {}
     found = metadata.get(b"format", b"unknown").decode(errors="replace")
@@ -111,6 +126,14 @@ def _check_schema(path: Path, schema: pa.Schema, columns: list[str]) -> None:
         raise DataError(
             f"{path}: holds the particle columns {shortened(stated, 300)}, its card says {columns}."
         )
+    nested = parse_json(metadata.get(b"constituents", b"[]"), f"{path}: list of constituents")
+    if nested != constituents:
+        raise DataError(
+            f"{path}: holds the constituent columns {shortened(nested, 300)}, its card says "
+            f"{constituents}."
+        )
     names = {kind: [n[len(kind) :] for n in schema.names if n.startswith(kind)] for kind in _KINDS}
-    if tuple(columns[:4]) != P4_COLUMNS or schema != shard_schema(columns, *names.values()):
+    if any(
+        tuple(c[:4]) != P4_COLUMNS for c in (columns, constituents or columns)
+    ) or schema != shard_schema(columns, *names.values(), constituents):
         raise DataError(f"{path}: has not the columns of a shard. Prepare it again.")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ class ShardSet:
         for path, card in zip(self.paths, self.cards, strict=True):
             before = len(self)
             for part in card.parts:
-                pieces = open_part(path, part, card.columns)
+                pieces = open_part(path, part, card.columns, card.constituents)
                 names += [set(piece.batch.schema.names) for piece in pieces]
                 self._pieces += pieces
                 self.__dict__.pop("_starts", None)
@@ -165,6 +165,11 @@ class ShardSet:
         counts = [np.diff(piece.offsets) for piece in self._pieces]
         return np.concatenate([np.empty(0, np.int32), *counts])
 
+    @property
+    def lengths(self) -> NDArray[np.int32]:
+        """What the places of an event in a batch go by, `[n]`; loaders sort by it."""
+        return self.n_particles
+
     @cached_property
     def labels(self) -> dict[str, NDArray[np.float32]]:
         """Event labels, name -> `[n]`."""
@@ -192,7 +197,7 @@ class ShardSet:
 
     def width_of(self, rows: NDArray[np.int64]) -> int:
         """Return the particle places of a batch with the longest of these events."""
-        return _rounded(int(self.n_particles[rows].max(initial=0)))
+        return rounded(int(self.n_particles[rows].max(initial=0)))
 
     def bytes_of_event(self, width: int) -> int:
         """Return what `gather` takes for an event of `width` places, at most."""
@@ -216,33 +221,24 @@ class ShardSet:
         rows = np.asarray(rows, dtype=np.int64)
         n, longest = len(rows), int(self.n_particles[rows].max(initial=0))
         if width is None:
-            width = _rounded(longest)
+            width = rounded(longest)
         elif width < longest:
             raise ValueError(f"width {width} is too small for an event of {longest} particles")
-        p4 = np.zeros((n, width, 4), np.float32)
-        extra = np.zeros((len(self.columns) - 4, n, width), np.float32)
-        is_real = np.zeros((n, width), np.bool_)
         order, found = self._found(rows)
-        for piece, local, place in found:
-            gather_rows(piece.offsets, piece.values, local, place, p4, extra, is_real)
-        names = self.columns[len(P4_COLUMNS) :]
-        columns = {name: torch.from_numpy(extra[i]) for i, name in enumerate(names)}
-        if "species" in columns:
-            columns["species"] = columns["species"].long()
+        parts = [(piece.offsets, piece.values, local, place) for piece, local, place in found]
+        particles = padded(parts, n, width, self.columns)
 
         def scalars(name: str, dtype: Any = np.float32) -> Tensor:
             """From the map: `self.weight` and the like would hold a copy for all events."""
             values = np.empty(n, dtype)
-            parts = [piece.column(name)[local] for piece, local, _ in found]
-            values[order] = np.concatenate(parts) if parts else values
+            pieces = [piece.column(name)[local] for piece, local, _ in found]
+            values[order] = np.concatenate(pieces) if pieces else values
             return torch.from_numpy(values)
 
         return Batch(
-            p4=torch.from_numpy(p4),
-            is_real=torch.from_numpy(is_real),
+            **particles,
             weight=scalars("weight"),
             id=torch.stack([scalars(name, np.int64) for name in ("run", "lumi", "event")], 1),
-            columns=columns,
             context={name: scalars(f"context.{name}") for name in self.context_names},
         )
 
@@ -265,7 +261,37 @@ class ShardSet:
         return order, found
 
 
-def _rounded(longest: int) -> int:
+class Padded(TypedDict):
+    """The particles of a Batch."""
+
+    p4: Tensor
+    is_real: Tensor
+    columns: dict[str, Tensor]
+
+
+def padded(
+    parts: Sequence[
+        tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
+    ],
+    n: int,
+    width: int,
+    names: Sequence[str],
+) -> Padded:
+    """Return `n` sets of `width` places, filled with (offsets, values, rows, places) of files."""
+    p4 = np.zeros((n, width, 4), np.float32)
+    extra = np.zeros((len(names) - 4, n, width), np.float32)
+    is_real = np.zeros((n, width), np.bool_)
+    for offsets, values, rows, places in parts:
+        gather_rows(offsets, values, rows, places, p4, extra, is_real)
+    extras = names[len(P4_COLUMNS) :]
+    columns = {name: torch.from_numpy(extra[i]) for i, name in enumerate(extras)}
+    if "species" in columns:
+        columns["species"] = columns["species"].long()
+    return Padded(p4=torch.from_numpy(p4), is_real=torch.from_numpy(is_real), columns=columns)
+
+
+def rounded(longest: int) -> int:
+    """Return the places of a batch whose longest set has so many particles."""
     return max(-(-longest // _WIDTH_STEP), 1) * _WIDTH_STEP
 
 

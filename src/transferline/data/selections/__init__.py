@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from transferline.data.selections.apply import Selected
+from transferline.data.selections.jet_events import JetEventSelection
 from transferline.data.selections.jets import JetSelection
 from transferline.data.selections.kinds import (
     AnySelection,
@@ -15,6 +16,7 @@ from transferline.data.selections.recipe import Selection, selection, shipped
 
 __all__ = [
     "AnySelection",
+    "JetEventSelection",
     "JetSelection",
     "Selected",
     "Selection",

@@ -124,11 +124,11 @@ def apply_jets(selection: JetSelection, events: Events, *, is_simulation: bool) 
     for name, mask in _steps(selection, events, counts, is_simulation):
         passed &= mask
         steps.append(Step.of(name, events.weight[passed]))
-    rows = _hardest(columns["pt"], counts, passed, selection.max_constituents)
+    rows = hardest(columns["pt"], counts, passed, selection.max_constituents)
     kept = np.minimum(counts[passed], selection.max_constituents)
     values = {name: columns[name][rows].astype(np.float32) for name in selection.columns}
     chosen = Events(
-        particles={"object": records(offsets_of(kept), _measured(values))},
+        particles={"object": records(offsets_of(kept), measured(values))},
         weight=events.weight[passed],
         id=events.id[passed],
         context={name: events.context[name][passed] for name in selection.context or ()},
@@ -156,7 +156,7 @@ def _steps(
     yield "finite columns of the jet", finite
 
 
-def _hardest(
+def hardest(
     pt: NDArray[Any], counts: NDArray[np.int64], passed: Mask, limit: int
 ) -> NDArray[np.intp]:
     """Return the rows of the hardest `limit` constituents of the jets that passed, by falling pt.
@@ -175,7 +175,7 @@ def _hardest(
     return rows[place < limit]
 
 
-def _measured(values: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+def measured(values: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
     """Set impact parameters to 0 where they, or their errors, are not finite."""
     for names in _TRACK:
         here = [name for name in names if name in values]

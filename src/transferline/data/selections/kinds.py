@@ -1,24 +1,33 @@
-"""The two kinds of selections, of events and of jets, behind the same functions."""
+"""The kinds of selections, of events, jets and events of jets, behind the same functions."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from transferline.config import load_config
 from transferline.data.events import Events
 from transferline.data.selections.apply import Selected
 from transferline.data.selections.apply import apply as apply_events
 from transferline.data.selections.apply import needed_columns as event_columns
+from transferline.data.selections.jet_events import (
+    JetEventSelection,
+    apply_jet_events,
+    jet_event_columns,
+)
 from transferline.data.selections.jets import JetSelection, apply_jets, jet_columns
 from transferline.data.selections.merge import OBJECT_COLUMNS
 from transferline.data.selections.recipe import HERE, Selection, selection, shipped
 from transferline.errors import ConfigError, did_you_mean
 from transferline.strict_yaml import read_yaml
 
-AnySelection = Selection | JetSelection
+AnySelection = Selection | JetSelection | JetEventSelection
 
-JETS = ("jets",)
-"""Selections of jets that come with the package."""
+KINDS: dict[str, type[JetSelection | JetEventSelection]] = {
+    "jets": JetSelection,
+    "jet_events": JetEventSelection,
+}
+"""Kinds of selections that state theirs; one of the name of each comes with the package."""
 
 
 def load_selection(name_or_path: str | Path) -> AnySelection:
@@ -31,17 +40,18 @@ def load_selection(name_or_path: str | Path) -> AnySelection:
     128
     """
     text = str(name_or_path)
-    if text in JETS:
-        return load_config(HERE / f"{text}.yaml", JetSelection)
+    if text in KINDS:
+        return load_config(HERE / f"{text}.yaml", KINDS[text])
     if not text.endswith((".yaml", ".yml")):
-        known = [*shipped(), *JETS]
+        known = [*shipped(), *KINDS]
         if text not in known:
             hint = did_you_mean(text, known)
             raise ConfigError(f"'{text}' is not a shipped selection nor a .yaml file.{hint}")
         return selection(text)
     value = read_yaml(Path(text)).value
     if isinstance(value, dict) and "kind" in value:
-        return load_config(Path(text), JetSelection)
+        # An unknown kind is an error of the recipe, which names the line.
+        return load_config(Path(text), KINDS.get(str(value["kind"]), JetSelection))
     return selection(text)
 
 
@@ -49,6 +59,8 @@ def needed_columns(chosen: AnySelection) -> dict[str, list[str]]:
     """Return collection -> columns that `apply` reads, for `Reader.chunks`."""
     if isinstance(chosen, JetSelection):
         return jet_columns(chosen)
+    if isinstance(chosen, JetEventSelection):
+        return jet_event_columns(chosen)
     return event_columns(chosen)
 
 
@@ -56,11 +68,23 @@ def apply(chosen: AnySelection, events: Events, *, is_simulation: bool) -> Selec
     """Return the events, or jets, that pass, each with the one collection `object`."""
     if isinstance(chosen, JetSelection):
         return apply_jets(chosen, events, is_simulation=is_simulation)
+    if isinstance(chosen, JetEventSelection):
+        return apply_jet_events(chosen, events, is_simulation=is_simulation)
     return apply_events(chosen, events, is_simulation=is_simulation)
 
 
-def shard_columns(chosen: AnySelection) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the columns of particles and those of `context` in the shards of a selection."""
+class ShardColumns(NamedTuple):
+    """Columns in shards: of the particles, of the events, and of the constituents of jets."""
+
+    particles: tuple[str, ...]
+    context: tuple[str, ...] = ()
+    constituents: tuple[str, ...] = ()
+
+
+def shard_columns(chosen: AnySelection) -> ShardColumns:
+    """Return the columns in the shards of a selection."""
     if isinstance(chosen, JetSelection):
-        return chosen.columns, chosen.context or ()
-    return OBJECT_COLUMNS, ()
+        return ShardColumns(chosen.columns, chosen.context or ())
+    if isinstance(chosen, JetEventSelection):
+        return ShardColumns(chosen.columns, constituents=chosen.constituents)
+    return ShardColumns(OBJECT_COLUMNS)
