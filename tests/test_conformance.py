@@ -29,6 +29,7 @@ from transferline.testing import (
 
 from .data import jet_files
 from .learning.event_shards import write_nanoaod, write_shards
+from .learning.jet_event_shards import write_event_shards
 
 FAMILIES = [READERS, BACKBONES, OBJECTIVES, TASKS, TOKENIZERS]
 ROWS = [(registry, name) for registry in FAMILIES for name in registry.names()]
@@ -190,6 +191,10 @@ def samples(tmp_path_factory):
         "root": [str(file) for file in files],
         "shards": [str(place) for place in places],
         "jets": [str(folder / "jets")],
+        "jet_events": [
+            str(write_event_shards(folder, name, 250, seed=i, signal=bool(i)))
+            for i, name in enumerate(("no_pairs", "pairs"))
+        ],
     }
 
 
@@ -226,6 +231,10 @@ def test_reader_on_real_files(name, real_data):
 
 TASK_FIELDS = {
     "event_classification": lambda of: {"signal": of["shards"][:1], "background": of["shards"][1:]},
+    "joint_analysis": lambda of: {
+        "signal": of["jet_events"][1:],
+        "background": of["jet_events"][:1],
+    },
     "jet_tagging": lambda of: {"mixed_samples": of["jets"]},
 }
 

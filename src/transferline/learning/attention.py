@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from transferline.data.events import CONSTITUENTS, SPECIES
+from transferline.data.readers.nested_shards import NestedShardSet
 from transferline.data.readers.shards import ShardSet
 from transferline.models.model import Model
 
@@ -34,8 +35,11 @@ def attention_by_kind(
 ) -> dict[str, Any] | None:
     """Return kinds, and for every block the table `[kinds + 1, kinds]`, of at most 2000 events.
 
-    None if the backbone shows no attention. The events are spread evenly over `rows`.
+    None if the backbone shows no attention, or the events are made of jets. The events are spread
+    evenly over `rows`.
     """
+    if isinstance(shards, NestedShardSet):
+        return None
     some = rows[:: max(1, -(-len(rows) // _EVENTS))]
     model.cpu().eval()
     found: list[tuple[Tensor, Tensor]] = []

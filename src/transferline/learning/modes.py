@@ -25,8 +25,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-from transferline.errors import TransferlineError
+from transferline.errors import DataError, TransferlineError
 from transferline.models.checkpoint import Checkpoint
+from transferline.models.event_head import EventHeadModule
 from transferline.models.heads import Head
 from transferline.models.model import Model, tensor_hash, weight_hash
 
@@ -68,12 +69,35 @@ class BackboneHashes:
 def starting_model(
     checkpoint: Checkpoint, mode: Mode, head: Head, n_outputs: int, seed: int
 ) -> Model:
-    """Return the model before its first step; its head is new in every mode."""
+    """Return the model before its first step; its head is new in every mode.
+
+    The score in a head on events of jets is a part of what is transferred: the pre-training's in
+    the modes that start from it, drawn anew in `scratch`.
+
+    Raises:
+        DataError: the head takes a score, and the checkpoint has none of two classes.
+    """
     model = checkpoint.redrawn(seed) if mode == "scratch" else checkpoint.backbone()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed ^ _HEAD_STREAM)
         model.head = head.build(model.backbone.width, n_outputs)
+    if mode in TRANSFERRED and isinstance(model.head, EventHeadModule):
+        _take_score(checkpoint, mode, model.head)
     return model
+
+
+def _take_score(checkpoint: Checkpoint, mode: Mode, head: EventHeadModule) -> None:
+    """Give a head the score of the pre-training, which moves if and only if the backbone does."""
+    if head.score is None:
+        return
+    weight, bias = checkpoint.classifier()
+    if len(weight) != 2:
+        raise DataError(
+            f"{checkpoint.place}: its classifier tells {len(weight)} classes apart; the score of a "
+            "jet is that of two. Take another representation, or pre-train on two classes."
+        )
+    head.take_score(weight, bias)
+    head.score.requires_grad_(mode in TRAINED)
 
 
 def check_start(mode: Mode, checkpoint: Checkpoint, model: Model) -> BackboneHashes:

@@ -32,7 +32,7 @@ from transferline.learning.modes import (
 from transferline.learning.objectives.supervised import Supervised
 from transferline.learning.optim import Optim
 from transferline.learning.per_event import EventTable
-from transferline.learning.probe import EmbeddedShards, ProbedModel, scorer
+from transferline.learning.probe import ProbedModel, embedded, scorer
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows, Rows
 from transferline.learning.training import FitResult, StopRequestedError, fit
@@ -281,13 +281,13 @@ class NetworkRun:
     def _embedded(self) -> ShardSet:
         """The task's events as embeddings of the backbone as it starts."""
         self.embeddings(np.concatenate((self.rows.fit, self.rows.select)))  # in large batches
-        return EmbeddedShards(self.data.shards, self.embeddings)
+        return embedded(self.data.shards, self.embeddings)
 
     def scores(self, trial: Trial, rows: Rows) -> NDArray[np.float64]:
         """Return the scores of every row that the task measures, see `Task.scores`."""
         if self.mode == "frozen":
             with torch.no_grad():
-                return self._scores(_head(trial.model)(self.embeddings(rows)))
+                return self._scores(trial.model(self._embedded.gather(rows)))
         score, order = scorer(trial.model, trial.optim), self._by_length(rows)
         parts = np.array_split(rows[order], max(1, len(rows) // self._scoring_batch(rows)))
         outputs = torch.cat([score(self.data.shards, part) for part in parts])

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from pydantic import Field, model_validator
+from torch import nn
 
 from transferline.config import Recipe, Seed, one_of
 from transferline.data.folds import Fold
@@ -185,6 +186,7 @@ def _pretrain(
     for name in _LOGS:
         shutil.copyfile(out / "training" / name, out / name)
     parameters = parameter_counts(objective)
+    classifier = model.head
     model.head = None
     attention = attention_by_kind(model, shards, valid_rows if len(valid_rows) else train_rows)
     own = Seen.of("pretraining", shards, np.concatenate((train_rows, valid_rows)))
@@ -204,6 +206,9 @@ def _pretrain(
         checkpoint.provenance["ingredients"] = described(ingredients)
     if attention is not None:
         checkpoint.provenance["attention"] = attention
+    if isinstance(classifier, nn.Sequential) and len(classifier) == 1:
+        # Linear: the score of a set, which heads on events of jets can take.
+        checkpoint = checkpoint.with_classifier(classifier[0].weight, classifier[0].bias)
     checkpoint.save(out)
     # Only now: a kill at any earlier moment leaves a state to resume from.
     shutil.rmtree(out / "training")

@@ -1,19 +1,24 @@
-"""Frozen backbones: each event is embedded once, then only the head sees it again."""
+"""Frozen backbones: each event, or jet, is embedded once, then only the head sees it again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from transferline.data.batch import Batch
+from transferline.data.nested import AnyBatch, Nested
+from transferline.data.readers.nested_shards import NestedShardSet
 from transferline.data.readers.shards import ShardSet
 from transferline.learning.optim import Optim
 from transferline.learning.per_event import EventTable
 from transferline.learning.tasks.subsets import Rows
 from transferline.models.backbones.base import Latent
 from transferline.models.model import Model
+
+_EVENTS = 256  # of jets, in one pass: each has several, whose constituents meet in pairs
 
 
 class ProbedModel(Model):
@@ -26,8 +31,31 @@ class ProbedModel(Model):
 
 
 def embedder(model: Model, optim: Optim) -> Callable[[ShardSet, Rows], Tensor]:
-    """Return a function from events to their pooled embeddings `[n, d]`, as training sees them."""
-    return _inference(lambda batch: model.latent(batch).pooled, model, optim)
+    """Return a function from events to their pooled embeddings `[n, d]`, as training sees them.
+
+    Of events of jets: those of their jets one after the other, zero where there is none,
+    `[n, jets * d]` with the largest number of jets that an event of the shards has.
+    """
+    run = _inference(model.pooled, model, optim)
+
+    def embed(shards: ShardSet, rows: Rows) -> Tensor:
+        if not isinstance(shards, NestedShardSet):
+            return run(shards, rows)
+        order = np.argsort(shards.lengths[rows], kind="stable")
+        there = _there(shards, rows[order])
+        table = torch.zeros(*there.shape, model.backbone.width)
+        table[there] = run(shards, rows[order])
+        back = torch.empty_like(table)
+        back[torch.from_numpy(order)] = table
+        return back.flatten(1)
+
+    return embed
+
+
+def _there(shards: ShardSet, rows: Rows) -> Tensor:
+    """Which of the places for jets an event fills, `[n, jets]`."""
+    places = torch.arange(max(int(shards.n_particles.max(initial=1)), 1))
+    return places < torch.from_numpy(shards.n_particles[rows])[:, None]
 
 
 def scorer(model: Model, optim: Optim) -> Callable[[ShardSet, Rows], Tensor]:
@@ -36,25 +64,35 @@ def scorer(model: Model, optim: Optim) -> Callable[[ShardSet, Rows], Tensor]:
 
 
 def _inference(
-    function: Callable[[Batch], Tensor], model: Model, optim: Optim
+    function: Callable[[AnyBatch], Tensor], model: Model, optim: Optim
 ) -> Callable[[ShardSet, Rows], Tensor]:
     device = optim.torch_device()
     bfloat16 = optim.bfloat16(device)
 
     def run(shards: ShardSet, rows: Rows) -> Tensor:
         model.to(device).eval()
+        parts = [rows]
+        if isinstance(shards, NestedShardSet):
+            parts = np.array_split(rows, max(1, -(-len(rows) // _EVENTS)))
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            out: Tensor = function(shards.gather(rows).to(device))
-        return out.float().cpu()
+            found = [function(shards.gather(part).to(device)).float().cpu() for part in parts]
+        return found[0] if len(found) == 1 else torch.cat(found)
 
     return run
 
 
-class EmbeddedShards(ShardSet):
-    """The events of a `ShardSet`, each gathered as its embedding alone.
+def embedded(shards: ShardSet, table: EventTable) -> ShardSet:
+    """Return the same events, each gathered as its embedding (or its jets') alone.
 
     A `Loader` over it gives the batches, in the order, that it gives over the events.
     """
+    if isinstance(shards, NestedShardSet):
+        return EmbeddedNestedShards(shards, table)
+    return EmbeddedShards(shards, table)
+
+
+class EmbeddedShards(ShardSet):
+    """The events of a `ShardSet`, each gathered as its embedding alone."""
 
     def __init__(self, shards: ShardSet, table: EventTable) -> None:
         super().__init__(shards.paths)
@@ -62,11 +100,37 @@ class EmbeddedShards(ShardSet):
 
     def gather(self, rows: Rows, width: int | None = None) -> Batch:
         """Return the embeddings `[b, d]` of the events `rows` in the context, and no particle."""
-        n = len(rows)
-        return Batch(
-            p4=torch.zeros(n, 0, 4),
-            is_real=torch.zeros(n, 0, dtype=torch.bool),
-            weight=torch.from_numpy(self.weight[rows]).float(),
-            id=torch.zeros(n, 3, dtype=torch.int64),
-            context={"embedding": self._table(rows)},
+        weight = torch.from_numpy(self.weight[rows]).float()
+        return _bare(self._table(rows), weight, torch.zeros(len(rows), 3, dtype=torch.int64))
+
+
+class EmbeddedNestedShards(NestedShardSet):
+    """Events of jets, the jets gathered as their embeddings alone, the events as ever."""
+
+    def __init__(self, shards: NestedShardSet, table: EventTable) -> None:
+        super().__init__(shards.paths)
+        self._table = table
+
+    def gather(self, rows: Rows, width: int | None = None) -> Nested:
+        """Return the events `rows` with the embeddings `[m, d]` of their jets."""
+        events, there = ShardSet.gather(self, rows), _there(self, rows)
+        table = self._table(rows)
+        jets = table.reshape(*there.shape, -1)[there]
+        parent = torch.nonzero(there)[:, 0]
+        return Nested(
+            sets=_bare(jets, events.weight[parent], events.id[parent]),
+            parent=parent,
+            events=events,
         )
+
+
+def _bare(embedding: Tensor, weight: Tensor, identity: Tensor) -> Batch:
+    """A batch of no particle, with embeddings in its context."""
+    n = len(embedding)
+    return Batch(
+        p4=torch.zeros(n, 0, 4),
+        is_real=torch.zeros(n, 0, dtype=torch.bool),
+        weight=weight,
+        id=identity,
+        context={"embedding": embedding},
+    )

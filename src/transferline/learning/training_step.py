@@ -9,9 +9,9 @@ from typing import Literal, Protocol
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from transferline.data.batch import Batch
+from transferline.data.nested import AnyBatch
 from transferline.errors import NumericalError
 from transferline.files import atomic_path
 from transferline.learning.data_parallel import average_gradients
@@ -61,7 +61,7 @@ class Stepper:
         self.optimizer = optim.optimizer(objective)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
 
-    def step(self, number: int, batch: Batch, out: Path) -> dict[str, float]:
+    def step(self, number: int, batch: AnyBatch, out: Path) -> dict[str, float]:
         """Take step `number` on `batch`; return its loss and the parts of it.
 
         Raises:
@@ -114,7 +114,7 @@ class Stepper:
             self.objective.model.features.eval()
             self.objective.model.backbone.eval()
 
-    def _fail(self, name: str, number: int, batch: Batch, out: Path) -> None:
+    def _fail(self, name: str, number: int, batch: AnyBatch, out: Path) -> None:
         """All processes come here or none: loss and gradient are the same numbers in all."""
         file = out / "bad_batch.safetensors"
         if self.world.main:
@@ -126,13 +126,9 @@ class Stepper:
         )
 
 
-def _save_batch(file: Path, batch: Batch) -> None:
-    tensors: dict[str, Tensor] = {f"columns.{n}": t for n, t in batch.columns.items()}
-    tensors |= {"p4": batch.p4, "is_real": batch.is_real, "weight": batch.weight, "id": batch.id}
-    if batch.target is not None:
-        tensors["target"] = batch.target
+def _save_batch(file: Path, batch: AnyBatch) -> None:
     with atomic_path(file) as temporary:
-        save_file(tensors, temporary)
+        save_file(batch.tensors(), temporary)
 
 
 def _step_seed(seed: int, step: int) -> int:

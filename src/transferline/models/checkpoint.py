@@ -6,10 +6,11 @@ The selection and the task of its events stand in `config.json` beside its recip
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from transferline.config import Recipe
 from transferline.data.card import DataCard
@@ -18,6 +19,9 @@ from transferline.models.seen import Seen, unlisted
 from transferline.models.stored import Stored, load_exactly
 
 __all__ = ["Checkpoint", "common_selection", "load_exactly"]
+
+_CLASSIFIER = "classifier."  # of the pre-training; no part of the model that it left
+_UNUSED = ("head.*", f"{_CLASSIFIER}*")  # by a backbone
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,34 @@ class Checkpoint(Stored[ModelRecipe]):
     def model(self) -> Model:
         """Rebuild the model with exactly these tensors."""
         model = self.recipe.build()
-        load_exactly(model, self.tensors, place=self.place)
+        load_exactly(model, self.tensors, unused=(f"{_CLASSIFIER}*",), place=self.place)
         return model
+
+    def with_classifier(self, weight: Tensor, bias: Tensor) -> Checkpoint:
+        """Return a copy that also holds the linear classifier of its pre-training."""
+        more = {f"{_CLASSIFIER}weight": weight, f"{_CLASSIFIER}bias": bias}
+        more = {name: tensor.detach().cpu().clone() for name, tensor in more.items()}
+        return replace(self, tensors={**self.tensors, **more})
+
+    def classifier(self) -> tuple[Tensor, Tensor]:
+        """Return weight `[c, d]` and bias `[c]` of the classifier of its pre-training.
+
+        Raises:
+            DataError: it holds none.
+        """
+        found = [self.tensors.get(f"{_CLASSIFIER}{name}") for name in ("weight", "bias")]
+        weight, bias = found
+        if weight is None or bias is None:
+            raise DataError(
+                f"{self.place}: holds no classifier, so jets have no score. A supervised "
+                "pre-training with a head without hidden layers leaves one."
+            )
+        return weight, bias
 
     def backbone(self) -> Model:
         """Rebuild Features and backbone; a task's head, if any, is left behind."""
         model = self.recipe.model_copy(update={"head": None, "n_outputs": None}).build()
-        load_exactly(model, self.tensors, unused=("head.*",), place=self.place)
+        load_exactly(model, self.tensors, unused=_UNUSED, place=self.place)
         return model
 
     def redrawn(self, seed: int) -> Model:
@@ -52,7 +77,7 @@ class Checkpoint(Stored[ModelRecipe]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = self.recipe.model_copy(update={"head": None, "n_outputs": None}).build()
-        unused = ("backbone.*", "head.*")
+        unused = ("backbone.*", *_UNUSED)
         load_exactly(model, self.tensors, fresh=("backbone.*",), unused=unused, place=self.place)
         return model
 

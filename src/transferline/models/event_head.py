@@ -14,9 +14,7 @@ from transferline.data.nested import Nested
 from transferline.errors import DataError
 from transferline.models.heads import Head
 
-Representation = Literal[
-    "score", "score_and_kinematics", "embedding", "embedding_and_kinematics", "kinematics"
-]
+Representation = Literal["score", "score_and_kinematics", "embedding", "embedding_and_kinematics"]
 _Sizes = tuple[Annotated[int, Field(gt=0, le=65_536)], ...]
 _SOFTEST = 0.1  # GeV; keeps the logarithm of a groomed mass of zero finite
 N_KINEMATICS = 5

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from transferline.config import Recipe, one_of
 from transferline.data.batch import Batch
+from transferline.data.nested import AnyBatch, Nested
 from transferline.models.backbones import BACKBONES
 from transferline.models.backbones.base import Backbone, Latent
+from transferline.models.event_head import EventHead
 from transferline.models.features import FeatureExtractor, Features
 from transferline.models.heads import Head
 
@@ -21,7 +23,7 @@ class ModelRecipe(Recipe):
 
     features: Features = Features()
     backbone: one_of(BACKBONES)  # type: ignore[valid-type]  # a registry-driven field type
-    head: Head | None = None
+    head: EventHead | Head | None = None
     n_outputs: int | None = None
 
     def build(self) -> Model:
@@ -50,11 +52,20 @@ class Model(nn.Module):
         out: Latent = self.backbone(self.features(batch))
         return out
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Return the head's outputs, `[n, n_outputs]`."""
+    def pooled(self, batch: AnyBatch) -> Tensor:
+        """Return the embedding of every set, `[n, d]`; of a `Nested`, of every jet, `[m, d]`."""
+        sets = batch.sets if isinstance(batch, Nested) else batch
+        if isinstance(batch, Nested) and not len(sets):  # events without jets alone
+            return sets.p4.new_zeros(0, self.backbone.width)
+        return self.latent(sets).pooled
+
+    def forward(self, batch: AnyBatch) -> Tensor:
+        """Return the head's outputs, `[n, n_outputs]`; of a `Nested`, those of its events."""
         if self.head is None:
             raise RuntimeError("this model has no head: train it on a task first")
-        out: Tensor = self.head(self.latent(batch).pooled)
+        pooled = self.pooled(batch)
+        more = (batch,) if isinstance(batch, Nested) else ()
+        out: Tensor = self.head(pooled, *more)
         return out
 
 

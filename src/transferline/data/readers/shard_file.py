@@ -135,5 +135,5 @@ def _check_schema(
     names = {kind: [n[len(kind) :] for n in schema.names if n.startswith(kind)] for kind in _KINDS}
     if any(
         tuple(c[:4]) != P4_COLUMNS for c in (columns, constituents or columns)
-    ) or schema != shard_schema(columns, *names.values(), constituents):
+    ) or schema != shard_schema(columns, names["context."], names["label."], constituents):
         raise DataError(f"{path}: has not the columns of a shard. Prepare it again.")

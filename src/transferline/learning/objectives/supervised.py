@@ -6,8 +6,8 @@ from typing import Literal
 
 from torch.nn import functional as F
 
-from transferline.data.batch import Batch
-from transferline.errors import DataError
+from transferline.data.nested import AnyBatch, Nested
+from transferline.errors import ConfigError, DataError
 from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
 from transferline.learning.source_labels import UNLABELLED
 from transferline.models.augment import Augment
@@ -43,9 +43,11 @@ class SupervisedObjective(Objective):
         super().__init__(model)
         self.recipe = recipe
 
-    def forward(self, batch: Batch) -> Loss:
+    def forward(self, batch: AnyBatch) -> Loss:
         """Return the cross-entropy and, for the log, the accuracy."""
-        if self.training:
+        if isinstance(batch, Nested):
+            self._check_augment()
+        elif self.training:
             batch = self.recipe.augment(batch)
         if batch.target is None:
             raise DataError("supervised training needs labelled events; these have no target.")
@@ -61,3 +63,8 @@ class SupervisedObjective(Objective):
         labelled = batch.target != UNLABELLED
         right = ((logits.argmax(-1) == batch.target) & labelled).sum()
         return Loss((weight * losses).mean(), {"accuracy": right / labelled.sum().clamp(min=1)})
+
+    def _check_augment(self) -> None:
+        """A jet turned by itself would no longer fit the jets of its event."""
+        if self.recipe.augment != Augment():
+            raise ConfigError("objective.augment: acts on single sets, not on events of jets.")

@@ -8,5 +8,6 @@ from transferline.registry import Registry
 TASKS: Registry[Task] = Registry(
     "tasks",
     event_classification="transferline.learning.tasks.event_classification:EventClassification",
+    joint_analysis="transferline.learning.tasks.joint_analysis:JointAnalysis",
     jet_tagging="transferline.learning.tasks.jet_tagging:JetTagging",
 )

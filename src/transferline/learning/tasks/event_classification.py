@@ -77,11 +77,15 @@ class EventClassification(Classification):
 
     def classified(self) -> Classified:
         """See `Classification.classified`."""
-        shards = ShardSet([Path(name) for name in self.samples()])
+        shards = self.opened([Path(name) for name in self.samples()])
         source = np.asarray(shards.source)
         target = (source < len(self.signal)).astype(np.int64)
         weight = np.asarray(shards.weight, dtype=np.float64) * self._scales(shards)[source]
         return Classified(shards, target, weight)
+
+    def opened(self, paths: list[Path]) -> ShardSet:
+        """Open the shards of the samples."""
+        return ShardSet(paths)
 
     def _scales(self, shards: ShardSet) -> NDArray[np.float64]:
         """Factor on the weights of every sample: pb per unit of weight, 1 where it stands alone.

@@ -1,0 +1,44 @@
+"""Expected sensitivity: pyhf and the Asimov formula agree, and bins are never empty."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from transferline.evaluation.sensitivity import Binned, asimov_significance, binned, fit
+
+
+def toy(n=20_000, luminosity=1.0):
+    rng = np.random.default_rng(0)
+    target = np.repeat([1, 0], [n, n])
+    scores = np.where(target == 1, rng.beta(4, 1, 2 * n), rng.beta(1, 4, 2 * n))
+    weight = np.where(target == 1, 20.0 / n, 2000.0 / n) * luminosity
+    return scores, target, weight
+
+
+def test_bins_hold_all_events_and_enough_background():
+    scores, target, weight = toy()
+    found = binned(scores, target, weight, bins=20, least=50)
+    assert found.signal.sum() == pytest.approx(20)
+    assert found.background.sum() == pytest.approx(2000)
+    assert (found.background**2 / found.error**2 >= 50 * (1 - 1e-9)).all()
+    halves = found.background[1:] / found.background[:-1]
+    assert np.allclose(halves[:-1], 0.5, atol=0.01)
+
+
+def test_the_formula_knows_its_limits():
+    sure = Binned(np.array([5.0]), np.array([10_000.0]), np.array([1e-2]), np.zeros(2))
+    assert asimov_significance(sure) == pytest.approx(5 / 100, rel=1e-3)
+    unsure = Binned(np.array([50.0]), np.array([10_000.0]), np.array([500.0]), np.zeros(2))
+    assert asimov_significance(unsure) == pytest.approx(50 / np.hypot(100, 500), rel=0.01)
+
+
+def test_pyhf_and_the_formula_agree():
+    pytest.importorskip("pyhf", reason="extra stats")
+    found = binned(*toy(), bins=5)
+    result = fit(found)
+    assert result.significance == pytest.approx(result.asimov, rel=0.01)
+    assert result.limit == pytest.approx(1.64 / result.asimov, rel=0.25)
+    more = fit(binned(*toy(luminosity=4.0), bins=5))
+    assert more.significance > 1.5 * result.significance
+    assert more.limit < result.limit / 1.5
