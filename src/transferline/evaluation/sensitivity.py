@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transferline.errors import ConfigError, DataError
-from transferline.evaluation.roc import Floats, check_inputs
+from transferline.evaluation.roc import Bools, Floats, check_inputs
 
 _HIGHEST = 1e4  # signal strengths that a limit is looked for in, in units of its first guess
 
@@ -73,9 +73,12 @@ def binned(
             inner.append(edge)
     edges = np.array([-np.inf, *inner, np.inf])
     place = np.searchsorted(edges, s, side="right") - 1
-    signal = np.bincount(place[is_signal], w[is_signal], len(edges) - 1)
-    background = np.bincount(place[~is_signal], b_weight, len(edges) - 1)
-    square = np.bincount(place[~is_signal], b_weight**2, len(edges) - 1)
+
+    def total(chosen: Bools, values: Floats) -> Floats:
+        return np.bincount(place[chosen], values, len(edges) - 1).astype(np.float64)
+
+    signal = total(is_signal, w[is_signal])
+    background, square = total(~is_signal, b_weight), total(~is_signal, b_weight**2)
     if (background <= 0).any():
         raise DataError("a bin of the score has no positive background; take fewer bins.")
     return Binned(np.maximum(signal, 0.0), background, np.sqrt(square), edges)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from transferline.config import Recipe
 from transferline.data.card import DataCard
+from transferline.errors import DataError
 from transferline.models.model import Model, ModelRecipe, weight_hash
 from transferline.models.seen import Seen, unlisted
 from transferline.models.stored import Stored, load_exactly
