@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,20 +26,17 @@ class NestedShardSet(ShardSet):
         constituents: columns of the constituents, the first four are pt, eta, phi, mass.
     """
 
-    def __init__(self, paths: Sequence[Path | str] | Path | str) -> None:
-        """Open directories.
-
-        Raises:
-            DataError: as `ShardSet`, or a directory does not hold events of jets, or others.
-        """
-        super().__init__(paths)
-        self.constituents = list(self.cards[0].constituents)
+    def _check_columns(self) -> None:
+        """Raise a DataError if a directory does not hold events of jets, or others."""
         for path, card in zip(self.paths, self.cards, strict=True):
             if not card.constituents:
                 raise DataError(
                     f"{path}: holds no events of jets of constituents. Prepare it with a selection "
                     "of `kind: jet_events`, such as `jet_events`."
                 )
+        super()._check_columns()
+        self.constituents = list(self.cards[0].constituents)
+        for path, card in zip(self.paths, self.cards, strict=True):
             if card.constituents != self.constituents:
                 raise DataError(
                     f"{path}: has the constituent columns {card.constituents}, "
