@@ -15,7 +15,7 @@ COFFEA := 2026.9.0
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo test lint types imports docs examples bench bench-io bench-jets bench-gat bench-joint bench-pretrain real-data ci clean
+.PHONY: help demo test lint types imports docs examples bench bench-io bench-jets bench-gat bench-pretrain real-data ci clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -66,9 +66,6 @@ bench-jets: .venv/.installed  ## batches of jets: speed, padding, memory beside 
 
 bench-gat: .venv/.installed  ## the graph attention network beside PyTorch Geometric's
 	$(BIN)/python benchmarks/gat.py
-
-bench-joint: .venv/.installed  ## events of jets beside plain jet tagging, and cached embeddings
-	$(BIN)/python benchmarks/joint.py
 
 bench-pretrain: .venv/.installed  ## pre-training and fine-tuning beside the processor's ceiling
 	$(BIN)/python benchmarks/pretrain.py
