@@ -10,12 +10,13 @@ GENERATE := $(shell $(PYTHON) -c 'import platform, sys; print("generate," if sys
 	and platform.machine() == "x86_64" and sys.version_info < (3, 14) else "")' 2>/dev/null)
 BIN := .venv/bin
 COFFEA := 2026.9.0
+WEAVER := 0.5.3
 
 # One thread per process: two spinning OpenMP threads beside a busy neighbour stand still.
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo test lint types imports docs examples bench bench-io bench-jets bench-gat bench-pretrain real-data ci clean
+.PHONY: help demo test lint types imports docs examples bench bench-io bench-jets bench-gat bench-part bench-pretrain real-data ci clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -66,6 +67,15 @@ bench-jets: .venv/.installed  ## batches of jets: speed, padding, memory beside 
 
 bench-gat: .venv/.installed  ## the graph attention network beside PyTorch Geometric's
 	$(BIN)/python benchmarks/gat.py
+
+# weaver-core asks for much that training with it wants; its network needs none of that.
+.venv/.installed-weaver: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		weaver-core==$(WEAVER)
+	@touch $@
+
+bench-part: .venv/.installed-weaver  ## Particle Transformer beside weaver-core's: speed and memory
+	$(BIN)/python benchmarks/part.py
 
 bench-pretrain: .venv/.installed  ## pre-training and fine-tuning beside the processor's ceiling
 	$(BIN)/python benchmarks/pretrain.py

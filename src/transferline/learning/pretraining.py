@@ -208,7 +208,9 @@ def _pretrain(
         checkpoint.provenance["attention"] = attention
     if isinstance(classifier, nn.Sequential) and len(classifier) == 1:
         # Linear: the score of a set, which heads on events of jets can take.
-        checkpoint = checkpoint.with_classifier(classifier[0].weight, classifier[0].bias)
+        linear = classifier[0]
+        assert isinstance(linear, nn.Linear)
+        checkpoint = checkpoint.with_classifier(linear.weight, linear.bias)
     checkpoint.save(out)
     # Only now: a kill at any earlier moment leaves a state to resume from.
     shutil.rmtree(out / "training")

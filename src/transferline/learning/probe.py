@@ -111,7 +111,7 @@ class EmbeddedNestedShards(NestedShardSet):
         super().__init__(shards.paths)
         self._table = table
 
-    def gather(self, rows: Rows, width: int | None = None) -> Nested:
+    def gather(self, rows: Rows, width: int | None = None) -> Nested:  # type: ignore[override]
         """Return the events `rows` with the embeddings `[m, d]` of their jets."""
         events, there = ShardSet.gather(self, rows), _there(self, rows)
         table = self._table(rows)

@@ -48,7 +48,7 @@ class NestedShardSet(ShardSet):
         return type(self), (self.paths,)
 
     @cached_property
-    def lengths(self) -> NDArray[np.int32]:  # type: ignore[override]  # a cached property is one
+    def lengths(self) -> NDArray[np.int32]:
         """Constituents of the longest jet of every event, `[n]`; 0 without jets.
 
         Whole events are sorted by it, so that jets of similar length come together.

@@ -115,7 +115,8 @@ def apply_jet_events(
     counts = np.bincount(event[good], minlength=len(events))
     passed = np.ones(len(events), np.bool_)
     steps = [Step.of("all events", events.weight)]
-    finite = np.isfinite(np.stack([jets[n].astype(np.float64) for n in selection.columns])).all(0)
+    table = np.stack([jets[name].astype(np.float64) for name in selection.columns])
+    finite = np.asarray(np.isfinite(table).all(0))
     broken = np.bincount(event[good][~finite[good]], minlength=len(events)) > 0
     for name, mask in _steps(selection, events, counts, broken, is_simulation=is_simulation):
         passed &= mask

@@ -17,15 +17,15 @@ from torch.nn import functional as F
 
 from transferline.models.backbones.base import Backbone, BackboneRecipe, Latent, check_heads
 from transferline.models.backbones.gat import Nodes
-from transferline.models.backbones.pair_features import (
-    N_PAIR_FEATURES,
-    pair_columns,
-    pair_features,
-)
-from transferline.models.backbones.part_block import PartBlock, hiding
+from transferline.models.backbones.kernels.biased_attention import Sets
+from transferline.models.backbones.kernels.pair_tables import grid_tables
+from transferline.models.backbones.kernels.rows_linear import rows_linear
+from transferline.models.backbones.part_block import PartBlock, after_norm, hiding
+from transferline.models.backbones.part_pairs import PairEmbedding
 from transferline.models.backbones.real_norm import RealNorm
 from transferline.models.features import Inputs, InputSpec
 
+_LANES = 8  # of the kernels
 _Size = Annotated[int, Field(gt=0, le=65_536)]
 
 
@@ -85,44 +85,19 @@ class _Embedding(nn.Module):
             layers += [nn.LayerNorm(before), nn.Linear(before, after), nn.GELU()]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, rows: Tensor) -> Tensor:
+    def forward(self, rows: Tensor, fused: bool = False) -> Tensor:
         """[t, f] -> [t, d]."""
-        out: Tensor = self.layers(self.norm(rows))
-        return out
-
-
-class _PairEmbedding(nn.Module):
-    """BatchNorm, then Linear, BatchNorm and GELU for each size; pair by pair."""
-
-    def __init__(self, recipe: ParT) -> None:
-        super().__init__()
-        layers: list[nn.Module] = [RealNorm(N_PAIR_FEATURES)]
-        for before, after in pairwise((N_PAIR_FEATURES, *recipe.pair_embed, recipe.heads)):
-            layers += [nn.Linear(before, after), RealNorm(after), nn.GELU()]
-        self.layers = nn.Sequential(*(layers if recipe.pair_activation else layers[:-1]))
-        self.published = recipe.pair_mass == "published"
-
-    def forward(self, p4: Tensor, is_real: Tensor, packed: bool) -> Tensor:
-        """Return the bias `[n, h, p, p]`, symmetric, zero where a particle is not real."""
-        columns = pair_columns(p4.float())
-        both = is_real.unsqueeze(1) & is_real.unsqueeze(2)
-        return self._packed(columns, both) if packed else self._padded(columns, both)
-
-    def _packed(self, columns: Tensor, both: Tensor) -> Tensor:
-        """Each pair of real particles once, and each particle with itself."""
-        event, i, j = both.tril().nonzero().unbind(1)
-        found = pair_features(columns[event, i], columns[event, j], self.published)
-        rows: Tensor = self.layers(found)
-        grid = rows.new_zeros(*both.shape, rows.shape[-1])
-        grid = grid.index_put((event, i, j), rows).index_put((event, j, i), rows)
-        return grid.permute(0, 3, 1, 2)
-
-    def _padded(self, columns: Tensor, both: Tensor) -> Tensor:
-        """All places with all places."""
-        found = pair_features(columns.unsqueeze(2), columns.unsqueeze(1), self.published)
-        rows: Tensor = self.layers(found.view(-1, N_PAIR_FEATURES))
-        grid = rows.view(*both.shape, rows.shape[-1]).permute(0, 3, 1, 2)
-        return torch.where(both.unsqueeze(1), grid, torch.zeros_like(grid))
+        rows = self.norm(rows)
+        if not fused:
+            out: Tensor = self.layers(rows)
+            return out
+        norms, linears = list(self.layers)[0::3], list(self.layers)[1::3]
+        rows = linears[0](norms[0](rows))
+        for norm, linear in zip(norms[1:], linears[1:], strict=True):
+            assert isinstance(norm, nn.LayerNorm)
+            assert isinstance(linear, nn.Linear)
+            rows = rows_linear(rows, *after_norm(linear, norm), "gelu_norm")
+        return F.gelu(rows)
 
 
 class ParTBackbone(Backbone):
@@ -139,10 +114,16 @@ class ParTBackbone(Backbone):
         super().__init__()
         width = recipe.embed[-1]
         sizes = width, recipe.heads, recipe.expansion * width
-        self.width = width
-        self.packed = True
+        self.width, self.heads = width, recipe.heads
+        self.packed = self.fused = True
+        channels = (*recipe.embed, sizes[-1], width // recipe.heads)
+        self._even = all(size % _LANES == 0 for size in channels)
         self.embedding = _Embedding(spec.n_features, recipe.embed)
-        self.pair_embedding = _PairEmbedding(recipe)
+        self.pair_embedding = PairEmbedding(
+            (*recipe.pair_embed, recipe.heads),
+            recipe.pair_activation,
+            recipe.pair_mass == "published",
+        )
         self.blocks = nn.ModuleList(PartBlock(*sizes, recipe.dropout) for _ in range(recipe.depth))
         self.class_blocks = nn.ModuleList(PartBlock(*sizes, 0.0) for _ in range(recipe.class_depth))
         self.norm = nn.LayerNorm(width)
@@ -174,14 +155,35 @@ class ParTBackbone(Backbone):
         """Padding must not enter the statistics that training collects."""
         return self.packed or self.training
 
+    def _is_fused(self, x: Tensor) -> bool:
+        """Whether the kernels take over: float32 on a CPU, and sizes that fill their lanes."""
+        plain = x.device.type != "cpu" or x.dtype != torch.float32
+        plain = plain or self.class_token.dtype != torch.float32
+        plain = plain or torch.is_autocast_enabled("cpu") or not self._is_packed()
+        return self.fused and self._even and not plain
+
+    def forward(self, inputs: Inputs) -> Latent:
+        """See `Backbone.forward`; with kernels neither tokens nor pairs are ever padded."""
+        if not self._is_fused(inputs.x):
+            return super().forward(inputs)
+        nodes = self._nodes(inputs.is_real)
+        sets = Sets.of(inputs.is_real.sum(1))
+        tables = self.pair_embedding.tables(inputs.p4, inputs.is_real, sets)
+        rows = self.embedding(nodes.gather(inputs.x), fused=True)
+        return self._closed(self._fused_blocks(rows, sets, tables), nodes, fused=True)
+
     def embed(self, inputs: Inputs) -> Tensor:
         """Return the embedded particles, `[n, p, d]`, zero where not real."""
         nodes = self._nodes(inputs.is_real)
-        return nodes.scatter(self.embedding(nodes.gather(inputs.x)))
+        fused = self._is_fused(inputs.x)
+        return nodes.scatter(self.embedding(nodes.gather(inputs.x), fused))
 
     def pairs(self, inputs: Inputs) -> Tensor:
         """See `Backbone.pairs`."""
-        bias: Tensor = self.pair_embedding(inputs.p4, inputs.is_real, self._is_packed())
+        fused = self._is_fused(inputs.x)
+        bias: Tensor = self.pair_embedding(
+            inputs.p4, inputs.is_real, self._is_packed(), fused=fused
+        )
         return bias
 
     def encode(
@@ -192,16 +194,31 @@ class ParTBackbone(Backbone):
         causal: bool = False,
     ) -> Latent:
         """Run all blocks; `pairs [n, 1 or h, p, p]` is added to the scores among particles."""
-        nodes, hidden = self._nodes(is_real), hiding(is_real)
-        bias = hidden if pairs is None else hidden + pairs
+        nodes = self._nodes(is_real)
         rows = nodes.gather(tokens)
+        if pairs is not None and pairs.shape[1] == self.heads and self._is_fused(tokens):
+            sets = Sets.of(is_real.sum(1))
+            rows = self._fused_blocks(rows, sets, grid_tables(pairs, is_real, sets))
+            return self._closed(rows, nodes, fused=True)
+        bias = hiding(is_real) if pairs is None else hiding(is_real) + pairs
         for block in self.blocks:
             rows = block(rows, nodes, bias)
+        return self._closed(rows, nodes, fused=False)
+
+    def _fused_blocks(self, rows: Tensor, sets: Sets, tables: Tensor) -> Tensor:
+        for block in self.blocks:
+            assert isinstance(block, PartBlock)
+            rows = block.fused(rows, sets, tables)
+        return rows
+
+    def _closed(self, rows: Tensor, nodes: Nodes, fused: bool) -> Latent:
+        """Let the class token read the particles; the last norm."""
+        is_real = nodes.is_real
         pooled = self.class_token.expand(is_real.shape[0], -1)
-        hidden = F.pad(hidden, (1, 0))  # the class token sees itself
+        hidden = F.pad(hiding(is_real), (1, 0))  # the class token sees itself
         for block in self.class_blocks:
             assert isinstance(block, PartBlock)
-            pooled = block.pool(pooled, rows, nodes, hidden)
+            pooled = block.pool(pooled, rows, nodes, hidden, fused)
         return Latent(
             tokens=nodes.scatter(self.norm(rows).float()),
             is_real=is_real,

@@ -11,6 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from transferline.models.backbones.gat import Nodes
+from transferline.models.backbones.kernels.biased_attention import Sets, biased_attention
+from transferline.models.backbones.kernels.dropout import Dropout
+from transferline.models.backbones.kernels.residuals import norm_residual, scaled_residual
+from transferline.models.backbones.kernels.rows_linear import rows_linear
 
 _HIDDEN = -1e9  # large, not infinite: a set without particles must stay finite
 
@@ -50,12 +54,34 @@ class PartBlock(nn.Module):
         weights = F.dropout(_weights(q, k, bias), self.dropout.p, self.training)
         return self._finish(rows, nodes.gather(_joined(weights, v)))
 
+    def fused(self, rows: Tensor, sets: Sets, tables: Tensor) -> Tensor:
+        """Do the same as `forward` with kernels; the bias is `tables [h, s]`."""
+        qkv = rows_linear(rows, *after_norm(self.in_proj, self.pre_attn_norm), "norm")
+        mixed = biased_attention(qkv, tables, sets, self._drawn())
+        scale, out, norm = self._channel_scale(), self.out_proj, self.post_attn_norm
+        mixed = rows_linear(mixed, scale.unsqueeze(1) * out.weight, scale * out.bias, "nothing")
+        x = norm_residual(rows, mixed, norm.weight, norm.bias, self._drawn())
+        hidden = rows_linear(x, *after_norm(self.fc1, self.pre_fc_norm), "norm")
+        last = after_norm(self.fc2, self.post_fc_norm)
+        y = rows_linear(hidden, *last, "gelu_norm", dropout=self._drawn())
+        return scaled_residual(x, y, self.residual_scale, self._drawn())
+
+    def _drawn(self) -> Dropout:
+        return Dropout.drawn(self.dropout.p, self.training)
+
+    def _channel_scale(self) -> Tensor:
+        """The scale of a head for each of its channels, `[d]`."""
+        width = self.out_proj.out_features // self.heads
+        return self.head_scale.unsqueeze(1).expand(-1, width).flatten()
+
     def weights(self, rows: Tensor, nodes: Nodes, bias: Tensor) -> Tensor:
         """Return how much particle i takes of particle j, `[n, h, p, p]`."""
         q, k, _ = self._on_grid(rows, nodes)
         return _weights(q, k, bias)
 
-    def pool(self, token: Tensor, rows: Tensor, nodes: Nodes, bias: Tensor) -> Tensor:
+    def pool(
+        self, token: Tensor, rows: Tensor, nodes: Nodes, bias: Tensor, fused: bool = False
+    ) -> Tensor:
         """Let the class token `[n, d]` attend to itself and the particles `rows [t, d]`.
 
         The query is the token as it is, keys and values are normalised; `bias` is
@@ -64,7 +90,12 @@ class PartBlock(nn.Module):
         width = token.shape[1]
         weight, offset = self.in_proj.weight, self.in_proj.bias
         wq, wkv, bq, bkv = weight[:width], weight[width:], offset[:width], offset[width:]
-        own, others = (F.linear(self.pre_attn_norm(x), wkv, bkv) for x in (token, rows))
+        own = F.linear(self.pre_attn_norm(token), wkv, bkv)
+        if fused:
+            norm = self.pre_attn_norm
+            others = rows_linear(rows, wkv * norm.weight, bkv + wkv @ norm.bias, "norm")
+        else:
+            others = F.linear(self.pre_attn_norm(rows), wkv, bkv)
         both = torch.cat((own.unsqueeze(1), nodes.scatter(others)), dim=1)
         q, (k, v) = self._heads(F.linear(token, wq, bq).unsqueeze(1), 1)[0], self._heads(both, 2)
         weights = F.dropout(_weights(q, k, bias), self.dropout.p, self.training)
@@ -82,11 +113,15 @@ class PartBlock(nn.Module):
 
     def _finish(self, rows: Tensor, mixed: Tensor) -> Tensor:
         """Everything after the heads, `[t, d]` each."""
-        scale = self.head_scale.unsqueeze(1).expand(-1, rows.shape[1] // self.heads).flatten()
-        x = self.dropout(self.post_attn_norm(scale * self.out_proj(mixed))) + rows
+        x = self.dropout(self.post_attn_norm(self._channel_scale() * self.out_proj(mixed))) + rows
         y = self.dropout(F.gelu(self.fc1(self.pre_fc_norm(x))))
         out: Tensor = self.dropout(self.fc2(self.post_fc_norm(y))) + self.residual_scale * x
         return out
+
+
+def after_norm(linear: nn.Linear, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer that takes scale and offset of the norm before it along."""
+    return linear.weight * norm.weight, linear.bias + linear.weight @ norm.bias
 
 
 def hiding(is_real: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""Fused kernels for rows of real particles, on one thread of a CPU, in float32."""

@@ -1,0 +1,218 @@
+"""The kernels of Particle Transformer beside plain torch: values, gradients, dropout."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from transferline.models.backbones.kernels.biased_attention import Sets, biased_attention
+from transferline.models.backbones.kernels.dropout import NO_DROPOUT, Dropout
+from transferline.models.backbones.kernels.pair_tables import HIDDEN, grid_tables, pair_tables
+from transferline.models.backbones.kernels.residuals import norm_residual, scaled_residual
+from transferline.models.backbones.kernels.rows_linear import rows_linear
+from transferline.models.backbones.part import ParT
+from transferline.models.backbones.part_pairs import pairs_of
+from transferline.models.features import InputSpec
+
+from .test_part import jet_inputs, stirred
+
+COUNTS = [5, 0, 1, 45, 17]
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def agree(found, wanted, inputs):
+    """Values, and the gradients of all inputs, against float64."""
+    torch.testing.assert_close(found, wanted.float(), rtol=1e-5, atol=1e-5)
+    weights = torch.randn(wanted.shape)
+    mine = torch.autograd.grad((found * weights).sum(), inputs, retain_graph=True)
+    plain = torch.autograd.grad((wanted * weights).sum(), inputs)
+    for one, other in zip(mine, plain, strict=True):
+        scale = other.abs().max().clamp(min=1e-3)
+        torch.testing.assert_close(one / scale, other / scale, rtol=0, atol=1e-5)
+
+
+def drawn(*shape):
+    return torch.randn(*shape, requires_grad=True)
+
+
+@pytest.mark.parametrize("before", ["nothing", "norm", "gelu_norm"])
+@pytest.mark.parametrize(("t", "i", "o"), [(101, 128, 384), (50, 64, 8), (3, 24, 40)])
+def test_linear_after_norm_and_gelu(before, t, i, o):
+    x, weight, bias = drawn(t, i), drawn(o, i), drawn(o)
+    rows = x.double()
+    rows = F.gelu(rows) if before == "gelu_norm" else rows
+    rows = rows if before == "nothing" else F.layer_norm(rows, (i,))
+    wanted = F.linear(rows, weight.double(), bias.double())
+    agree(rows_linear(x, weight, bias, before), wanted, (x, weight, bias))
+
+
+def test_no_rows_at_all():
+    x, weight = drawn(0, 8), drawn(8, 8)
+    out = rows_linear(x, weight, torch.zeros(8), "gelu_norm")
+    out.sum().backward()
+    assert out.shape == (0, 8)
+    assert not weight.grad.any()
+
+
+def test_residuals():
+    x, z, scale, offset = drawn(33, 64), drawn(33, 64), drawn(64), drawn(64)
+    normed = F.layer_norm(z.double(), (64,), scale.double(), offset.double())
+    agree(norm_residual(x, z, scale, offset, NO_DROPOUT), x + normed, (x, z, scale, offset))
+    agree(scaled_residual(x, z, scale, NO_DROPOUT), scale.double() * x + z, (x, z, scale))
+
+
+def tables_of(counts, heads):
+    """Random tables, and the same as a grid whose real places are the first ones."""
+    sets = Sets.of(torch.tensor(counts))
+    grid = torch.randn(len(counts), heads, max(counts), max(counts))
+    is_real = torch.arange(max(counts)) < torch.tensor(counts).unsqueeze(1)
+    return sets, grid, is_real, grid_tables(grid, is_real, sets)
+
+
+def plain_attention(qkv, grid, counts):
+    heads, out, start = grid.shape[1], [], 0
+    for s, n in enumerate(counts):
+        rows = qkv[start : start + n].double()
+        q, k, v = rows.view(n, 3, heads, qkv.shape[1] // 3 // heads).permute(1, 2, 0, 3)
+        score = q @ k.transpose(1, 2) / q.shape[-1] ** 0.5 + grid[s, :, :n, :n]
+        out.append((score.softmax(-1) @ v).transpose(0, 1).reshape(n, qkv.shape[1] // 3))
+        start += n
+    return torch.cat(out)
+
+
+@pytest.mark.parametrize(("heads", "d"), [(8, 16), (4, 8), (2, 24)])
+def test_attention_with_a_bias(heads, d):
+    sets, grid, is_real, _ = tables_of(COUNTS, heads)
+    qkv = drawn(sum(COUNTS), 3 * heads * d)
+    grid.requires_grad_()
+    found = biased_attention(qkv, grid_tables(grid, is_real, sets), sets)
+    agree(found, plain_attention(qkv, grid, COUNTS), (qkv, grid))
+
+
+def test_large_scores_stay_finite_and_nan_is_not_swallowed():
+    sets, _, _, tables = tables_of([5, 3], 2)
+    qkv = 100 * torch.randn(8, 48)
+    assert biased_attention(qkv, tables, sets).isfinite().all()
+    qkv[1, 0] = torch.nan
+    assert biased_attention(qkv, tables, sets)[1].isnan().any()
+    rows = torch.randn(4, 16)
+    rows[2, 3] = torch.nan
+    out = rows_linear(rows, torch.randn(8, 16), torch.zeros(8), "gelu_norm")
+    assert out[2].isnan().all()
+    assert out[[0, 1, 3]].isfinite().all()
+
+
+def test_tables_hold_each_pair_twice_and_hide_what_fills_them():
+    counts = [3, 0, 9]
+    sets = Sets.of(torch.tensor(counts))
+    a, b = pairs_of(torch.tensor(counts))
+    rows = drawn(len(a), 2)
+    tables = pair_tables(rows, sets)
+    grid = torch.zeros(3, 2, 9, 9)
+    event = (a >= 3).long() * 2
+    i, j = a - 3 * (event > 0), b - 3 * (event > 0)
+    for one, other in ((i, j), (j, i)):
+        grid = grid.index_put((event, torch.zeros_like(i), one, other), rows[:, 0])
+        grid = grid.index_put((event, torch.ones_like(i), one, other), rows[:, 1])
+    is_real = torch.arange(9) < torch.tensor(counts).unsqueeze(1)
+    wanted = grid_tables(grid, is_real, sets)
+    assert torch.equal(tables, wanted)
+    assert (tables == HIDDEN).sum() == 2 * (3 * 5 + 9 * 7)
+    weights = torch.randn(tables.shape)
+    grads = [torch.autograd.grad((t * weights).sum(), rows)[0] for t in (tables, wanted)]
+    torch.testing.assert_close(*grads)
+
+
+def test_dropout_has_its_rate_and_its_scale_and_no_pattern():
+    dropout = Dropout.drawn(0.1, True)
+    z, ones = torch.ones(2000, 128), torch.ones(128)
+    out = scaled_residual(torch.zeros_like(z), z, ones, dropout)
+    kept = out != 0
+    torch.testing.assert_close(out[kept], torch.full_like(out[kept], 1 / 0.9))
+    assert kept.float().mean().item() == pytest.approx(0.9, abs=5 * (0.09 / z.numel()) ** 0.5)
+    for step in (1, 8, 128, 129):  # neighbours, lanes, rows
+        flat = kept.flatten().float() - 0.9
+        correlation = (flat[step:] * flat[:-step]).mean() / 0.09
+        assert abs(correlation) < 5 / z.numel() ** 0.5
+    again = scaled_residual(torch.zeros_like(z), z, ones, dropout)
+    other = scaled_residual(torch.zeros_like(z), z, ones, Dropout.drawn(0.1, True))
+    assert torch.equal(out, again)
+    assert not torch.equal(out, other)
+
+
+def test_dropout_is_the_same_on_the_way_back():
+    """Along a random direction the gradient is what the difference of values says."""
+    dropout = Dropout.drawn(0.3, True)
+    sets, _, _, tables = tables_of([16, 9], 2)
+    weight, bias, sign = torch.randn(48, 32), torch.zeros(48), torch.randn(25, 16)
+
+    def value(x):
+        qkv = rows_linear(x, weight, bias, "gelu_norm", dropout=dropout)
+        return (biased_attention(qkv, tables, sets, dropout).double() * sign).sum()
+
+    x, direction = drawn(25, 32), torch.randn(25, 32)
+    (gradient,) = torch.autograd.grad(value(x), x)
+    with torch.no_grad():
+        slope = (value(x + 1e-3 * direction) - value(x - 1e-3 * direction)) / 2e-3
+    assert slope.item() == pytest.approx((gradient * direction).sum().item(), rel=5e-3)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("pair_activation", [True, False])
+def test_the_network_with_and_without_kernels(training, pair_activation):
+    recipe = ParT.example().model_copy(update={"dropout": 0.0, "pair_activation": pair_activation})
+    inputs, results = jet_inputs([0, 1, 2, 7, 30, 45], p=50), []
+    weights = torch.randn(6, 50, 32), torch.randn(6, 32)
+    for fused in (True, False):
+        torch.manual_seed(0)
+        network = stirred(recipe.build(InputSpec(17))).train(training)
+        network.fused = fused
+        assert network._is_fused(inputs.x) is fused
+        latent = network(inputs)
+        split = network.encode(network.embed(inputs), inputs.is_real, network.pairs(inputs))
+        torch.testing.assert_close(split.pooled, latent.pooled, rtol=1e-4, atol=1e-5)
+        ((latent.tokens * weights[0]).sum() + (latent.pooled * weights[1]).sum()).backward()
+        results.append((latent, network))
+    (found, mine), (wanted, plain) = results
+    torch.testing.assert_close(found.tokens, wanted.tokens, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.pooled, wanted.pooled, rtol=1e-4, atol=1e-5)
+    for (name, one), other in zip(mine.named_parameters(), plain.parameters(), strict=True):
+        assert one.grad is not None, name
+        if training and name.startswith("pair_embedding") and not one.grad.any():
+            # Before a norm that takes the mean a bias does nothing: the plain path is left with
+            # rounding, of sums over thousands of pairs.
+            assert name.endswith("bias") and other.grad.abs().max() < 1e-4, name
+            continue
+        scale = other.grad.abs().max().clamp(min=0.2)
+        assert (one.grad - other.grad).abs().max() < 5e-5 * scale, name
+    for (name, one), other in zip(mine.named_buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_a_seeded_step_repeats_its_bits():
+    network = ParT.example().build(InputSpec(17)).train()
+    inputs, found = jet_inputs([12, 30, 7]), []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        found.append(network(inputs).pooled)
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_other_types_and_odd_sizes_take_the_plain_way():
+    inputs = jet_inputs([4, 9])
+    odd = ParT(embed=(12,), pair_embed=(4,), depth=1, class_depth=1, heads=2).build(InputSpec(17))
+    assert not odd._is_fused(inputs.x)
+    network = ParT.example().build(InputSpec(17)).eval()
+    assert not network._is_fused(inputs.x.double())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not network._is_fused(inputs.x)
+    network.packed = False
+    assert not network._is_fused(inputs.x)
