@@ -51,6 +51,7 @@ _WHOLE_SUFFIXES = {".root", ".onnx", ".parquet", ".arrow", ".md", ".safetensors"
 _BESIDE = re.compile(
     r"warning: .*|  .*|.*: \d+/\d+, \d+ s left.*|failed: .*|.* events to draw from, .*|.* runs are finished\."
     r"|.*event passes.*|(mode|trees|scratch|frozen|finetuned) .*|Stopped\. Finished blocks are in .*|.*CPU.*|"
+    r"|prepare: .* of memory per process.*|(.*, each process: )?loader: at most .* of memory .*"
 )
 
 
