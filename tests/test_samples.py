@@ -368,6 +368,19 @@ def test_the_place_of_jets_follows_whatever_changes_them():
     assert "jets" not in SIGNAL.to_dict()
 
 
+def test_jets_of_another_generator_are_other_jets():
+    top = JETS.model_copy(update={"jets": "Tbqq"})
+    pythia, sherpa = (top.model_copy(update={"generator": g}) for g in ("pythia", "sherpa"))
+    assert samples._generation(pythia) == samples._generation(top)
+    assert "generator" not in samples._generation(top)
+    assert samples._generation(sherpa)["generator"][0] == "sherpa"
+    assert "6 -6" in samples._generation(sherpa)["settings"][0][0]
+    assert top.shares_events_with(pythia)
+    assert not top.shares_events_with(sherpa)
+    with pytest.raises(ConfigError, match="Sherpa makes no jets of class Hbb"):
+        samples._generation(JETS.model_copy(update={"generator": "sherpa"}))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

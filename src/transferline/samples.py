@@ -42,7 +42,7 @@ _OVERRIDES = ("triggers", "veto_triggers", "golden_json")
 _INHERITED = ("selection", *_OVERRIDES)
 _GENERATED = ("mpi", "detector", "filter", "tune", "lhe", "generator")
 _MADE = ("process", "jets")
-_NOT_OF_JETS = ("filter", "lhe", "generator")
+_NOT_OF_JETS = ("filter", "lhe")
 _MADE_BY = ("pythia8mc", "fastjet", "numpy", "transferline")
 
 
@@ -53,7 +53,7 @@ class Sample(Recipe):
         process: name in the catalogue of processes; generated with `n`, `seed`, `mpi`,
             `detector`, `filter`, `tune`, `lhe`, `generator` as `generate_events` describes.
         jets: class of jets of JetClass, instead of a process; generated with `n`, `seed`, `mpi`,
-            `detector` and `tune` as `generate_jets` describes.
+            `detector`, `tune` and `generator` as `generate_jets` describes.
         n: events (or jets) to generate, counted after the process-level filter and before the
             selection.
         reader: files in one format, instead of what is generated.
@@ -148,7 +148,7 @@ class Sample(Recipe):
         if self.process is not None:
             return other.process is not None and _collisions(self) == _collisions(other)
         if self.jets is not None:
-            return (self.jets, self.seed) == (other.jets, other.seed)
+            return other.jets is not None and _same_jets(self) == _same_jets(other)
         if self.reader is not None and other.reader is not None:
             pairs = product(named_files(self.reader.files), named_files(other.reader.files))
             # Names alone: a study must be readable where its files are not.
@@ -288,7 +288,7 @@ def generated_file(
     cache = cache or cache_directory()
     name = _name(what, f"s{sample.seed}-n{sample.n}", json_hash(_generation(sample)))
     file = cache / "generated" / f"{name}.root"
-    generate: Callable[..., object] = generate_jets
+    generate: Callable[..., object] = partial(generate_jets, generator=_generator_of_jets(sample))
     if sample.process is not None:
         generate = partial(
             generate_events,
@@ -308,6 +308,15 @@ def generated_file(
         tune=sample.tune,
     )
     return file
+
+
+def _generator_of_jets(sample: Sample) -> str:
+    return sample.generator or "pythia"  # which makes every class
+
+
+def _same_jets(sample: Sample) -> tuple[Any, ...]:
+    """What two samples of the same jets agree in."""
+    return sample.jets, sample.seed, _generator_of_jets(sample)
 
 
 def _collisions(sample: Sample) -> tuple[Any, ...]:
@@ -360,7 +369,7 @@ def _jets(sample: Sample) -> dict[str, Any]:
     how = {name: getattr(sample, name) for name in names}
     return {
         **{name: getattr(sample, name) for name in ("jets", "n", "seed", *names)},
-        **made_of(sample.jets, **how),
+        **made_of(sample.jets, **how, generator=_generator_of_jets(sample)),
         "versions": package_versions(_MADE_BY),
     }
 

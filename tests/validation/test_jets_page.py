@@ -11,7 +11,7 @@ import pytest
 from transferline.cli import run
 from transferline.data.layouts.jetclass import CLASSES
 from transferline.errors import ConfigError, DataError
-from transferline.validation import jet_calibration, jet_evidence, jets
+from transferline.validation import jet_calibration, jet_evidence, jet_shift, jets
 from transferline.validation.check import Verdict
 from transferline.validation.jet_evidence import SHIFTED, JetEvidence
 from transferline.validation.jet_file import JetFile
@@ -111,6 +111,26 @@ def test_page_by_the_command(files, tmp_path, monkeypatch, capsys):
     for picture in (tmp_path / "validation").glob("*.png"):
         assert f"validation/{picture.name}" in text
         assert picture.stat().st_size < 300_000
+
+
+def test_sherpa_is_a_variant_where_it_is(files, tmp_path, monkeypatch):
+    asked = []
+
+    def made(sample, _cache, *, jobs):
+        asked.append((sample.generator, sample.jets))
+        return files[sample.jets].path
+
+    monkeypatch.setattr(jet_evidence, "generated_file", made)
+    for there in (False, True):
+        monkeypatch.setattr(jet_evidence, "_has_sherpa", lambda there=there: there)
+        asked.clear()
+        found = jet_evidence.gather(60, 1)
+        of_sherpa = [name for generator, name in asked if generator == "sherpa"]
+        assert of_sherpa == (["QCD", "Tbqq"] if there else [])
+        assert ("Sherpa" in found.shifted) is there
+    titles = {table.title: [row[0] for row in table.rows] for table in jet_shift.find(found).tables}
+    assert "Sherpa" in titles["QCD jets"]
+    assert "Sherpa" not in titles["Hbb jets"]
 
 
 def test_what_is_wrong_is_said(tmp_path):

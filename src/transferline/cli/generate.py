@@ -141,6 +141,9 @@ def jets(
         str, typer.Option(metavar="CARD", help="cms, atlas or the YAML file of a card for jets.")
     ] = "cms",
     tune: Annotated[str, typer.Option(metavar="NAME", help="monash, cp5 or a14.")] = "monash",
+    generator: Annotated[
+        str, typer.Option(metavar="NAME", help="pythia, or sherpa for QCD and Tbqq.")
+    ] = "pythia",
     json: options.Json = False,
 ) -> None:
     """Generate jets of one class of JetClass, in its layout.
@@ -162,6 +165,7 @@ def jets(
             mpi=mpi,
             detector=detector,
             tune=tune,
+            generator=generator,
         )
     if json:
         output.show_json(asdict(done) | {"path": str(done.path)})

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from transferline.data.layouts.jetclass import CLASSES
+from transferline.errors import ConfigError
+from transferline.generate.generators import SHERPA
+from transferline.generate.large_jets.classes import jet_class
+from transferline.generate.sherpa.run import find_sherpa
 from transferline.samples import Sample, generated_file
 from transferline.validation.jet_file import JetFile
 
@@ -19,6 +23,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no multi-parton interactions": {"mpi": False},
     "tune CP5": {"tune": "cp5"},
 }
+SHERPA_VARIANT = "Sherpa"
+"""Made of the classes that it can make, where it is installed."""
+
 _SHARE = 0.2
 
 
@@ -59,4 +66,15 @@ def gather(
         title: {name: made(name, size, **how) for name in SHIFTED}
         for title, how in VARIANTS.items()
     }
+    able = [name for name in SHIFTED if jet_class(name).sherpa]
+    if _has_sherpa():
+        variants[SHERPA_VARIANT] = {name: made(name, size, generator=SHERPA) for name in able}
     return JetEvidence(classes, variants, n, seed, detector)
+
+
+def _has_sherpa() -> bool:
+    try:
+        find_sherpa()
+    except ConfigError:
+        return False
+    return True

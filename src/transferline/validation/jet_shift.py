@@ -1,4 +1,4 @@
-"""Section of the page on jets: the same classes with another detector or tune, or without MPI."""
+"""Section of the page on jets: the same classes with another detector, tune or generator."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from transferline.validation.statistics import Floats, mean, median
 
 _TEXT = (
     "Domain shift to order: what changes if the same class is made with the ATLAS-like card, "
-    "without multi-parton interactions, or with the tune CP5. The ATLAS-like card is an ordinary "
-    "detector: its tracks keep their momenta, so that soft charged hadrons survive which the card "
-    "of JetClass loses."
+    "without multi-parton interactions, with the tune CP5 or, where it is installed, by Sherpa: "
+    "matrix element, parton densities, shower, hadrons and underlying event are its own. The "
+    "ATLAS-like card is an ordinary detector: its tracks keep their momenta, so that soft charged "
+    "hadrons survive which the card of JetClass loses."
 )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ REVISION = 2
 """Raised with every change that makes equal configurations give other jets."""
 
 _FEWEST = 10  # events at a time
+_ENDLESS = 10**9
 _MOST_TRIED = 3000  # events for one row
 
 
@@ -81,25 +83,44 @@ class _Made:
     cross_section: tuple[float, float]
 
 
+def _only(batches: Iterator[Truth]) -> Truth:
+    (truth,) = batches
+    return truth
+
+
+@contextmanager
+def _batches(run: PythiaRun | SherpaRun) -> Iterator[Callable[[int], Truth]]:
+    """Yield what returns the next events: as many as asked for, or as Sherpa makes at a time.
+
+    Sherpa is one process for the whole block, and ends with it.
+    """
+    if isinstance(run, PythiaRun):
+        yield lambda asked: _only(run.batches(asked))
+        return
+    with closing(run.batches(_ENDLESS)) as stream:
+        yield lambda _: next(stream)
+
+
 def _make(
     run: PythiaRun | SherpaRun, n: int, table_of: TableOf, card: JetCard, rng: np.random.Generator
 ) -> _Made:
     """Simulate until there are `n` rows; what is left over of the last batch is dropped."""
     tables: list[EventTable] = []
     made, found, events = 0, 0, 0
-    while made < n:
-        check_stop()
-        # As many events as it takes to make what is missing, so that few rows are left over.
-        rate = (found + 1) / (events + 1) if events else 1.0
-        asked = min(BATCH, max(_FEWEST, round((n - made) / rate)))
-        (truth,) = run.batches(asked)
-        events += truth.n
-        if events > _MOST_TRIED * (found + 1):
-            raise DataError(f"Of {events} events only {found} are kept: check the settings.")
-        table = table_of(truth, card, rng)
-        kept = table.take(np.arange(min(table.n, n - made)))
-        made, found = made + kept.n, found + table.n
-        tables.append(kept)
+    with _batches(run) as batch:
+        while made < n:
+            check_stop()
+            # As many events as it takes to make what is missing, so that few rows are left over.
+            rate = (found + 1) / (events + 1) if events else 1.0
+            asked = min(BATCH, max(_FEWEST, round((n - made) / rate)))
+            truth = batch(asked)
+            events += truth.n
+            if events > _MOST_TRIED * (found + 1):
+                raise DataError(f"Of {events} events only {found} are kept: check the settings.")
+            table = table_of(truth, card, rng)
+            kept = table.take(np.arange(min(table.n, n - made)))
+            made, found = made + kept.n, found + table.n
+            tables.append(kept)
     return _Made(tables, replace(run.count), found, run.cross_section())
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from transferline.data.layouts.jetclass import CLASSES
 from transferline.errors import ConfigError, did_you_mean
 from transferline.generate.large_jets.hard_filter import BoostedDecay
+from transferline.generate.sherpa.run_card import SherpaProcess
 
 
 class JetClass(BaseModel):
@@ -26,6 +27,7 @@ class JetClass(BaseModel):
     alternatives: tuple[tuple[str, ...], ...] = ((),)
     pt_hat: tuple[float, float]
     resonance: int = 0
+    sherpa: SherpaProcess | None = None
 
     def settings(self, alternative: int) -> tuple[str, ...]:
         """Return Pythia's settings of one alternative."""

@@ -11,15 +11,16 @@ from typing import Any
 
 from transferline.errors import ConfigError
 from transferline.generate.block_files import add_counts, load_block, read_count
-from transferline.generate.generators import DEFAULT_TUNE
+from transferline.generate.generators import DEFAULT_TUNE, PYTHIA, SHERPA
 from transferline.generate.large_jets.blocks import generate_jet_block
 from transferline.generate.large_jets.card import load_jet_card
 from transferline.generate.large_jets.classes import jet_class
 from transferline.generate.large_jets.production import configure, provenance
-from transferline.generate.large_jets.settings import pythia_settings
+from transferline.generate.large_jets.settings import generator_cards
 from transferline.generate.large_jets.writer import write_jetclass
 from transferline.generate.nanoaod import read_provenance
 from transferline.generate.plan import Plan
+from transferline.generate.sherpa.run import integrate_once
 
 KIND = "transferline generate jets"
 
@@ -70,13 +71,14 @@ def generate_jets(
     executor: futures.Executor | None = None,
     block_size: int = 1000,
     tune: str = DEFAULT_TUNE,
+    generator: str = PYTHIA,
 ) -> JetSummary:
     """Generate `n` jets of a class of JetClass and write them in its ROOT layout.
 
-    The content depends on the class, `n`, `seed`, `mpi`, `detector`, `block_size` and `tune`,
-    never on `jobs` or `executor`. Finished blocks are kept beside `out` until the end, so an
-    interrupted call resumes when repeated; a finished file with the same configuration is left
-    as it is.
+    The content depends on the class, `n`, `seed`, `mpi`, `detector`, `block_size`, `tune` and
+    `generator`, never on `jobs` or `executor`. Finished blocks are kept beside `out` until the
+    end, so an interrupted call resumes when repeated; a finished file with the same configuration
+    is left as it is.
 
     Args:
         class_name: one of `transferline.data.layouts.jetclass.CLASSES`.
@@ -89,10 +91,11 @@ def generate_jets(
         executor: run blocks there instead, best on one of `transferline.executors`; it must
             see the same files.
         block_size: jets per block.
-        tune: `monash`, `cp5` or `a14`.
+        tune: `monash`, `cp5` or `a14`; Sherpa has its own only.
+        generator: `pythia`, or `sherpa` for QCD and Tbqq.
 
     Raises:
-        ConfigError: unknown class, detector or tune, or the generator is missing.
+        ConfigError: unknown class, detector, tune or generator, or the generator is missing.
         DataError: `out` or its blocks belong to another configuration.
     """
     start = time.monotonic()
@@ -101,19 +104,23 @@ def generate_jets(
         raise ConfigError("The number of jets and the block size must be positive.")
     configuration = configure(
         entry.name,
-        pythia_settings(entry, load_jet_card(detector), mpi=mpi, tune=tune),
+        generator_cards(entry, load_jet_card(detector), generator, mpi=mpi, tune=tune),
         entry.rule,
         seed=seed,
         detector=detector,
         block_size=block_size,
+        generator=generator,
     )
     plan = Plan(configuration, n, out.with_name(f"{out.name}.parts"))
     found = plan.finished(out, read_provenance)
     if found is None:
+        if plan.missing() and generator == SHERPA:
+            integrate_once(configuration.settings)  # here, so that not every worker does it
         plan.make(generate_jet_block, f"generate {entry.name} jets", jobs, executor)
         paths = plan.paths()
         total = add_counts([read_count(path)[0] for path in paths])
-        made = {"purpose": entry.purpose, "mpi": mpi, "tune": tune}
+        own_tune = tune if generator == PYTHIA else None
+        made = {"purpose": entry.purpose, "mpi": mpi, "tune": own_tune}
         found = {"kind": KIND, **made, **provenance(plan, total)}
         write_jetclass(out, (load_block(path) for path in paths), found)
         shutil.rmtree(plan.parts)

@@ -5,10 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from transferline.errors import ConfigError, did_you_mean
+from transferline.generate.generators import (
+    DEFAULT_TUNE,
+    GENERATORS,
+    PYTHIA,
+    SHERPA,
+    wanted_version,
+)
 from transferline.generate.large_jets.blocks import REVISION
 from transferline.generate.large_jets.card import JetCard, load_jet_card
-from transferline.generate.large_jets.classes import JetClass, jet_class
+from transferline.generate.large_jets.classes import JetClass, jet_class, jet_classes
 from transferline.generate.pythia import tune_settings
+
+_ALL_DECAY = 1000.0  # mm: K_S, Lambda and heavier, as Pythia lets decay; not pions, kaons and K_L
 
 
 def pythia_settings(
@@ -29,16 +39,42 @@ def lifetime_settings(card: JetCard) -> tuple[str, ...]:
     return (f"ParticleDecays:tau0Max = {card.longest_lifetime:g}",)
 
 
-def made_of(class_name: str, *, mpi: bool, tune: str, detector: str) -> dict[str, Any]:
+def generator_cards(
+    entry: JetClass, card: JetCard, generator: str, *, mpi: bool, tune: str
+) -> tuple[tuple[str, ...], ...]:
+    """Return for every alternative Pythia's settings, or the two parts of Sherpa's run card.
+
+    Raises:
+        ConfigError: the generator or the tune is unknown, or Sherpa cannot make the class.
+    """
+    if generator == PYTHIA:
+        return pythia_settings(entry, card, mpi=mpi, tune=tune)
+    if generator != SHERPA:
+        raise ConfigError(f"Unknown generator '{generator}'.{did_you_mean(generator, GENERATORS)}")
+    if entry.sherpa is None:
+        able = [name for name, other in jet_classes().items() if other.sherpa]
+        raise ConfigError(f"Sherpa makes no jets of class {entry.name}, only {', '.join(able)}.")
+    if tune != DEFAULT_TUNE:
+        raise ConfigError("Tunes are Pythia's: leave out --tune with --generator sherpa.")
+    longest = card.longest_lifetime or _ALL_DECAY
+    return entry.sherpa.cards(mpi=mpi, longest_lifetime=longest)
+
+
+def made_of(
+    class_name: str, *, mpi: bool, tune: str, detector: str, generator: str = PYTHIA
+) -> dict[str, Any]:
     """Return all that decides what `generate_jets` writes but seed, number and versions.
 
     Raises:
-        ConfigError: unknown class, detector or tune.
+        ConfigError: unknown class, detector, tune or generator, or Sherpa cannot make the class.
     """
     entry, card = jet_class(class_name), load_jet_card(detector)
+    # What Pythia makes keeps the hash that it had when there was no other.
+    other = {} if generator == PYTHIA else {"generator": [generator, wanted_version(generator)]}
     return {
-        "settings": pythia_settings(entry, card, mpi=mpi, tune=tune),
+        "settings": generator_cards(entry, card, generator, mpi=mpi, tune=tune),
         "rule": asdict(entry.rule),
         "card": card.model_dump(mode="json"),
         "revision": REVISION,
+        **other,
     }

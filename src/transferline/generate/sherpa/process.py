@@ -67,6 +67,12 @@ def _complaint(place: Path) -> str:
     return shortened(" | ".join((blamed or lines)[-3:]), 400)
 
 
+def integration_place(installation: Installation, hard: str) -> Path:
+    """Return the directory of the cache that belongs to the run card's first part."""
+    digest = json_hash({"card": integration_card(hard), "sherpa": installation.version})
+    return cache_directory() / "sherpa-integration" / digest[:16]
+
+
 def integrated(installation: Installation, hard: str) -> Path:
     """Return the directory with the integration results of the run card's first part.
 
@@ -76,8 +82,7 @@ def integrated(installation: Installation, hard: str) -> Path:
     Raises:
         DataError: Sherpa failed; says what its log says.
     """
-    digest = json_hash({"card": integration_card(hard), "sherpa": installation.version})
-    place = cache_directory() / "sherpa-integration" / digest[:16]
+    place = integration_place(installation, hard)
     if not place.exists():
         sys.stderr.write("Sherpa integrates the matrix element, once: this takes a minute.\n")
         place.parent.mkdir(parents=True, exist_ok=True)

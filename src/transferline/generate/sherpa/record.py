@@ -18,6 +18,7 @@ import numpy as np
 from transferline.errors import DataError
 from transferline.generate.compiled import Array
 from transferline.generate.filter_rules import HardFilter
+from transferline.generate.sherpa.hard_record import HardRecord
 from transferline.generate.truth import Truth
 
 MAGIC = b"TLSHERP1"
@@ -28,7 +29,6 @@ ENTRY = np.dtype(
     + [(name, "<f8") for name in ("px", "py", "pz", "energy")]
     + [(name, "<f4") for name in ("x", "y", "z")]
 )
-_OUTGOING = 23
 _LIMIT = 1_000_000
 
 
@@ -49,15 +49,7 @@ class Event:
 
     def accepted(self, rule: HardFilter) -> bool:
         """Tell whether the hard process passes, as `HardFilter.accepts` does for Pythia."""
-        hard = self.entries[np.abs(self.entries["status"]) == _OUTGOING]
-        code = np.abs(hard["pdg_id"])
-        pt = np.hypot(hard["px"], hard["py"])
-        eta = np.abs(np.arcsinh(hard["pz"] / np.maximum(pt, 1e-9)))
-        is_lepton = np.isin(code, (11, 13, 15) if rule.taus else (11, 13))
-        is_parton = (code <= 5) | (code == 21)
-        leptons = is_lepton & (pt > rule.lepton_pt) & (eta < rule.lepton_eta)
-        partons = is_parton & (pt > rule.parton_pt) & (eta < rule.parton_eta)
-        return bool(leptons.sum() >= rule.leptons and partons.sum() >= rule.partons)
+        return rule.accepts(HardRecord(self.entries))
 
 
 def read_events(stream: IO[bytes], where: str) -> Iterator[Event]:

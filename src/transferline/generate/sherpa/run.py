@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from transferline.errors import ConfigError, DataError
@@ -58,7 +58,7 @@ class SherpaRun:
     _picobarn2: float = 0.0
     _trials: float = 0.0
 
-    def batches(self, n: int) -> Iterator[Truth]:
+    def batches(self, n: int) -> Generator[Truth, None, None]:
         """Yield `n` events that passed the filter, in batches.
 
         The filter looks at the finished event, so that what it rejects costs its full time.

@@ -21,8 +21,9 @@ COLLISIONS: dict[str, Any] = {
     "PDF_SET": "PDF4LHC21_40_pdfas",
     "EVENT_GENERATION_MODE": "Unweighted",
 }
-# Particles with c tau above 10 mm reach the detector, as in the settings of Pythia.
-HADRONS: dict[str, Any] = {"HADRON_DECAYS": {"Max_Proper_Lifetime": 10.0}}
+LONGEST_LIFETIME = 10.0
+"""Particles with a larger c tau (mm) reach the detector, as in the settings of Pythia."""
+
 _FORCED = 2  # only the channels with this status are open
 
 
@@ -38,15 +39,22 @@ class SherpaProcess(BaseModel):
     hard: dict[str, Any]
     alternatives: tuple[tuple[str, ...], ...]
 
-    def cards(self, *, mpi: bool) -> tuple[tuple[str, str], ...]:
+    def cards(
+        self, *, mpi: bool, longest_lifetime: float = LONGEST_LIFETIME
+    ) -> tuple[tuple[str, str], ...]:
         """Return both parts of the run card of every alternative."""
         hard = _text(COLLISIONS | self.hard)
-        return tuple((hard, _text(_event_part(open_, mpi))) for open_ in self.alternatives)
+        return tuple(
+            (hard, _text(_event_part(open_, mpi, longest_lifetime))) for open_ in self.alternatives
+        )
 
 
-def _event_part(channels: tuple[str, ...], mpi: bool) -> dict[str, Any]:
+def _event_part(channels: tuple[str, ...], mpi: bool, longest_lifetime: float) -> dict[str, Any]:
     decays = {channel: {"Status": _FORCED} for channel in channels}
-    part = {"HARD_DECAYS": {"Enabled": True, "Channels": decays}, **HADRONS}
+    part = {
+        "HARD_DECAYS": {"Enabled": True, "Channels": decays},
+        "HADRON_DECAYS": {"Max_Proper_Lifetime": longest_lifetime},
+    }
     return part if mpi else part | {"MI_HANDLER": "None"}
 
 
