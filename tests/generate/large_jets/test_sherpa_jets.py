@@ -89,7 +89,7 @@ def _integrated():
 
 @pytest.mark.usefixtures("_integrated")
 def test_top_quarks_of_sherpa(tmp_path):
-    done = make(tmp_path / "x.root", "Tbqq", generator="sherpa")
+    done = make(tmp_path / "x.root", "Tbqq", generator="sherpa", block_size=12)
     assert (done.jets, done.generator) == (12, "sherpa")
     assert done.tried > done.passed >= 12
     assert done.cross_section_generator == pytest.approx(2.3, rel=0.5)
@@ -104,4 +104,4 @@ def test_top_quarks_of_sherpa(tmp_path):
     assert np.all((jets.jet_pt > 500.0) & (jets.jet_pt < 1000.0))
     assert JetClass(files=[str(done.path)])
     with pytest.raises(DataError, match="was generated differently"):
-        make(done.path, "Tbqq", generator="pythia")
+        make(done.path, "Tbqq", generator="pythia", block_size=12)
