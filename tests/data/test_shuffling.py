@@ -49,7 +49,7 @@ def rows_of(shards, loader, epoch, start=0):
     found = []
 
     class Spy:
-        n_particles = shards.n_particles
+        lengths = shards.lengths
 
         def gather(self, rows):
             found.append(rows.tolist())

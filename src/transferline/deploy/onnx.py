@@ -68,6 +68,7 @@ def export_onnx(
     if out.suffix != ".onnx" or out.is_dir():
         raise ConfigError(f"--out {out}: give the name of a file that ends in .onnx.")
     checkpoint = _load(place, embedding)
+    _need_exportable(checkpoint)
     with progress(3, "export") as ticker:
         real = real_events(events, checkpoint.selection, reader)
         module = _module(checkpoint, real, embedding)
@@ -78,6 +79,15 @@ def export_onnx(
         description["check"] = _check(checkpoint, module, graph, real, out)
         ticker.advance()
     return _write(graph, description, out)
+
+
+def _need_exportable(checkpoint: Checkpoint) -> None:
+    recipe = checkpoint.recipe.backbone
+    if not checkpoint.model().backbone.exportable:
+        raise ConfigError(
+            f"the backbone {recipe.kind} cannot be written as an ONNX graph; "
+            "`transferline predict` gives its scores."
+        )
 
 
 def _need_extra() -> None:

@@ -58,10 +58,12 @@ def class_of(metric: str) -> str | None:
 
     >>> class_of("rejection_50_Hbb"), class_of("rejection_50"), class_of("auc")
     ('Hbb', None, None)
+    >>> class_of("rejection_90[mX_600]") is None  # of one sample, not of a class
+    True
     """
     kind, _, rest = metric.partition("_")
-    _, _, name = rest.partition("_")
-    return name if kind == "rejection" and name else None
+    share, _, name = rest.partition("_")
+    return name if kind == "rejection" and name and "[" not in share else None
 
 
 def discriminant(probability: Floats, signal: int, background: int) -> Floats:

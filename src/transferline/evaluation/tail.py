@@ -46,13 +46,16 @@ def over_seeds(found: Sequence[Measurement]) -> Measurement:
 
     The error is $\sqrt{s^2 / k + \bar\sigma^2}$ with s the spread over the k seeds and
     $\bar\sigma$ the mean error of the test set, which is common to all; a single seed leaves the
-    spread out. A limit among them makes it a limit.
+    spread out. A limit among them makes it a limit; it is infinite if no background passes.
     """
     value = np.array([one.value for one in found])
-    whole = 1.0 / float(np.mean(1.0 / value))
+    passing = float(np.mean(1.0 / value))
+    if passing == 0.0:
+        return Measurement(math.inf, math.inf)
+    whole = 1.0 / passing
     if any(one.bound for one in found):
         return Measurement(whole, math.inf, "at least")
-    test = float(np.mean([one.error / one.value**2 for one in found]))
+    test = float(np.mean([one.error / one.value**2 for one in found if np.isfinite(one.value)]))
     seeds = float(np.std(1.0 / value, ddof=1)) / math.sqrt(len(value)) if len(value) > 1 else 0.0
     return Measurement(whole, whole**2 * math.hypot(seeds, test))
 

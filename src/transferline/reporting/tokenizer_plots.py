@@ -20,7 +20,8 @@ def spectrum(
 ) -> Figure:
     """Draw a quantity of the original and of the reconstructed jets, and their ratio.
 
-    Values beyond the bins stand in the outermost ones. Bars are Poisson errors of the original.
+    Values beyond the bins stand in the outermost ones. Bars are Poisson errors of the
+    reconstruction.
 
     Args:
         before: `[n]` values of the original.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from concurrent import futures
@@ -106,8 +107,8 @@ def _bounds(text: str) -> tuple[float, float]:
     try:
         bounds = float(low), float(high) if high.strip() else -1.0
     except ValueError:
-        dash = ""
-    if not dash:
+        dash, bounds = "", (0.0, 0.0)
+    if not dash or not all(map(math.isfinite, bounds)):
         raise ConfigError(f"--qcd '{text}': expected LOW-HIGH in GeV, such as 300-470 or 3200-.")
     if bounds[0] < _LOWEST_PT_HAT or 0 <= bounds[1] <= bounds[0]:
         raise ConfigError(f"--qcd '{text}': needs {_LOWEST_PT_HAT:g} <= LOW < HIGH.")
@@ -138,9 +139,10 @@ def generate_event_block(
 
 def _cross_section(total: BlockCount) -> dict[str, Any]:
     share = total.found / total.tried
+    binomial = math.sqrt(share * (1 - share) / total.tried) if share < 1 else 0.0
     return {
         "pb": total.cross_section * share,
-        "error": total.cross_section_error * share,
+        "error": math.hypot(total.cross_section_error * share, total.cross_section * binomial),
         "kind": "conventional",
         "reference": "Pythia, leading order, times the share of events with two jets",
         "branching": "of the open decays",

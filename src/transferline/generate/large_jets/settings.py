@@ -39,14 +39,26 @@ def lifetime_settings(card: JetCard) -> tuple[str, ...]:
     return (f"ParticleDecays:tau0Max = {card.longest_lifetime:g}",)
 
 
+def _check_window(card: JetCard) -> None:
+    """Bounds of the hard process are made for this window: a wider one would have holes."""
+    jets = card.jets
+    if jets.pt_min < 500 or jets.pt_max > 1000 or jets.eta_max > 2 or jets.radius > 0.8:
+        raise ConfigError(
+            f"Card '{card.name}': classes of jets are generated with 500 < pT < 1000 GeV, "
+            "|eta| < 2 and R <= 0.8; jets outside would be cut by the hard process."
+        )
+
+
 def generator_cards(
     entry: JetClass, card: JetCard, generator: str, *, mpi: bool, tune: str
 ) -> tuple[tuple[str, ...], ...]:
     """Return for every alternative Pythia's settings, or the two parts of Sherpa's run card.
 
     Raises:
-        ConfigError: the generator or the tune is unknown, or Sherpa cannot make the class.
+        ConfigError: the generator or the tune is unknown, Sherpa cannot make the class, or the
+            card keeps jets beyond what is generated.
     """
+    _check_window(card)
     if generator == PYTHIA:
         return pythia_settings(entry, card, mpi=mpi, tune=tune)
     if generator != SHERPA:

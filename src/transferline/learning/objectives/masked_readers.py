@@ -1,10 +1,11 @@
 """How the masked particles are read off: from the encoder's own output, or by a decoder.
 
-- `MaskTokens` (BERT): a learned token stands in the place of each masked particle, all places are
+- `MaskToken` (BERT): a learned token stands in the place of each masked particle, all places are
   encoded, and a head reads the embeddings there (arXiv:2401.13537).
-- `Removed` (MAE): the encoder sees the others alone; a transformer decoder, thrown away afterwards,
-  gets their embeddings and a null token for each one that is missing (arXiv:2409.12589). That is
-  cheaper, as most of the network sees fewer particles, and the published ablation's largest gain.
+- `SetHead` with null tokens (MAE): the encoder sees the others alone; a transformer decoder, thrown
+  away afterwards, gets their embeddings and a null token for each one that is missing
+  (arXiv:2409.12589). That is cheaper, as most of the network sees fewer particles, and the
+  published ablation's largest gain.
 
 Masked particles are alike unless something tells them apart; what does is `positions`, a learned
 vector for each rank by pT.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from transferline.data.events import unit_interval
+from transferline.data.folds import Fold
 from transferline.data.readers.nested_shards import NestedShardSet
 from transferline.evaluation.bootstrap import Replicas
 from transferline.evaluation.event_rejection import effective_background, rejections
@@ -52,7 +53,14 @@ class JointAnalysis(EventClassification):
 
     def load(self) -> TaskData:
         """See `Task.load`."""
-        data = super().load()
+        return self._shared(super().load())
+
+    def folded(self, data: TaskData, fold: Fold) -> TaskData:
+        """See `Task.folded`; the new pool is thinned again."""
+        return self._shared(super().folded(data, fold))
+
+    def _shared(self, data: TaskData) -> TaskData:
+        """Thin the pool to `signal_share`, and balance the weights on what is left."""
         if self.signal_share is None:
             return data
         pool = self._thinned(data, self.signal_share)
@@ -78,7 +86,7 @@ class JointAnalysis(EventClassification):
     ) -> tuple[dict[str, Measurement], Replicas]:
         """AUC and accuracy, rejections as weighted and as published, and their effective size.
 
-        `rejection_90` counts the background by its weights, `rejection_90_unweighted` by events,
+        `rejection_90` counts the background by its weights, `unweighted_rejection_90` by events,
         whatever their cross section, as the paper did; also at 50 and 70. The test set above the
         threshold is worth `n_eff_90` background events. `rejection_90[NAME]` is that of the
         signal of one sample, such as one mass, against all background.
@@ -87,7 +95,7 @@ class JointAnalysis(EventClassification):
         target, weight = data.target[rows], data.weight[rows]
         found |= rejections(scores, target, weight)
         plain = rejections(scores, target, np.ones(len(rows)))
-        found |= {f"{name}_unweighted": value for name, value in plain.items()}
+        found |= {f"unweighted_{name}": value for name, value in plain.items()}
         size = effective_background(scores, target, weight, _HEADLINE)
         found[f"n_eff_{_HEADLINE}"] = Measurement(size, 0.0)
         return {**found, **self._by_sample(scores, data, rows)}, replicas

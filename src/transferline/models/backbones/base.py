@@ -31,6 +31,7 @@ class Backbone(nn.Module, ABC):
         takes_pairs: whether `encode` uses the attention bias `pairs [n, h, p, p]`.
         takes_causal: whether `encode` can hide later particles from earlier ones.
         batch_dependent: whether training mixes the events of a batch (BatchNorm).
+        exportable: whether it can be written as an ONNX graph.
     """
 
     width: int
@@ -38,6 +39,7 @@ class Backbone(nn.Module, ABC):
     takes_pairs: ClassVar[bool] = False
     takes_causal: ClassVar[bool] = False
     batch_dependent: ClassVar[bool] = False
+    exportable: ClassVar[bool] = True
 
     @property
     def token_width(self) -> int:

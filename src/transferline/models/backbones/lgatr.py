@@ -11,7 +11,7 @@ tokens, and a global token, which stands for no particle, reads the set.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -96,6 +96,8 @@ class LGATrBackbone(Backbone):
     multivector. The pooled embedding is the token of no particle.
     """
 
+    # The package keeps tables of the algebra outside the module, which a graph cannot hold.
+    exportable: ClassVar[bool] = False
     references: Tensor
 
     def __init__(self, recipe: LGATr, spec: InputSpec) -> None:

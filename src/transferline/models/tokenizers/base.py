@@ -40,8 +40,12 @@ class Tokenizer(nn.Module, ABC):
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> Tensor:
-        """Return the code of every particle of a batch, `[n, p]`; no gradient reaches anything."""
-        return self.encode(self.features(batch))
+        """Return the code of every particle of a batch, `[n, p]`; no gradient reaches anything.
+
+        In single precision also under autocast: codes must not depend on the machine.
+        """
+        with torch.autocast(batch.p4.device.type, enabled=False):
+            return self.encode(self.features(batch))
 
 
 class SampleTokenizer(Tokenizer):
