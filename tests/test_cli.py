@@ -86,8 +86,9 @@ def test_commands_stand_in_the_order_of_the_work(capsys):
     listed = capsys.readouterr().out.partition("Commands:")[2].partition("\n\n")[0]
     shown = re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE)
     assert shown == [
-        *("demo", "generate", "validate", "inspect", "prepare", "mix", "pretrain", "transfer"),
-        *("study", "report", "predict", "export", "import", "list", "doctor"),
+        *("demo", "generate", "validate", "inspect", "prepare", "mix", "tokenize"),
+        *("pretrain", "transfer", "study", "report", "predict", "export", "import", "list"),
+        "doctor",
     ]
 
 
