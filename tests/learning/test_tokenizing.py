@@ -13,13 +13,19 @@ import pytest
 import torch
 
 from transferline.cli import run
+from transferline.config import load_config
 from transferline.data.prepare import prepare
 from transferline.data.readers.jetclass import JetClass
 from transferline.data.readers.shards import ShardSet
 from transferline.data.selections import load_selection
+from transferline.errors import DataError
+from transferline.evaluation import records
 from transferline.learning.pretraining import PretrainConfig, pretrain
+from transferline.learning.study import study
+from transferline.learning.study_config import StudyConfig
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.tokenizer_checkpoint import TokenizerCheckpoint
+from transferline.testing import toy_shards
 
 from ..data import jet_files
 
@@ -146,3 +152,50 @@ def test_bad_input_is_named(made, shards, tmp_path, capsys):
     words = ["tokenize", "inspect", str(tmp_path), str(shards), "--out", f"{tmp_path}/plots"]
     assert run(words) == 3
     assert "is not a checkpoint" in capsys.readouterr().err
+
+
+STUDY = """
+name: tokens
+title: Two tokenizers by name
+scale: smoke
+samples:
+  one: {{shards: {one}}}
+  two: {{shards: {two}}}
+  free: {{shards: {free}}}
+tokenizers:
+  eight:
+    samples: [free]
+    features: &angles {{particles: [log_pt, eta, phi], species: hidden}}
+    tokenizer: {{kind: kmeans, codes: 8}}
+pretrain:
+  alone: &variant
+    samples: [free]
+    features: *angles
+    backbone: &tiny {{kind: transformer, width: 16, depth: 1, heads: 2}}
+    objective: &masked {{kind: masked_particles, target: kmeans, tokenizer: eight, reader: *tiny}}
+    optim: {{steps: 3, batch_size: 64}}
+  together: {{<<: *variant, objective: {{kind: joint, parts: [*masked, {{kind: masked_type}}]}}}}
+task: {{kind: event_classification, name: toy, signal: [one], background: [two]}}
+grid: {{modes: [frozen], n_train: [60], seeds: 1}}
+frozen: {{lr: [1e-2], optim: {{steps: 3, batch_size: 64}}}}
+"""
+
+
+def test_a_study_makes_its_tokenizers_once(tmp_path):
+    names = ("one", "two", "free")
+    places = {name: toy_shards(tmp_path / name, 250, seed=i) for i, name in enumerate(names)}
+    (tmp_path / "study.yaml").write_text(STUDY.format(**places))
+    config = load_config(tmp_path / "study.yaml", StudyConfig)
+    out = study(config, tmp_path / "out")
+    assert len(records.read(out / "records.jsonl")) == 2
+    sha256 = TokenizerCheckpoint.load(out / "tokenizers" / "eight").sha256
+    made = out / "tokenizers" / "eight" / "model.safetensors"
+    stamp = made.stat().st_mtime_ns
+    for name in ("alone", "together"):
+        (used,) = Checkpoint.load(out / "pretrain" / name).provenance["ingredients"].values()
+        assert used["sha256"] == sha256
+    study(config, out)
+    assert made.stat().st_mtime_ns == stamp
+    more = ("tokenizers.eight.tokenizer.codes=9",)
+    with pytest.raises(DataError, match="eight: was made with other settings or data"):
+        study(load_config(tmp_path / "study.yaml", StudyConfig, more), out)

@@ -33,6 +33,11 @@ class Optim(Recipe):
         momentum: of SGD.
         clip: largest gradient norm, or None.
         backbone_lr: factor on the rate of Features and backbone; heads get `lr`.
+        backbone_frozen: share of the steps in which Features and backbone stand still and heads
+            alone are trained; BatchNorm adapts. Fine-tuning then thaws them, as arXiv:2401.13537
+            and 2409.12589 do.
+        backbone_catch_up: share of the steps, after that, in which the rate of the backbone
+            rises linearly from nothing to its own.
         precision: `auto` takes bfloat16 autocast where the processor multiplies it natively.
         validate_every: steps between validations; a twentieth of `steps` unless given.
         patience: validations without improvement before stopping, counted from the end of the
@@ -51,6 +56,8 @@ class Optim(Recipe):
     momentum: float = Field(0.9, ge=0, lt=1)
     clip: float | None = Field(1.0, gt=0)
     backbone_lr: float = Field(1.0, ge=0)
+    backbone_frozen: float = added(0.0, ge=0, lt=1)
+    backbone_catch_up: float = added(0.0, ge=0, lt=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     validate_every: int | None = Field(None, gt=0)
     patience: int | None = Field(None, gt=0)
@@ -70,6 +77,13 @@ class Optim(Recipe):
         if self.schedule == "flat_decay":
             return float(self.final_lr ** max(0.0, (share - _FLAT) / (1 - _FLAT)))
         return self.final_lr + (1 - self.final_lr) * 0.5 * (1 + math.cos(math.pi * share))
+
+    def thawed(self, step: int) -> float:
+        """Share of its rate that the backbone gets at `step`: 0 while frozen, in the end 1."""
+        first = round(self.backbone_frozen * self.steps)
+        if step < first:
+            return 0.0
+        return min(1.0, (step - first + 1) / max(1, round(self.backbone_catch_up * self.steps)))
 
     def torch_device(self) -> torch.device:
         """The device that `device` means here."""
@@ -116,4 +130,5 @@ class Optim(Recipe):
                         "params": chosen,
                         "weight_decay": self.weight_decay if decays else 0.0,
                         "scale": self.backbone_lr if is_backbone else 1.0,
+                        "is_backbone": is_backbone,
                     }

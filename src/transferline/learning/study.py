@@ -29,6 +29,7 @@ from transferline.learning.study_config import StudyConfig
 from transferline.learning.study_pretraining import prepare_checkpoints
 from transferline.learning.study_records import RECORDS, keep_current
 from transferline.learning.study_runs import Run, execute, fill_table, plan, small_first
+from transferline.learning.study_tokenizers import prepare_tokenizers
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.training import StopRequestedError
 from transferline.models.checkpoint import Checkpoint
@@ -60,7 +61,8 @@ def study(
 ) -> Path:
     """Do everything of a study that is not done yet and return its directory.
 
-    `out` receives `study.json`, `samples.json`, `pretrain/<variant>/`, `runs/<key>/` and
+    `out` receives `study.json`, `samples.json`, `tokenizers/<name>/`, `pretrain/<variant>/`,
+    `runs/<key>/` and
     `records.jsonl`, one line per finished run. A run is skipped if its Record is there: its key
     holds the hashes of data, weights and settings, so a change of any of them is another run.
     Records of runs that are none of this study any more move to `records.superseded.jsonl`, and
@@ -122,7 +124,8 @@ def _run(
     """Do what is not done yet; return the failures by key, and how many runs there were to do."""
     places = _samples(config, out, cache, pool)
     questions = [_question(config, task, places) for task in config.questions()]
-    checkpoints = prepare_checkpoints(config, places, out / "pretrain", pool)
+    tokenizers = prepare_tokenizers(config, places, out / "tokenizers")
+    checkpoints = prepare_checkpoints(config, places, out / "pretrain", pool, tokenizers)
     for question in questions:
         _check_overlap(config, question.data, checkpoints)
     runs = small_first([plan(config, q.task, q.data, checkpoints) for q in questions])

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from transferline.config import Recipe, Seed, one_of
+from transferline.config import Recipe, Seed, added, one_of
 from transferline.errors import ConfigError, did_you_mean
 from transferline.learning.baselines import Trees
 from transferline.learning.modes import Mode
@@ -18,9 +18,11 @@ from transferline.learning.optim import Optim
 from transferline.learning.pretraining import PretrainConfig
 from transferline.learning.tasks import TASKS
 from transferline.learning.tasks.base import Task
+from transferline.learning.tokenizing import TokenizeConfig
 from transferline.models.backbones import BACKBONES
 from transferline.models.features import Features
 from transferline.models.heads import Head
+from transferline.models.tokenizers import TOKENIZERS
 from transferline.samples import Sample
 
 # It names directories and files, none of which may lead elsewhere.
@@ -118,6 +120,39 @@ class Variant(Recipe):
         return PretrainConfig.model_validate({"data": data, **rest})
 
 
+class StudyTokenizer(Recipe):
+    """A tokenizer that the study makes; objectives take it by its name.
+
+    Attributes:
+        samples: names of the study's samples, taken without their labels.
+        features, tokenizer, optim, particles, seed, n_train, valid_share: see `TokenizeConfig`.
+    """
+
+    samples: tuple[str, ...] = Field(min_length=1)
+    features: Features = TokenizeConfig.model_fields["features"].default
+    tokenizer: one_of(TOKENIZERS)  # type: ignore[valid-type]  # registry-driven
+    optim: Optim | None = None
+    particles: int = 1_000_000
+    seed: Seed = 0
+    n_train: int | None = None
+    valid_share: float = 0.05
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.config({name: Path(name) for name in self.samples})
+        return self
+
+    def config(self, places: Mapping[str, Path]) -> TokenizeConfig:
+        """Return the making of it from the shards of its samples, `places[name]`.
+
+        Raises:
+            ValueError: the settings do not go together.
+        """
+        rest = self.to_dict()
+        files = [str(places[name]) for name in rest.pop("samples")]
+        return TokenizeConfig.model_validate({"data": {"kind": "shards", "files": files}, **rest})
+
+
 class Grid(Recipe):
     """The runs: modes x sizes x seeds.
 
@@ -154,6 +189,7 @@ class StudyConfig(Recipe):
         title: for people.
         scale: which of the four scales this is.
         samples: name -> sample.
+        tokenizers: name -> tokenizer, made before the pre-trainings.
         pretrain: name of the variant -> pre-training.
         task: the downstream question; its signal and background are names of samples.
         tasks: several questions, each with a name of its own, in place of one.
@@ -169,6 +205,7 @@ class StudyConfig(Recipe):
     title: str
     scale: Literal["smoke", "cpu", "extended", "paper"]
     samples: dict[str, Sample] = Field(min_length=1)
+    tokenizers: dict[_Name, StudyTokenizer] = added({})
     pretrain: dict[_Name, Variant] = Field(min_length=1)
     task: one_of(TASKS) | None = None  # type: ignore[valid-type]  # registry-driven
     tasks: tuple[one_of(TASKS), ...] = ()  # type: ignore[valid-type]  # registry-driven
@@ -268,8 +305,9 @@ class StudyConfig(Recipe):
         return list(dict.fromkeys((*self._labelled(), *self.unlabelled())))
 
     def unlabelled(self) -> list[str]:
-        """Names of the samples that some pre-training sees, each once."""
-        return list(dict.fromkeys(n for v in self.pretrain.values() for n in v.samples))
+        """Names of the samples that some pre-training or tokenizer sees, each once."""
+        makers = [*self.tokenizers.values(), *self.pretrain.values()]
+        return list(dict.fromkeys(name for maker in makers for name in maker.samples))
 
     def wants(self, mode: Mode, variants: Iterable[str], n_train: int, seed: int) -> bool:
         """Tell whether a run is done for one of these pre-trainings; for none, always."""

@@ -10,22 +10,25 @@ from pathlib import Path
 import torch
 
 from transferline.data.readers.shards import ShardSet
-from transferline.errors import DataError
 from transferline.executors import InlineExecutor, cancel, one_at_a_time, result_of
-from transferline.files import json_hash, read_json, write_json
+from transferline.files import json_hash
 from transferline.learning.ingredients import hashes, ingredients_of
 from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.learning.study_config import StudyConfig, Variant
+from transferline.learning.study_digests import is_current
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.shipped import resolve_checkpoint
 from transferline.progress import progress
 
-_DIGESTS = "digests.json"
 _POLL_SECONDS = 5.0
 
 
 def prepare_checkpoints(
-    config: StudyConfig, places: Mapping[str, Path], out: Path, workers: Executor
+    config: StudyConfig,
+    places: Mapping[str, Path],
+    out: Path,
+    workers: Executor,
+    tokenizers: Mapping[str, Path],
 ) -> dict[str, Path]:
     """Return the checkpoint directory of every variant, below `out`, making what is missing.
 
@@ -38,38 +41,27 @@ def prepare_checkpoints(
     out.mkdir(parents=True, exist_ok=True)
     made: dict[str, PretrainConfig] = {}
     for name, variant in config.pretrain.items():
-        if _is_current(name, variant, places, out):
+        if is_current(out, name, _digest(variant, places, tokenizers)):
             continue
         if variant.checkpoint is not None:
             Checkpoint.load(resolve_checkpoint(variant.checkpoint)).save(out / name)
         else:
-            made[name] = variant.config(places)
+            made[name] = _with(variant.config(places), tokenizers)
     _run_all(made, out, workers)
     return {name: out / name for name in config.pretrain}
 
 
-def _is_current(name: str, variant: Variant, places: Mapping[str, Path], out: Path) -> bool:
-    """Whether the variant is finished; notes down what it is made from before it starts."""
-    digest = _digest(variant, places)
-    file = out / _DIGESTS
-    known = read_json(file) if file.exists() else {}
-    if not isinstance(known, dict):
-        raise DataError(f"{file}: is damaged. Remove it, and the pre-trainings beside it.")
-    if name in known and known[name] != digest and (out / name).exists():
-        raise DataError(
-            f"{out / name}: was made with other settings or data. Remove that directory to make "
-            "it anew, or give the study another --out."
-        )
-    write_json(file, {**known, name: digest})
-    return (out / name / "config.json").exists()
+def _with(config: PretrainConfig, tokenizers: Mapping[str, Path]) -> PretrainConfig:
+    """Put directories in the place of the names of the study's tokenizers."""
+    return config.model_copy(update={"objective": config.objective.located(tokenizers)})
 
 
-def _digest(variant: Variant, places: Mapping[str, Path]) -> str:
+def _digest(variant: Variant, places: Mapping[str, Path], tokenizers: Mapping[str, Path]) -> str:
     if variant.checkpoint is not None:
         return Checkpoint.load(resolve_checkpoint(variant.checkpoint)).backbone_hash()
     data = ShardSet([places[name] for name in variant.samples]).content_hash
-    made_of = variant.config({name: Path(name) for name in variant.samples}).to_dict()
-    made_with = hashes(ingredients_of(variant.objective)) if variant.objective else {}
+    plain = variant.config({name: Path(name) for name in variant.samples})
+    made_of, made_with = plain.to_dict(), hashes(ingredients_of(_with(plain, tokenizers).objective))
     return json_hash({**made_of, "data": data, **({"made_with": made_with} if made_with else {})})
 
 

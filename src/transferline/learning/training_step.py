@@ -70,15 +70,15 @@ class Stepper:
         batch = batch.to(self.device)
         torch.manual_seed(_step_seed(self.seed, number))
         self._train_mode()
-        factor = self.optim.factor(number)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.optim.lr * factor * group["scale"]
+        self._set_rates(number)
         with self._autocast():
             loss: Loss = self.objective(batch)
         if not torch.isfinite(loss.total):
             self._fail("loss", number, batch, out)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]  # torch's own annotation
+        if self.optim.thawed(number) == 0.0:
+            self._leave_backbone()
         average_gradients(self.parameters, self.world)
         limit = self.optim.clip if self.optim.clip is not None else math.inf
         if not torch.isfinite(torch.nn.utils.clip_grad_norm_(self.parameters, limit)):
@@ -86,6 +86,18 @@ class Stepper:
         self.optimizer.step()
         self.objective.after_step()
         return {name: value.item() for name, value in {"loss": loss.total, **loss.parts}.items()}
+
+    def _set_rates(self, number: int) -> None:
+        factor, thawed = self.optim.factor(number), self.optim.thawed(number)
+        for group in self.optimizer.param_groups:
+            share = thawed if group["is_backbone"] else 1.0
+            group["lr"] = self.optim.lr * factor * group["scale"] * share
+
+    def _leave_backbone(self) -> None:
+        """Without a gradient weights stand still, and nothing of it enters clipping or moments."""
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"] if group["is_backbone"] else ():
+                parameter.grad = None
 
     @torch.no_grad()
     def mean_loss(self, loader: Batches) -> dict[str, float]:

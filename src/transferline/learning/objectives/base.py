@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +63,10 @@ class ObjectiveRecipe(Recipe, ABC):
     def ingredients(self) -> dict[str, str]:
         """Directories of trained tokenizers that the objective takes, by what they are to it."""
         return {}
+
+    def located(self, places: Mapping[str, Path]) -> Self:
+        """Return it with directories in the place of the names of tokenizers that it takes."""
+        return self
 
     @abstractmethod
     def build(self, model: Model) -> Objective:

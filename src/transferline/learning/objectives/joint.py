@@ -7,6 +7,8 @@ particles was found best where labels are few (arXiv:2606.14870).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import torch
@@ -59,6 +61,10 @@ class Joint(ObjectiveRecipe):
             for part in self.parts
             for name, place in part.ingredients().items()
         }
+
+    def located(self, places: Mapping[str, Path]) -> Self:
+        """See `ObjectiveRecipe.located`."""
+        return self.model_copy(update={"parts": tuple(p.located(places) for p in self.parts)})
 
     def build(self, model: Model) -> JointObjective:
         """Return the module around `model`."""

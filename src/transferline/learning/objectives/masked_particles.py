@@ -10,6 +10,7 @@ A trap: a particle's place in a list that is sorted by pT tells its momentum. Wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
@@ -55,7 +56,8 @@ class MaskedParticles(ObjectiveRecipe):
     Attributes:
         target: `vqvae` or `kmeans`, the code of a `tokenizer`; `regression` of the features;
             `flow`, their density.
-        tokenizer: directory of a trained tokenizer (`transferline tokenize`); it stays as it is.
+        tokenizer: directory of a trained tokenizer (`transferline tokenize`), or the name of one
+            among those of the study; it stays as it is.
         targets: features that `regression` and `flow` ask for; all continuous inputs unless given.
         distance: of `regression`: `l2` (v1) or `l1` (v2), summed over features.
         flow: sizes of the flow.
@@ -127,6 +129,12 @@ class MaskedParticles(ObjectiveRecipe):
     def ingredients(self) -> dict[str, str]:
         """See `ObjectiveRecipe.ingredients`."""
         return {} if self.tokenizer is None else {"tokenizer": self.tokenizer}
+
+    def located(self, places: Mapping[str, Path]) -> Self:
+        """See `ObjectiveRecipe.located`."""
+        if self.tokenizer not in places:
+            return self
+        return self.model_copy(update={"tokenizer": str(places[self.tokenizer])})
 
     def stored_tokenizer(self) -> TokenizerCheckpoint | None:
         """Load the tokenizer, if there is one.

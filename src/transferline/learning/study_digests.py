@@ -1,0 +1,29 @@
+"""What the parts of a study were made from, noted down before they are made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transferline.errors import DataError
+from transferline.files import read_json, write_json
+
+_DIGESTS = "digests.json"
+
+
+def is_current(out: Path, name: str, digest: str) -> bool:
+    """Whether the checkpoint `out / name` is finished; notes down what it is made from.
+
+    Raises:
+        DataError: the directory holds one of other settings or data.
+    """
+    file = out / _DIGESTS
+    known = read_json(file) if file.exists() else {}
+    if not isinstance(known, dict):
+        raise DataError(f"{file}: is damaged. Remove it, and the checkpoints beside it.")
+    if name in known and known[name] != digest and (out / name).exists():
+        raise DataError(
+            f"{out / name}: was made with other settings or data. Remove that directory to make "
+            "it anew, or give the study another --out."
+        )
+    write_json(file, {**known, name: digest})
+    return (out / name / "config.json").exists()
