@@ -17,7 +17,7 @@ from typer.main import get_command
 
 from transferline.cli import app
 from transferline.config import load_config
-from transferline.data.selections import selection, shipped
+from transferline.data.selections import load_selection, selection, shipped
 from transferline.learning.pretraining import PretrainConfig
 from transferline.learning.study_config import StudyConfig
 from transferline.learning.tokenizing import TokenizeConfig
@@ -136,7 +136,7 @@ def shipped_configurations() -> list[Path]:
 @pytest.mark.parametrize("path", shipped_configurations(), ids=lambda path: path.name)
 def test_every_shipped_configuration_parses(path):
     if path.parent.name == "selections":
-        assert selection(str(path)).name == path.stem
+        assert load_selection(str(path)).name == path.stem
         return
     recipes = {"pretrain": PretrainConfig, "claims": Claims, "tokens": TokenizeConfig}
     load_config(path, recipes.get(path.stem.partition("_")[0], StudyConfig))

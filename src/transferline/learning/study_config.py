@@ -306,8 +306,9 @@ class StudyConfig(Recipe):
 
     def unlabelled(self) -> list[str]:
         """Names of the samples that some pre-training or tokenizer sees, each once."""
-        makers = [*self.tokenizers.values(), *self.pretrain.values()]
-        return list(dict.fromkeys(name for maker in makers for name in maker.samples))
+        tokenizers, variants = self.tokenizers.values(), self.pretrain.values()
+        every = [*(t.samples for t in tokenizers), *(v.samples for v in variants)]
+        return list(dict.fromkeys(name for names in every for name in names))
 
     def wants(self, mode: Mode, variants: Iterable[str], n_train: int, seed: int) -> bool:
         """Tell whether a run is done for one of these pre-trainings; for none, always."""

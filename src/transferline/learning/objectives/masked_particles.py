@@ -132,7 +132,7 @@ class MaskedParticles(ObjectiveRecipe):
 
     def located(self, places: Mapping[str, Path]) -> Self:
         """See `ObjectiveRecipe.located`."""
-        if self.tokenizer not in places:
+        if self.tokenizer is None or self.tokenizer not in places:
             return self
         return self.model_copy(update={"tokenizer": str(places[self.tokenizer])})
 
