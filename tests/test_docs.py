@@ -17,7 +17,7 @@ from typer.main import get_command
 
 from transferline.cli import app
 from transferline.config import load_config
-from transferline.data.selections import load_selection, selection, shipped
+from transferline.data.selections import load_selection, shipped
 from transferline.learning.pretraining import PretrainConfig
 from transferline.learning.study_config import StudyConfig
 from transferline.learning.tokenizing import TokenizeConfig
@@ -151,7 +151,7 @@ def test_every_shipped_configuration_says_how_it_is_run(path):
 
 @pytest.mark.parametrize("name", shipped())
 def test_every_shipped_selection_parses(name):
-    assert selection(name).name == name
+    assert load_selection(name).name == name
 
 
 def test_the_citation_is_valid_yaml_with_the_version_of_the_package():
