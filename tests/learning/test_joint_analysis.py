@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from transferline.data.folds import Fold
 from transferline.data.readers.nested_shards import NestedShardSet
 from transferline.errors import DataError
 from transferline.evaluation.event_rejection import effective_background, rejections
-from transferline.learning.adaptation import transfer
+from transferline.learning.adaptation import run_digest, transfer
 from transferline.learning.baselines import Trees
-from transferline.learning.modes import starting_model
-from transferline.learning.network_run import Adaptation
+from transferline.learning.modes import BrokenTransferError, check_score, starting_model
+from transferline.learning.network_run import Adaptation, NetworkRun
 from transferline.learning.optim import Optim
 from transferline.learning.per_event import EventTable
 from transferline.learning.pretraining import PretrainConfig, pretrain
@@ -139,6 +140,44 @@ def test_the_score_is_that_of_the_pretraining_and_stands_still_where_frozen(chec
         model_of(bare, task, "frozen", head("score"))
 
 
+def test_a_score_that_moved_where_it_must_not_is_an_error(checkpoint, task):
+    model = model_of(checkpoint, task, "frozen", head("score"))
+    check_score("frozen", checkpoint, model.head)
+    with torch.no_grad():
+        model.head.score.bias += 1e-3
+    check_score("finetuned", checkpoint, model.head)
+    with pytest.raises(BrokenTransferError, match="score of jets"):
+        check_score("frozen", checkpoint, model.head)
+
+
+def test_another_classifier_on_the_same_backbone_is_another_run(checkpoint, task):
+    weight, bias = checkpoint.classifier()
+    other = checkpoint.with_classifier(weight + 0.1, bias)
+    data = task.load()
+
+    def digests(chosen, mode):
+        asked = task.model_copy(update={"head": chosen})
+        return {run_digest(c, asked, data, mode, how()) for c in (checkpoint, other)}
+
+    assert len(digests(head("score"), "finetuned")) == 2
+    assert len(digests(head("embedding"), "finetuned")) == 1
+    assert len(digests(head("score"), "scratch")) == 1
+
+
+def test_the_score_waits_while_the_head_is_trained_first(checkpoint, task, tmp_path):
+    asked = task.model_copy(update={"head": head("score")})
+    data = asked.load()
+    first = how(head_first=Optim(steps=30, batch_size=64, lr=1e-2))
+    rows = asked.labelled(data, 200, 0)
+    table = EventTable(data.shards, embedder(checkpoint.backbone(), first.optim))
+    run = NetworkRun(checkpoint, "finetuned", asked, data, rows, first, 0, tmp_path, table)
+    run.train()
+    trained = run._first_head
+    weight, _ = checkpoint.classifier()
+    assert torch.equal(trained["score.weight"], weight[1:] - weight[:1])
+    assert any(not torch.equal(v, run._start().head.state_dict()[k]) for k, v in trained.items())
+
+
 @pytest.mark.parametrize("mode", ["frozen", "finetuned", "scratch"])
 def test_modes_train_and_keep_their_promises(checkpoint, task, mode, tmp_path):
     task = task.model_copy(update={"head": head("score_and_kinematics")})
@@ -173,6 +212,8 @@ def test_the_share_of_signal_is_made_by_thinning_and_weights_balance_it(task):
     assert weight[target == 1].sum() == pytest.approx(weight[target == 0].sum())
     ratio = weight[target == 1].mean() / weight[target == 0].mean()
     assert ratio == pytest.approx((target == 0).sum() / (target == 1).sum())  # pos_weight
+    part = thin.folded(data, Fold(0, 3))
+    assert part.target[part.pool].mean() == pytest.approx(0.1, abs=0.015)
 
 
 def test_shards_of_single_jets_are_refused(task, folder, checkpoint):

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from transferline.cli import options, output
+
+if TYPE_CHECKING:
+    from transferline.generate.events import GenerationSummary
+    from transferline.generate.large_jets.sample import JetSummary
+
+_Events = Annotated[
+    int, typer.Option("--n", "-n", metavar="N", min=1, max=10**9, help="Events to write.")
+]
+_Seed = Annotated[
+    int, typer.Option(metavar="N", min=0, max=2**63 - 1, help="Equal seeds give equal files.")
+]
+_Mpi = Annotated[
+    bool,
+    typer.Option("--mpi/--no-mpi", help="Multi-parton interactions: truer, 2 to 3 times slower."),
+]
+_Tune = Annotated[str, typer.Option(metavar="NAME", help="monash, cp5 or a14.")]
+_JetCard = Annotated[
+    str, typer.Option(metavar="CARD", help="cms, atlas or the YAML file of a card for jets.")
+]
 
 
 def add(app: typer.Typer) -> None:
@@ -31,24 +50,15 @@ def events(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", help="ROOT file to write (NanoAODv9).")
     ],
-    n: Annotated[
-        int, typer.Option("--n", "-n", metavar="N", min=1, max=10**9, help="Events to write.")
-    ] = 10_000,
-    seed: Annotated[
-        int, typer.Option(metavar="N", min=0, max=2**63 - 1, help="Equal seeds give equal files.")
-    ] = 0,
+    n: _Events = 10_000,
+    seed: _Seed = 0,
     jobs: options.Jobs = 1,
     dask: options.Dask = None,
-    mpi: Annotated[
-        bool,
-        typer.Option(
-            "--mpi/--no-mpi", help="Multi-parton interactions: truer, 2 to 3 times slower."
-        ),
-    ] = True,
+    mpi: _Mpi = True,
     detector: Annotated[
         str, typer.Option(metavar="CARD", help="Name or YAML file of a detector card.")
     ] = "cms",
-    tune: Annotated[str, typer.Option(metavar="NAME", help="monash, cp5 or a14.")] = "monash",
+    tune: _Tune = "monash",
     generator: Annotated[
         str | None,
         typer.Option(
@@ -100,17 +110,21 @@ def events(
     output.show_rows(
         [
             ("tried", f"{done.tried} events, {done.passed} passed the process-level filter"),
-            (
-                "cross section",
-                f"{done.cross_section_generator:.4g} +- "
-                f"{done.cross_section_generator_error:.1g} pb "
-                f"({done.generator.capitalize()}, leading order, before the filter)",
-            ),
+            _cross_section(done),
             ("", f"{done.cross_section} pb (catalogue)" if done.cross_section else ""),
             ("time", f"{done.seconds:.0f} s"),
         ]
     )
     output.next_command("inspect", done.path)
+
+
+def _cross_section(done: GenerationSummary | JetSummary) -> tuple[str, str]:
+    """Return the row that says the generator's own estimate."""
+    return (
+        "cross section",
+        f"{done.cross_section_generator:.4g} +- {done.cross_section_generator_error:.1g} pb "
+        f"({done.generator.capitalize()}, leading order, before the filter)",
+    )
 
 
 def jets(
@@ -126,21 +140,12 @@ def jets(
     n: Annotated[
         int, typer.Option("--n", "-n", metavar="N", min=1, max=10**9, help="Jets to write.")
     ] = 10_000,
-    seed: Annotated[
-        int, typer.Option(metavar="N", min=0, max=2**63 - 1, help="Equal seeds give equal files.")
-    ] = 0,
+    seed: _Seed = 0,
     jobs: options.Jobs = 1,
     dask: options.Dask = None,
-    mpi: Annotated[
-        bool,
-        typer.Option(
-            "--mpi/--no-mpi", help="Multi-parton interactions: truer, 2 to 3 times slower."
-        ),
-    ] = True,
-    detector: Annotated[
-        str, typer.Option(metavar="CARD", help="cms, atlas or the YAML file of a card for jets.")
-    ] = "cms",
-    tune: Annotated[str, typer.Option(metavar="NAME", help="monash, cp5 or a14.")] = "monash",
+    mpi: _Mpi = True,
+    detector: _JetCard = "cms",
+    tune: _Tune = "monash",
     generator: Annotated[
         str, typer.Option(metavar="NAME", help="pythia, or sherpa for QCD and Tbqq.")
     ] = "pythia",
@@ -174,12 +179,7 @@ def jets(
     output.show_rows(
         [
             ("tried", f"{done.tried} events, {done.passed} passed the filter on the decay"),
-            (
-                "cross section",
-                f"{done.cross_section_generator:.4g} +- "
-                f"{done.cross_section_generator_error:.1g} pb "
-                f"({done.generator.capitalize()}, leading order, before the filter)",
-            ),
+            _cross_section(done),
             ("time", f"{done.seconds:.0f} s"),
         ]
     )
@@ -197,24 +197,13 @@ def hh4b(
         str | None,
         typer.Option(metavar="LOW-HIGH", help="Multijets instead, in this bin of pT-hat (GeV)."),
     ] = None,
-    n: Annotated[
-        int, typer.Option("--n", "-n", metavar="N", min=1, max=10**9, help="Events to write.")
-    ] = 10_000,
-    seed: Annotated[
-        int, typer.Option(metavar="N", min=0, max=2**63 - 1, help="Equal seeds give equal files.")
-    ] = 0,
+    n: _Events = 10_000,
+    seed: _Seed = 0,
     jobs: options.Jobs = 1,
     dask: options.Dask = None,
-    mpi: Annotated[
-        bool,
-        typer.Option(
-            "--mpi/--no-mpi", help="Multi-parton interactions: truer, 2 to 3 times slower."
-        ),
-    ] = True,
-    detector: Annotated[
-        str, typer.Option(metavar="CARD", help="cms, atlas or the YAML file of a card for jets.")
-    ] = "cms",
-    tune: Annotated[str, typer.Option(metavar="NAME", help="monash, cp5 or a14.")] = "monash",
+    mpi: _Mpi = True,
+    detector: _JetCard = "cms",
+    tune: _Tune = "monash",
     json: options.Json = False,
 ) -> None:
     """Generate X -> HH -> 4b, or multijets, as events of jets.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
 from transferline.evaluation.bootstrap import REPLICAS, replica_weights
 from transferline.evaluation.measurement import Measurement
-from transferline.evaluation.roc import Floats, Ranking, check_inputs
+from transferline.evaluation.roc import Ranking, check_inputs
+from transferline.evaluation.tail import effective, rejection
 
 POINTS = (50, 70, 90)
 """Signal efficiencies in per cent; 90 is the headline of arXiv:2401.13536."""
@@ -27,7 +26,8 @@ def rejections(
     """Return `rejection_<point>`, 1 / background efficiency at that signal efficiency.
 
     The threshold moves along in the bootstrap over test events, see
-    `transferline.evaluation.metrics`; without background above it, value and error are infinite.
+    `transferline.evaluation.metrics`; with fewer than three effective background events above it
+    the number is a lower limit, see `transferline.evaluation.tail`.
 
     Args:
         scores: `[n]`, higher is more signal-like.
@@ -40,10 +40,9 @@ def rejections(
     Raises:
         DataError, NumericalError: as `transferline.evaluation.roc.check_inputs`.
 
-    >>> rejections([3, 2, 1, 0, 2.5, 0.5], [1, 1, 1, 1, 0, 0], [1] * 6, points=(70,))[
-    ...     "rejection_70"
-    ... ].value
-    2.0
+    >>> found = rejections([3, 2, 1, 0, 2.5, 0.5], [1, 1, 1, 1, 0, 0], [1] * 6, points=(70,))
+    >>> found["rejection_70"].bound  # a single background event is above the threshold
+    'at least'
     """
     s, is_signal, w = check_inputs(scores, target, weight)
     ranking = Ranking(s, is_signal)
@@ -56,16 +55,12 @@ def rejections(
             for other in map(ranking.roc, replica_weights(is_signal, w, replicas, seed))
         ]
     )
+    every = w[~is_signal]
+    passing = [every[s[~is_signal] >= roc.threshold_at(e)] for e in efficiency]
     return {
-        f"rejection_{p}": _rejection(float(nominal[i]), drawn[:, i]) for i, p in enumerate(points)
+        f"rejection_{p}": rejection(float(nominal[i]), drawn[:, i], passing[i], every)
+        for i, p in enumerate(points)
     }
-
-
-def _rejection(background: float, drawn: Floats) -> Measurement:
-    """To first order in the efficiency: some replicas may have no background at all."""
-    if background <= 0.0:
-        return Measurement(math.inf, math.inf)
-    return Measurement(1 / background, float(np.std(drawn, ddof=1)) / background**2)
 
 
 def effective_background(
@@ -77,7 +72,4 @@ def effective_background(
     """
     s, is_signal, w = check_inputs(scores, target, weight)
     roc = Ranking(s, is_signal).roc(w)
-    threshold = roc.threshold[int(np.argmax(roc.signal >= point / 100))]
-    above = w[(s >= threshold) & ~is_signal]
-    square = float(np.sum(above**2))
-    return float(above.sum()) ** 2 / square if square else 0.0
+    return effective(w[(s >= roc.threshold_at(point / 100)) & ~is_signal])

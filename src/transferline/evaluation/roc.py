@@ -49,6 +49,10 @@ class Roc:
             self.background[last - 1] + part * (self.background[last] - self.background[last - 1])
         )
 
+    def threshold_at(self, signal_efficiency: float) -> float:
+        """Return the score of the cut where the signal efficiency is first reached."""
+        return float(self.threshold[int(np.argmax(self.signal >= signal_efficiency))])
+
     def at_threshold(self, threshold: float) -> tuple[float, float]:
         """Return the efficiencies of signal and background for `score >= threshold`."""
         last = int(np.searchsorted(-self.threshold, -threshold, side="right")) - 1

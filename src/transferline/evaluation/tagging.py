@@ -167,9 +167,8 @@ class _Signal:
 
     def rejection(self, roc: Roc, share: float, weight: Floats, drawn: Floats) -> Measurement:
         """Return the rejection at the signal efficiency `share`, or its limit."""
-        threshold = roc.threshold[int(np.argmax(roc.signal >= share))]
         every = weight[self._rows][~self._is_signal]
-        passing = every[self._score[~self._is_signal] >= threshold]
+        passing = every[self._score[~self._is_signal] >= roc.threshold_at(share)]
         return rejection(roc.background_at(share), drawn, passing, every)
 
 

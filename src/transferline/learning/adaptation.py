@@ -29,6 +29,7 @@ from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows, Rows
 from transferline.learning.training_log import history
 from transferline.models.checkpoint import Checkpoint
+from transferline.models.event_head import EventHead
 from transferline.models.model import weight_hash
 from transferline.provenance import run_facts
 
@@ -232,6 +233,8 @@ def run_digest(
             start["constants"] = weight_hash(checkpoint.backbone().features)
         else:
             start["weights"] = checkpoint.backbone_hash()
+            if isinstance(task.head, EventHead) and task.head.has_score:
+                start["classifier"] = [tensor.tolist() for tensor in checkpoint.classifier()]
     settings = {"task": task.located(places).to_dict(), "how": how.to_dict(), "start": start}
     return json_hash({"protocol": PROTOCOL, "data": data.digest, **settings})
 

@@ -100,6 +100,23 @@ def _take_score(checkpoint: Checkpoint, mode: Mode, head: EventHeadModule) -> No
     head.score.requires_grad_(mode in TRAINED)
 
 
+def check_score(mode: Mode, checkpoint: Checkpoint, head: nn.Module) -> None:
+    """Compare the score of a head with the pre-training's where the backbone stands still.
+
+    Raises:
+        BrokenTransferError: it has moved.
+    """
+    if mode not in TRANSFERRED or mode in TRAINED:
+        return
+    if not isinstance(head, EventHeadModule) or head.score is None:
+        return
+    loaded = EventHeadModule(head.recipe, head.score.in_features, 1)
+    loaded.take_score(*checkpoint.classifier())
+    assert loaded.score is not None  # of the same recipe
+    if weight_hash(head.score) != weight_hash(loaded.score):
+        raise BrokenTransferError(f"{mode}: the score of jets is not that of the pre-training.")
+
+
 def check_start(mode: Mode, checkpoint: Checkpoint, model: Model) -> BackboneHashes:
     """Hash a model that is about to be trained and compare it with its checkpoint.
 

@@ -26,6 +26,7 @@ from transferline.learning.modes import (
     BackboneHashes,
     Mode,
     check_end,
+    check_score,
     check_start,
     starting_model,
 )
@@ -38,6 +39,7 @@ from transferline.learning.tasks.subsets import LabelledRows, Rows
 from transferline.learning.training import FitResult, StopRequestedError, fit
 from transferline.learning.training_step import BackboneState
 from transferline.models.checkpoint import Checkpoint
+from transferline.models.event_head import EventHeadModule
 from transferline.models.heads import class_probability
 from transferline.models.model import Model
 from transferline.progress import say
@@ -217,6 +219,7 @@ class NetworkRun:
             _head(model).load_state_dict(self._first_head)
         before = check_start(self.mode, self.checkpoint, model)
         model, result = self._train(model, optim, logs, _BACKBONE[self.mode])
+        check_score(self.mode, self.checkpoint, _head(model))
         return Trial(lr, optim, model, check_end(self.mode, before, model), result, logs)
 
     def _start(self) -> Model:
@@ -235,8 +238,11 @@ class NetworkRun:
                 "patience": None,
             }
         )
+        start = self._start()
+        if isinstance(start.head, EventHeadModule) and start.head.score is not None:
+            start.head.score.requires_grad_(False)  # it moves when the backbone does
         with _workspace(self.out / "head") as logs:
-            model, _ = self._train(self._start(), optim, logs, "frozen")
+            model, _ = self._train(start, optim, logs, "frozen")
         return _head(model).state_dict()
 
     def _train(
