@@ -21,15 +21,18 @@ _TEXT = (
     "Means and variances of the 17 inputs over the 128 places of a jet, for the ten classes in "
     "equal parts, beside those of JetClass. Tolerances: 10 % of every variance and of the twelve "
     "means that are not zero by symmetry, 0.02 standard deviations for the other five. Errors are "
-    "ours; those of JetClass are as large as ours would be with 9,700 jets.\n\n"
-    "The detector card `cms` does what Delphes did with JetClass's own card. That card smears "
+    "ours alone."
+)
+
+_CARD = (
+    "\n\nThe detector card `cms` does what Delphes did with JetClass's own card. That card smears "
     "tracks twice: the second time with a momentum resolution of zero, which gives them back their "
     "true momenta and, with an error of zero, no weight beside the calorimeter. A cell without a "
     "neutral excess then replaces the energy of its tracks, and where the cell is below threshold "
-    "(the HCAL needs 2.3 GeV) they are lost: one charged hadron in four, nearly all below 2 GeV. "
-    "Particles that curl up in the tracker leave it through its end. Files give tracks the "
-    "pseudorapidity at the calorimeter, which lies up to 2 away from that of the momentum for "
-    "such particles. No observable is rescaled, and no number was fitted."
+    "they are lost, soft charged hadrons above all. Particles that curl up in the tracker leave it "
+    "through its end. Files give tracks the pseudorapidity at the calorimeter, which for such "
+    "particles lies far from that of the momentum. No observable is rescaled, and no number was "
+    "fitted."
 )
 
 
@@ -41,7 +44,7 @@ def find(evidence: JetEvidence) -> Finding:
     return Finding(
         "calibration",
         "JetClass: 34 numbers",
-        _TEXT,
+        _TEXT + (_CARD if evidence.detector == "cms" else ""),
         tuple(checks),
         (_table(found), _per_jet(found)),
     )

@@ -27,8 +27,8 @@ _DRAWN = ("QCD", "Hbb", "Hgg", "Wqq", "Tbqq", "Tbl")
 
 _TEXT = (
     "Particles per jet by kind. H -> gg and t -> bqq' have most, jets with a lepton and a neutrino "
-    "fewest. Below: the transverse momenta of charged hadrons, with the gap below 2 GeV that the "
-    "calorimeter makes (the same gap is in the example file of JetClass-II)."
+    "fewest. Below: the transverse momenta of charged hadrons, with the gap at low "
+    "momenta that the calorimeter of JetClass's card makes."
 )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import awkward as ak
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,6 +22,8 @@ from transferline.validation.statistics import Floats, mean, share
 
 _CUTS = (3.0, 5.0, 10.0)
 _MANY = 3
+_ORDER = ("Hbb", "Hcc", "QCD")
+_SIGMAS = 3.0
 _SHOWN = ("Hbb", "Hcc", "Hgg", "Wqq", "QCD")
 
 _TEXT = (
@@ -55,21 +60,21 @@ def _has_many(file: JetFile) -> Measurement:
 
 
 def _order(evidence: JetEvidence) -> list[Check]:
-    """Shares of jets with three displaced tracks, each against what a tracker makes of it.
-
-    The expected numbers are rough ones: what matters is that they lie far apart.
-    """
-    source = "decay lengths and multiplicities of b and c hadrons (rough)"
-    rough = {"Hbb": (0.90, 0.10), "Hcc": (0.50, 0.20), "QCD": (0.15, 0.12)}
+    """Hadrons fly the further the heavier their quark: each class well above the next one."""
+    shares = [_has_many(evidence.classes[name]) for name in _ORDER]
+    apart = sum(
+        high.value - low.value > _SIGMAS * math.hypot(high.error, low.error)
+        for high, low in pairwise(shares)
+    )
     return [
         Check(
-            f"{name}: share of jets with {_MANY} tracks beyond 5 standard deviations",
-            _has_many(evidence.classes[name]),
-            exactly(value),
-            tolerance,
-            source,
+            f"Steps of the order {' > '.join(_ORDER)} that hold by {_SIGMAS:g} errors, in the "
+            f"share of jets with {_MANY} tracks beyond 5 standard deviations",
+            exactly(apart),
+            exactly(len(_ORDER) - 1),
+            0.0,
+            "decay lengths and numbers of tracks of b and c hadrons",
         )
-        for name, (value, tolerance) in rough.items()
     ]
 
 

@@ -101,6 +101,8 @@ class ShardSet:
     def _check_finite(self) -> None:
         for piece in self._pieces:
             named = {"weight": piece.column("weight"), "particles": piece.values.reshape(-1)}
+            if piece.set_values is not None:
+                named["constituents"] = piece.set_values.reshape(-1)
             for name, values in named.items():
                 # In slices: the map may be larger than the memory.
                 for low in range(0, len(values), _SLICE):
