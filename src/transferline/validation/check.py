@@ -120,7 +120,7 @@ def exactly(value: float) -> Measurement:
     """Return a number that has no error, such as one of the detector card.
 
     >>> exactly(0.7)
-    Measurement(value=0.7, error=0.0)
+    Measurement(value=0.7, error=0.0, bound=None)
     """
     return Measurement(value, 0.0)
 
