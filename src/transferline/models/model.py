@@ -84,7 +84,7 @@ def parameter_counts(module: nn.Module) -> dict[str, int]:
     counts = {"embedding": 0, "feature": 0, "classifier": 0, "other": 0}
     for name, parameter in module.named_parameters():
         part = _part(name.removeprefix("model."))
-        if ".tokenizer." not in name:  # an ingredient: nothing of it is learnt here
+        if not {"tokenizer", "teacher"}.intersection(name.split(".")):  # they learn nothing here
             counts[part] += parameter.numel()
     return counts
 

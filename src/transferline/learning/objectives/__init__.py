@@ -7,6 +7,8 @@ from transferline.registry import Registry
 
 OBJECTIVES: Registry[ObjectiveRecipe] = Registry(
     "objectives",
+    contrastive="transferline.learning.objectives.contrastive:Contrastive",
+    jepa="transferline.learning.objectives.jepa:Jepa",
     joint="transferline.learning.objectives.joint:Joint",
     masked_particles="transferline.learning.objectives.masked_particles:MaskedParticles",
     masked_type="transferline.learning.objectives.masked_type:MaskedType",

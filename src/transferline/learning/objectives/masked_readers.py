@@ -91,15 +91,25 @@ class SetHead(nn.Module):
         self.null = nn.Parameter(0.02 * torch.randn(size.width)) if null else None
 
     def forward(
-        self, tokens: Tensor, is_real: Tensor, rank: Tensor, hidden: Tensor | None = None
+        self,
+        tokens: Tensor,
+        is_real: Tensor,
+        rank: Tensor,
+        hidden: Tensor | None = None,
+        told: Tensor | None = None,
     ) -> Tensor:
-        """[n, p, inputs] -> [n, p, d]; with `hidden`, ranks belong to the masked alone."""
+        """[n, p, inputs] -> [n, p, d]; with `hidden`, ranks belong to the masked alone.
+
+        `told [n, p, d]` is what else the null tokens carry.
+        """
         x = self.transformer.embed(Inputs(x=tokens, p4=tokens[..., :0], is_real=is_real))
         if self.null is not None:
             assert hidden is not None
             null = self.null.to(x.dtype).expand_as(x)
             if self.positions is not None:
                 null = null + self.positions(rank).to(x.dtype)
+            if told is not None:
+                null = null + told.to(x.dtype)
             x = torch.where(hidden.unsqueeze(-1), null, x)
         elif self.positions is not None:
             x = x + self.positions(rank).to(x.dtype)
