@@ -6,7 +6,8 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-from transferline.samples import Sample, generated_file, materialise
+from transferline.sample_generation import generated_file
+from transferline.samples import Sample, materialise
 
 SIGNAL = Sample(
     process="ttH_bb_1l", n=800, seed=1, mpi=False, filter="emu_jets", selection="l1_j4_b1"

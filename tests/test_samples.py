@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from transferline import samples
+from transferline import sample_generation, samples
 from transferline.cli import run
 from transferline.data.card import load_card
+from transferline.data.readers.nested_shards import NestedShardSet
 from transferline.data.readers.shards import ShardSet
 from transferline.data.selections import selection
 from transferline.errors import ConfigError, DataError
@@ -53,29 +54,29 @@ def test_another_selection_reuses_the_generated_file(monkeypatch):
 
 
 def test_the_place_follows_whatever_changes_the_content(monkeypatch):
-    base = samples._generation(SIGNAL)
+    base = sample_generation.generation(SIGNAL)
     for change in ({"seed": 2}, {"n": 801}, {"mpi": True}, {"filter": "lepton"}):
-        assert samples._generation(SIGNAL.model_copy(update=change)) != base
-    assert samples._generation(SIGNAL.model_copy(update={"label": "x"})) == base
-    assert samples._generation(SIGNAL.model_copy(update={"generator": "pythia"})) == base
+        assert sample_generation.generation(SIGNAL.model_copy(update=change)) != base
+    assert sample_generation.generation(SIGNAL.model_copy(update={"label": "x"})) == base
+    assert sample_generation.generation(SIGNAL.model_copy(update={"generator": "pythia"})) == base
     emu = SIGNAL.model_copy(update={"filter": "emu_jets"})
-    before = samples._generation(emu)
+    before = sample_generation.generation(emu)
     harder = replace(hard_filter.FILTERS["emu_jets"], parton_pt=35.0)
     with monkeypatch.context() as patch:
         patch.setitem(hard_filter.FILTERS, "emu_jets", harder)
-        assert samples._generation(emu) != before
-    monkeypatch.setattr(samples, "package_versions", lambda _: {"pythia8mc": "9"})
-    assert samples._generation(SIGNAL) != base
+        assert sample_generation.generation(emu) != before
+    monkeypatch.setattr(sample_generation, "package_versions", lambda _: {"pythia8mc": "9"})
+    assert sample_generation.generation(SIGNAL) != base
 
 
 def test_a_finished_sample_of_sherpa_is_found_where_there_is_no_sherpa(monkeypatch, tmp_path):
     monkeypatch.setenv("TRANSFERLINE_CACHE", str(tmp_path))
     monkeypatch.delenv("TRANSFERLINE_SHERPA", raising=False)
     sample = Sample(process="ttbb_1l", n=10, selection="l1_j4_b1")
-    found = samples._generation(sample)
+    found = sample_generation.generation(sample)
     assert found["generator"] == "sherpa"
     assert found["cards"] and found["made_by"]
-    assert found == samples._generation(sample.model_copy(update={"generator": "sherpa"}))
+    assert found == sample_generation.generation(sample.model_copy(update={"generator": "sherpa"}))
 
 
 def test_files_become_shards_and_a_changed_file_is_another_sample(tmp_path):
@@ -140,7 +141,7 @@ def test_members_of_a_mixture_inherit_its_selection():
         assert (member.selection, member.golden_json) == ("l1_j4_b1", "certified.json")
     assert sample.mix["mine"].selection is None
     assert Sample.model_validate(sample.to_dict()) == sample
-    assert "mix" not in samples._generation(sample.mix["ttbar"])
+    assert "mix" not in sample_generation.generation(sample.mix["ttbar"])
 
 
 def test_a_mixture_shares_events_with_whom_a_member_does():
@@ -277,7 +278,7 @@ def test_wrong_command_lines_of_a_mixture_are_explained(tmp_path, capsys, words,
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ({}, "exactly one of process, jets, reader, shards, mix"),
+        ({}, "exactly one of process, jets, hh4b, reader, shards, mix"),
         ({"mix": {}, "selection": "l1_j4_b1"}, "at least 1 item"),
         ({"mix": {"a": {"process": "ttbar", "n": 5}}}, "process needs a selection"),
         ({"mix": {"a": {"shards": "x"}}, "selection": "l1_j4_b1"}, "have theirs already"),
@@ -353,14 +354,14 @@ def test_a_class_of_jets_becomes_shards(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr("transferline.generate.large_jets.blocks.generate_jet_block", None)
         other = {"selection": "jets", "label": "again"}
-        assert samples.generated_file(JETS.model_copy(update=other), tmp_path).exists()
+        assert sample_generation.generated_file(JETS.model_copy(update=other), tmp_path).exists()
 
 
 def test_the_place_of_jets_follows_whatever_changes_them():
-    base = samples._generation(JETS)
+    base = sample_generation.generation(JETS)
     for change in ({"seed": 2}, {"n": 5}, {"mpi": True}, {"tune": "cp5"}, {"detector": "atlas"}):
-        assert samples._generation(JETS.model_copy(update=change)) != base
-    assert samples._generation(JETS.model_copy(update={"label": "x"})) == base
+        assert sample_generation.generation(JETS.model_copy(update=change)) != base
+    assert sample_generation.generation(JETS.model_copy(update={"label": "x"})) == base
     assert JETS.shares_events_with(JETS.model_copy(update={"detector": "atlas"}))
     assert not JETS.shares_events_with(JETS.model_copy(update={"seed": 2}))
     assert not JETS.shares_events_with(SIGNAL)
@@ -371,14 +372,14 @@ def test_the_place_of_jets_follows_whatever_changes_them():
 def test_jets_of_another_generator_are_other_jets():
     top = JETS.model_copy(update={"jets": "Tbqq"})
     pythia, sherpa = (top.model_copy(update={"generator": g}) for g in ("pythia", "sherpa"))
-    assert samples._generation(pythia) == samples._generation(top)
-    assert "generator" not in samples._generation(top)
-    assert samples._generation(sherpa)["generator"][0] == "sherpa"
-    assert "6 -6" in samples._generation(sherpa)["settings"][0][0]
+    assert sample_generation.generation(pythia) == sample_generation.generation(top)
+    assert "generator" not in sample_generation.generation(top)
+    assert sample_generation.generation(sherpa)["generator"][0] == "sherpa"
+    assert "6 -6" in sample_generation.generation(sherpa)["settings"][0][0]
     assert top.shares_events_with(pythia)
     assert not top.shares_events_with(sherpa)
     with pytest.raises(ConfigError, match="Sherpa makes no jets of class Hbb"):
-        samples._generation(JETS.model_copy(update={"generator": "sherpa"}))
+        sample_generation.generation(JETS.model_copy(update={"generator": "sherpa"}))
 
 
 @pytest.mark.parametrize(
@@ -393,3 +394,39 @@ def test_jets_of_another_generator_are_other_jets():
 def test_bad_samples_of_jets_are_explained(change, message):
     with pytest.raises(ValidationError, match=message):
         Sample(**(JETS.to_dict() | change))
+
+
+EVENTS = Sample(hh4b={"qcd": "600-800"}, n=4, seed=1, mpi=False, selection="jet_events")
+
+
+def test_events_of_large_jets_become_shards_with_a_cross_section(tmp_path):
+    card = load_card(materialise(EVENTS, tmp_path))
+    assert card.n_events == 4
+    assert 50 < card.cross_section_pb < 400  # 187 pb in CMS's own table, of all events
+    assert NestedShardSet([materialise(EVENTS, tmp_path)]).n_particles.min() >= 2
+    base = sample_generation.generation(EVENTS)
+    for change in ({"seed": 2}, {"n": 5}, {"mpi": True}, {"tune": "cp5"}, {"detector": "atlas"}):
+        assert sample_generation.generation(EVENTS.model_copy(update=change)) != base
+    assert sample_generation.generation(EVENTS.model_copy(update={"label": "x"})) == base
+    signal = Sample(**(EVENTS.to_dict() | {"hh4b": {"mass": 1000}}))
+    assert sample_generation.generation(signal) != base
+    assert EVENTS.shares_events_with(EVENTS.model_copy(update={"n": 9}))
+    assert not EVENTS.shares_events_with(signal)
+    assert not EVENTS.shares_events_with(JETS)
+    assert "hh4b" not in JETS.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n": None}, "belong together"),
+        ({"jets": "Hbb"}, "exactly one of process, jets, hh4b"),
+        ({"generator": "sherpa"}, "hh4b have no generator"),
+        ({"hh4b": {}}, "either a mass or bounds"),
+        ({"hh4b": {"mass": 100}}, "outside 500 to 6000"),
+        ({"hh4b": {"qcd": "600"}}, "expected LOW-HIGH"),
+    ],
+)
+def test_bad_samples_of_events_of_large_jets_are_explained(change, message):
+    with pytest.raises(ValidationError, match=message):
+        Sample(**(EVENTS.to_dict() | change))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import asdict
 from fnmatch import fnmatch
 from functools import partial
 from itertools import combinations, product
@@ -21,8 +19,6 @@ from transferline.data.layouts.shards import CARD
 from transferline.data.prepare import prepare
 from transferline.data.readers import READERS, Reader
 from transferline.data.readers.file_list import named_files
-from transferline.data.readers.jetclass import JetClass
-from transferline.data.readers.nanoaod import NanoAOD
 from transferline.data.selections import Selection
 from transferline.data.selections.kinds import AnySelection, load_selection
 from transferline.data.survey import file_stamps
@@ -31,19 +27,53 @@ from transferline.files import file_hash, json_hash
 from transferline.mixtures import hand_down, mixed
 from transferline.provenance import package_versions
 from transferline.runtime import cache_directory
+from transferline.sample_generation import (
+    cross_section,
+    drawn_with,
+    generated_file,
+    generation,
+    made_name,
+    place_name,
+    reader_of,
+)
 
 GENERATION = 1
 """Raised when the same recipe would be generated or prepared differently."""
 
 if TYPE_CHECKING:
-    from transferline.generate.catalogue import Process
+    from transferline.generate.large_jets.hh4b_request import Request
 
 _OVERRIDES = ("triggers", "veto_triggers", "golden_json")
 _INHERITED = ("selection", *_OVERRIDES)
 _GENERATED = ("mpi", "detector", "filter", "tune", "lhe", "generator")
-_MADE = ("process", "jets")
-_NOT_OF_JETS = ("filter", "lhe")
-_MADE_BY = ("pythia8mc", "fastjet", "numpy", "transferline")
+_MADE = ("process", "jets", "hh4b")
+_NOT_OF = {"jets": ("filter", "lhe"), "hh4b": ("filter", "lhe", "generator")}
+
+
+class HH4b(Recipe):
+    """Events of large jets: X -> HH -> 4b of one mass, or multijets of one bin of pT-hat.
+
+    Attributes:
+        mass: of X in GeV.
+        qcd: instead of it `LOW-HIGH` in GeV, such as `300-470`; `3200-` is open.
+    """
+
+    mass: float | None = None
+    qcd: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        try:
+            self.request()
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def request(self) -> Request:
+        """Return what the generator is asked for."""
+        from transferline.generate.large_jets.hh4b_request import Request  # noqa: PLC0415
+
+        return Request.parse(self.mass, self.qcd)
 
 
 class Sample(Recipe):
@@ -54,6 +84,9 @@ class Sample(Recipe):
             `detector`, `filter`, `tune`, `lhe`, `generator` as `generate_events` describes.
         jets: class of jets of JetClass, instead of a process; generated with `n`, `seed`, `mpi`,
             `detector`, `tune` and `generator` as `generate_jets` describes.
+        hh4b: events of large jets, instead of a process; generated with `n`, `seed`, `mpi`,
+            `detector` and `tune` as `generate_hh4b` describes. Cross section times the share of
+            events with two jets is that of the generator.
         n: events (or jets) to generate, counted after the process-level filter and before the
             selection.
         reader: files in one format, instead of what is generated.
@@ -72,6 +105,7 @@ class Sample(Recipe):
 
     process: str | None = None
     jets: str | None = added(None)
+    hh4b: HH4b | None = added(None)
     n: int | None = Field(None, gt=0, le=10**9)
     seed: Seed = 1
     mpi: bool = True
@@ -98,7 +132,7 @@ class Sample(Recipe):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        kinds = ("process", "jets", "reader", "shards", "mix")
+        kinds = ("process", "jets", "hh4b", "reader", "shards", "mix")
         sources = [name for name in kinds if getattr(self, name) is not None]
         if len(sources) != 1:
             raise ValueError(f"needs exactly one of {', '.join(kinds)}.")
@@ -106,10 +140,10 @@ class Sample(Recipe):
         if (self.selection is None) != all(m.shards is not None for m in members):
             raise ValueError(f"{sources[0]} needs a selection; shards have theirs already.")
         if self.mix is None and (self.n is None) == (sources[0] in _MADE):
-            raise ValueError("process (or jets) and n belong together.")
-        for name in _NOT_OF_JETS if self.jets is not None else ():
+            raise ValueError("process (or jets, hh4b) and n belong together.")
+        for name in _NOT_OF.get(sources[0], ()):
             if getattr(self, name) is not None:
-                raise ValueError(f"jets have no {name}.")
+                raise ValueError(f"{sources[0]} have no {name}.")
         self._check_mixture()
         return self
 
@@ -145,10 +179,8 @@ class Sample(Recipe):
             return any(member.shares_events_with(other) for member in self.mix.values())
         if other.mix is not None:
             return other.shares_events_with(self)
-        if self.process is not None:
-            return other.process is not None and _collisions(self) == _collisions(other)
-        if self.jets is not None:
-            return other.jets is not None and _same_jets(self) == _same_jets(other)
+        if made_name(self) is not None:
+            return made_name(other) is not None and drawn_with(self) == drawn_with(other)
         if self.reader is not None and other.reader is not None:
             pairs = product(named_files(self.reader.files), named_files(other.reader.files))
             # Names alone: a study must be readable where its files are not.
@@ -193,7 +225,7 @@ def materialise(
         }
         return _mixture(sample, members, cache)
     chosen = chosen_selection(sample)
-    source = _generation(sample) if sample.reader is None else _files(sample.reader)
+    source = generation(sample) if sample.reader is None else _files(sample.reader)
     made_of = {
         "protocol": GENERATION,
         "selection": chosen.to_dict(),
@@ -202,13 +234,13 @@ def materialise(
     }
     if isinstance(chosen, Selection) and chosen.golden_json is not None:
         made_of["certified"] = _content(Path(chosen.golden_json))
-    name = sample.process or sample.jets or sample.label or "files"
-    place = cache / "prepared" / _name(name, chosen.name, json_hash(made_of))
+    name = made_name(sample) or sample.label or "files"
+    place = cache / "prepared" / place_name(name, chosen.name, json_hash(made_of))
     if not _is_ready(place, sample.reader, source):
         reader: Reader | None = sample.reader
         if reader is None:
             made = [str(generated_file(sample, cache, jobs=jobs, executor=executor))]
-            reader = NanoAOD(files=made) if sample.jets is None else JetClass(files=made)
+            reader = reader_of(sample, made)
         prepare(
             reader,
             chosen,
@@ -216,7 +248,7 @@ def materialise(
             jobs=jobs,
             executor=executor,
             sample=sample.label or name,
-            cross_section_pb=_cross_section(sample),
+            cross_section_pb=cross_section(sample),
             # Only then: what another process has just finished is taken as it is.
             overwrite=(place / CARD).is_file(),
         )
@@ -229,7 +261,7 @@ def _mixture(sample: Sample, members: Mapping[str, Path], cache: Path) -> Path:
     return mixed(
         members,
         cache / "prepared",
-        named=partial(_name, name, cuts),
+        named=partial(place_name, name, cuts),
         sample=name,
         n=sample.n,
         seed=sample.seed,
@@ -267,141 +299,6 @@ def _content(file: Path) -> str:
     return file_hash(file)
 
 
-def generated_file(
-    sample: Sample,
-    cache: Path | None = None,
-    *,
-    jobs: int = 1,
-    executor: Executor | None = None,
-) -> Path:
-    """Return the ROOT file of a generated sample, before any selection; made if it is not there.
-
-    Raises:
-        ConfigError: the sample is of files, or a name of the recipe is unknown.
-    """
-    from transferline.generate.events import generate_events  # noqa: PLC0415  # an extra
-    from transferline.generate.large_jets.sample import generate_jets  # noqa: PLC0415
-
-    what = sample.process or sample.jets
-    if what is None or sample.n is None:
-        raise ConfigError("Only samples of a process or of jets are generated.")
-    cache = cache or cache_directory()
-    name = _name(what, f"s{sample.seed}-n{sample.n}", json_hash(_generation(sample)))
-    file = cache / "generated" / f"{name}.root"
-    generate: Callable[..., object] = partial(generate_jets, generator=_generator_of_jets(sample))
-    if sample.process is not None:
-        generate = partial(
-            generate_events,
-            filter=sample.filter,
-            lhe=Path(sample.lhe) if sample.lhe else None,
-            generator=sample.generator,
-        )
-    generate(
-        what,
-        file,
-        n=sample.n,
-        seed=sample.seed,
-        jobs=jobs,
-        executor=executor,
-        mpi=sample.mpi,
-        detector=sample.detector,
-        tune=sample.tune,
-    )
-    return file
-
-
-def _generator_of_jets(sample: Sample) -> str:
-    return sample.generator or "pythia"  # which makes every class
-
-
-def _same_jets(sample: Sample) -> tuple[Any, ...]:
-    """What two samples of the same jets agree in."""
-    return sample.jets, sample.seed, _generator_of_jets(sample)
-
-
-def _collisions(sample: Sample) -> tuple[Any, ...]:
-    """What two samples of the same collisions agree in."""
-    from transferline.generate.catalogue import process  # noqa: PLC0415
-    from transferline.generate.generators import chosen_generator  # noqa: PLC0415
-
-    assert sample.process is not None  # the caller asks
-    try:
-        entry = process(sample.process)
-    except ConfigError:  # a process of another version: said when it is to be made
-        return sample.process, sample.seed, sample.lhe, sample.generator
-    generator = chosen_generator(entry, sample.generator)
-    return entry.full_name, sample.seed, sample.lhe, generator
-
-
-def _generation(sample: Sample) -> dict[str, Any]:
-    """Everything that decides what the generator writes."""
-    from transferline.generate.blocks import REVISION  # noqa: PLC0415
-    from transferline.generate.card import load_card  # noqa: PLC0415
-    from transferline.generate.catalogue import process  # noqa: PLC0415
-    from transferline.generate.hard_filter import hard_filter  # noqa: PLC0415
-
-    if sample.jets is not None:
-        return _jets(sample)
-    assert sample.process is not None  # Sample._check
-    recipe = sample.to_dict()
-    other = ("reader", "shards", "mix", "cross_sections", "label", "generator")
-    for name in (*other, *_INHERITED):
-        del recipe[name]
-    entry = process(sample.process)
-    return {
-        **recipe,
-        **_generator(sample, entry),
-        "revision": REVISION,
-        "entry": entry.model_dump(mode="json", exclude={"purpose"}),
-        "rule": asdict(hard_filter(sample.filter or entry.filter)),
-        "card": load_card(sample.detector).model_dump(mode="json"),
-        "lhe": file_hash(Path(sample.lhe)) if sample.lhe else None,
-        "versions": package_versions(_MADE_BY),
-    }
-
-
-def _jets(sample: Sample) -> dict[str, Any]:
-    """Everything that decides what jets are written."""
-    from transferline.generate.large_jets.settings import made_of  # noqa: PLC0415
-
-    assert sample.jets is not None  # _generation
-    names = ("mpi", "tune", "detector")
-    how = {name: getattr(sample, name) for name in names}
-    return {
-        **{name: getattr(sample, name) for name in ("jets", "n", "seed", *names)},
-        **made_of(sample.jets, **how, generator=_generator_of_jets(sample)),
-        "versions": package_versions(_MADE_BY),
-    }
-
-
-def _generator(sample: Sample, entry: Process) -> dict[str, Any]:
-    """Another generator than Pythia, its run card and version; Pythia's settings are `entry`'s."""
-    from transferline.generate import generators  # noqa: PLC0415
-
-    name = generators.chosen_generator(entry, sample.generator)
-    if name == generators.PYTHIA:
-        return {}
-    external = sample.lhe is not None
-    cards = generators.generator_settings(
-        entry, name, mpi=sample.mpi, tune=sample.tune, external=external
-    )
-    return {"generator": name, "cards": cards, "made_by": generators.wanted_version(name)}
-
-
-def _cross_section(sample: Sample) -> float | None:
-    """The catalogue's, in pb; None for files, whose own provenance may tell it."""
-    if sample.process is None:
-        return None
-    from transferline.generate.catalogue import process  # noqa: PLC0415
-
-    return process(sample.process).cross_section.pb
-
-
 def _files(reader: Reader) -> dict[str, Any]:
     """A reader's recipe, and size and time of its files: a file that changed is another one."""
     return {"reader": reader.content(), "stamps": file_stamps(reader)}
-
-
-def _name(what: str, how: str, digest: str) -> str:
-    readable = re.sub(r"[^A-Za-z0-9_+-]+", "-", f"{what}-{how}").strip("-")
-    return f"{readable}-{digest[:12]}"

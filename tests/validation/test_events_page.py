@@ -8,7 +8,7 @@ import re
 import pytest
 
 from transferline.cli import run
-from transferline.samples import generated_file
+from transferline.sample_generation import generated_file
 from transferline.validation import real_simulation
 from transferline.validation.check import Verdict
 from transferline.validation.event_file import EventFile

@@ -8,7 +8,7 @@ import pytest
 from transferline.generate.card import load_card
 from transferline.generate.events import generate_events
 from transferline.generate.pythia import leading_order
-from transferline.samples import generated_file
+from transferline.sample_generation import generated_file
 from transferline.validation import btagging, jet_energy, leptonic, met
 from transferline.validation.check import Verdict
 from transferline.validation.event_file import EventFile

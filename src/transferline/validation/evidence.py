@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from transferline.generate.card import Card, load_card
-from transferline.samples import Sample, generated_file
+from transferline.sample_generation import generated_file
+from transferline.samples import Sample
 from transferline.validation.event_file import OBJECTS, EventFile
 
 

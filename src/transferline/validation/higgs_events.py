@@ -9,7 +9,8 @@ import numpy as np
 
 from transferline.data.selections import Selection, selection
 from transferline.data.selections.recipe import WorkingPoint
-from transferline.samples import Sample, generated_file
+from transferline.sample_generation import generated_file
+from transferline.samples import Sample
 from transferline.validation.cascade_masses import Decays
 from transferline.validation.event_file import OBJECTS, EventFile, choose
 from transferline.validation.higgs_file import Kind

@@ -12,7 +12,8 @@ from transferline.errors import ConfigError
 from transferline.generate.generators import SHERPA
 from transferline.generate.large_jets.classes import jet_class
 from transferline.generate.sherpa.run import find_sherpa
-from transferline.samples import Sample, generated_file
+from transferline.sample_generation import generated_file
+from transferline.samples import Sample
 from transferline.validation.jet_file import JetFile
 
 SHIFTED = ("QCD", "Hbb", "Tbqq")

@@ -11,7 +11,8 @@ from transferline.data.layouts.hbb import JET_LABELS
 from transferline.data.readers.hbb import Hbb
 from transferline.errors import ConfigError
 from transferline.generate.large_jets.card import load_jet_card
-from transferline.generate.large_jets.hh4b import Request, generate_hh4b
+from transferline.generate.large_jets.hh4b import generate_hh4b
+from transferline.generate.large_jets.hh4b_request import Request
 from transferline.generate.nanoaod import read_provenance
 
 N = 16
@@ -106,8 +107,8 @@ def test_content_does_not_depend_on_jobs(signal, tmp_path):
 @pytest.mark.parametrize(
     ("mass", "qcd", "message"),
     [
-        (None, None, "either --mass M or --qcd"),
-        (1000, "300-470", "either --mass M or --qcd"),
+        (None, None, "either a mass or bounds"),
+        (1000, "300-470", "either a mass or bounds"),
         (100, None, "outside 500 to 6000"),
         (None, "300", "expected LOW-HIGH"),
         (None, "a-b", "expected LOW-HIGH"),

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import platform
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from transferline.files import json_hash
-from transferline.generate.block_files import BlockCount
+from transferline.generate.block_files import BlockCount, add_counts, load_block, read_count
 from transferline.generate.generators import PYTHIA, generator_version
 from transferline.generate.large_jets.blocks import JetConfiguration
 from transferline.generate.large_jets.card import load_jet_card
 from transferline.generate.large_jets.hard_filter import BoostedDecay
+from transferline.generate.nanoaod import read_provenance
 from transferline.generate.plan import Plan
+from transferline.generate.tables import EventTable
 
 _PACKAGES = ("transferline", "fastjet", "numpy")
 
@@ -69,3 +75,45 @@ def provenance(plan: Plan[JetConfiguration], total: BlockCount) -> dict[str, Any
         "configuration": configuration.hash,
         "versions": {**dict(configuration.versions), "python": platform.python_version()},
     }
+
+
+def produce(
+    plan: Plan[JetConfiguration],
+    out: Path,
+    make: Callable[..., BlockCount],
+    write: Callable[[Path, Iterator[EventTable], dict[str, Any]], None],
+    *,
+    label: str,
+    facts: Mapping[str, Any],
+    more: Callable[[BlockCount], Mapping[str, Any]] = lambda total: {},
+    jobs: int,
+    executor: futures.Executor | None,
+) -> dict[str, Any]:
+    """Make the blocks that are missing, write the file, and return what it tells of itself.
+
+    A file with the same configuration is left as it is. Blocks go once the file is there.
+
+    Args:
+        plan: the blocks.
+        out: the ROOT file.
+        make: of one block.
+        write: the file, from its blocks in order and its provenance.
+        label: of the progress bar.
+        facts: what the provenance says beside what all samples say.
+        more: what it says of the counts of all blocks.
+        jobs: processes on this machine.
+        executor: run blocks there instead.
+
+    Raises:
+        DataError: `out` or its blocks belong to another configuration.
+    """
+    found = plan.finished(out, read_provenance)
+    if found is not None:
+        return found
+    plan.make(make, label, jobs, executor)
+    paths = plan.paths()
+    total = add_counts([read_count(path)[0] for path in paths])
+    found = {**facts, **provenance(plan, total), **more(total)}
+    write(out, (load_block(path) for path in paths), found)
+    shutil.rmtree(plan.parts)
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from concurrent import futures
 from dataclasses import dataclass
@@ -10,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from transferline.errors import ConfigError
-from transferline.generate.block_files import add_counts, load_block, read_count
 from transferline.generate.generators import DEFAULT_TUNE, PYTHIA, SHERPA
 from transferline.generate.large_jets.blocks import generate_jet_block
 from transferline.generate.large_jets.card import load_jet_card
 from transferline.generate.large_jets.classes import jet_class
-from transferline.generate.large_jets.production import configure, provenance
+from transferline.generate.large_jets.production import configure, produce
 from transferline.generate.large_jets.settings import generator_cards
 from transferline.generate.large_jets.writer import write_jetclass
 from transferline.generate.nanoaod import read_provenance
@@ -112,16 +110,17 @@ def generate_jets(
         generator=generator,
     )
     plan = Plan(configuration, n, out.with_name(f"{out.name}.parts"))
-    found = plan.finished(out, read_provenance)
-    if found is None:
-        if plan.missing() and generator == SHERPA:
-            integrate_once(configuration.settings)  # here, so that not every worker does it
-        plan.make(generate_jet_block, f"generate {entry.name} jets", jobs, executor)
-        paths = plan.paths()
-        total = add_counts([read_count(path)[0] for path in paths])
-        own_tune = tune if generator == PYTHIA else None
-        made = {"purpose": entry.purpose, "mpi": mpi, "tune": own_tune}
-        found = {"kind": KIND, **made, **provenance(plan, total)}
-        write_jetclass(out, (load_block(path) for path in paths), found)
-        shutil.rmtree(plan.parts)
+    if generator == SHERPA and plan.finished(out, read_provenance) is None and plan.missing():
+        integrate_once(configuration.settings)  # here, so that not every worker does it
+    own_tune = tune if generator == PYTHIA else None
+    found = produce(
+        plan,
+        out,
+        generate_jet_block,
+        write_jetclass,
+        label=f"generate {entry.name} jets",
+        facts={"kind": KIND, "purpose": entry.purpose, "mpi": mpi, "tune": own_tune},
+        jobs=jobs,
+        executor=executor,
+    )
     return _summary(found, out, time.monotonic() - start)

@@ -1,0 +1,208 @@
+"""What is generated for a sample: by which generator, kept under which name, read by what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transferline.data.readers import Reader
+from transferline.data.readers.hbb import Hbb
+from transferline.data.readers.jetclass import JetClass
+from transferline.data.readers.nanoaod import NanoAOD
+from transferline.errors import ConfigError
+from transferline.files import file_hash, json_hash
+from transferline.provenance import package_versions
+from transferline.runtime import cache_directory
+
+if TYPE_CHECKING:
+    from transferline.generate.catalogue import Process
+    from transferline.samples import Sample
+
+_MADE_BY = ("pythia8mc", "fastjet", "numpy", "transferline")
+_NO_PART = (
+    *("reader", "shards", "mix", "cross_sections", "label", "generator"),
+    *("selection", "triggers", "veto_triggers", "golden_json"),
+)
+"""Settings of a sample of a process that the generator does not see, or that are told otherwise."""
+
+
+def made_name(sample: Sample) -> str | None:
+    """Name of what is generated, if it is."""
+    if sample.hh4b is not None:
+        return sample.hh4b.request().name
+    return sample.process or sample.jets
+
+
+def reader_of(sample: Sample, files: list[str]) -> Reader:
+    """Return the reader of what `generated_file` wrote."""
+    if sample.hh4b is not None:
+        return Hbb(files=files, sets="events")
+    return NanoAOD(files=files) if sample.jets is None else JetClass(files=files)
+
+
+def generated_file(
+    sample: Sample,
+    cache: Path | None = None,
+    *,
+    jobs: int = 1,
+    executor: Executor | None = None,
+) -> Path:
+    """Return the ROOT file of a generated sample, before any selection; made if it is not there.
+
+    Raises:
+        ConfigError: the sample is of files, or a name of the recipe is unknown.
+    """
+    what = made_name(sample)
+    if what is None or sample.n is None:
+        raise ConfigError("Only samples of a process or of jets are generated.")
+    cache = cache or cache_directory()
+    name = place_name(what, f"s{sample.seed}-n{sample.n}", json_hash(generation(sample)))
+    file = cache / "generated" / f"{name}.root"
+    _generator_of(sample)(
+        file,
+        n=sample.n,
+        seed=sample.seed,
+        jobs=jobs,
+        executor=executor,
+        mpi=sample.mpi,
+        detector=sample.detector,
+        tune=sample.tune,
+    )
+    return file
+
+
+def _generator_of(sample: Sample) -> Callable[..., object]:
+    """Return the generator, given all that is this kind of sample's own."""
+    from transferline.generate.events import generate_events  # noqa: PLC0415  # an extra
+    from transferline.generate.large_jets.hh4b import generate_hh4b  # noqa: PLC0415
+    from transferline.generate.large_jets.sample import generate_jets  # noqa: PLC0415
+
+    if sample.hh4b is not None:
+        return partial(generate_hh4b, mass=sample.hh4b.mass, qcd=sample.hh4b.qcd)
+    if sample.jets is not None:
+        return partial(generate_jets, sample.jets, generator=_generator_of_jets(sample))
+    return partial(
+        generate_events,
+        sample.process,
+        filter=sample.filter,
+        lhe=Path(sample.lhe) if sample.lhe else None,
+        generator=sample.generator,
+    )
+
+
+def _generator_of_jets(sample: Sample) -> str:
+    return sample.generator or "pythia"  # which makes every class
+
+
+def drawn_with(sample: Sample) -> tuple[Any, ...]:
+    """What two generated samples of the same collisions agree in."""
+    if sample.hh4b is not None:
+        return "hh4b", sample.hh4b.request(), sample.seed
+    if sample.jets is not None:
+        return "jets", sample.jets, sample.seed, _generator_of_jets(sample)
+    return _collisions(sample)
+
+
+def _collisions(sample: Sample) -> tuple[Any, ...]:
+    """The same of samples of a process."""
+    from transferline.generate.catalogue import process  # noqa: PLC0415
+    from transferline.generate.generators import chosen_generator  # noqa: PLC0415
+
+    assert sample.process is not None  # the caller asks
+    try:
+        entry = process(sample.process)
+    except ConfigError:  # a process of another version: said when it is to be made
+        return sample.process, sample.seed, sample.lhe, sample.generator
+    generator = chosen_generator(entry, sample.generator)
+    return entry.full_name, sample.seed, sample.lhe, generator
+
+
+def generation(sample: Sample) -> dict[str, Any]:
+    """Return everything that decides what the generator writes."""
+    from transferline.generate.blocks import REVISION  # noqa: PLC0415
+    from transferline.generate.card import load_card  # noqa: PLC0415
+    from transferline.generate.catalogue import process  # noqa: PLC0415
+    from transferline.generate.hard_filter import hard_filter  # noqa: PLC0415
+
+    if sample.jets is not None:
+        return _jets(sample)
+    if sample.hh4b is not None:
+        return _hh4b(sample)
+    assert sample.process is not None  # Sample._check
+    recipe = sample.to_dict()
+    for name in _NO_PART:
+        del recipe[name]
+    entry = process(sample.process)
+    return {
+        **recipe,
+        **_generator(sample, entry),
+        "revision": REVISION,
+        "entry": entry.model_dump(mode="json", exclude={"purpose"}),
+        "rule": asdict(hard_filter(sample.filter or entry.filter)),
+        "card": load_card(sample.detector).model_dump(mode="json"),
+        "lhe": file_hash(Path(sample.lhe)) if sample.lhe else None,
+        "versions": package_versions(_MADE_BY),
+    }
+
+
+def _jets(sample: Sample) -> dict[str, Any]:
+    """Everything that decides what jets are written."""
+    from transferline.generate.large_jets.settings import made_of  # noqa: PLC0415
+
+    assert sample.jets is not None  # _generation
+    names = ("mpi", "tune", "detector")
+    how = {name: getattr(sample, name) for name in names}
+    return {
+        **{name: getattr(sample, name) for name in ("jets", "n", "seed", *names)},
+        **made_of(sample.jets, **how, generator=_generator_of_jets(sample)),
+        "versions": package_versions(_MADE_BY),
+    }
+
+
+def _hh4b(sample: Sample) -> dict[str, Any]:
+    """Everything that decides what events of large jets are written."""
+    from transferline.generate.large_jets.hh4b_request import made_of  # noqa: PLC0415
+
+    assert sample.hh4b is not None  # _generation
+    how: dict[str, Any] = {name: getattr(sample, name) for name in ("mpi", "tune", "detector")}
+    return {
+        **how,
+        **made_of(sample.hh4b.request(), **how),
+        "n": sample.n,
+        "seed": sample.seed,
+        "versions": package_versions(_MADE_BY),
+    }
+
+
+def _generator(sample: Sample, entry: Process) -> dict[str, Any]:
+    """Another generator than Pythia, its run card and version; Pythia's settings are `entry`'s."""
+    from transferline.generate import generators  # noqa: PLC0415
+
+    name = generators.chosen_generator(entry, sample.generator)
+    if name == generators.PYTHIA:
+        return {}
+    external = sample.lhe is not None
+    cards = generators.generator_settings(
+        entry, name, mpi=sample.mpi, tune=sample.tune, external=external
+    )
+    return {"generator": name, "cards": cards, "made_by": generators.wanted_version(name)}
+
+
+def cross_section(sample: Sample) -> float | None:
+    """Return the catalogue's, in pb; None for files, whose own provenance may tell it."""
+    if sample.process is None:
+        return None
+    from transferline.generate.catalogue import process  # noqa: PLC0415
+
+    return process(sample.process).cross_section.pb
+
+
+def place_name(what: str, how: str, digest: str) -> str:
+    """Return a name of a directory or file in the cache that people can read."""
+    readable = re.sub(r"[^A-Za-z0-9_+-]+", "-", f"{what}-{how}").strip("-")
+    return f"{readable}-{digest[:12]}"
