@@ -86,6 +86,7 @@ def _generator_of(sample: Sample) -> Callable[..., object]:
         return partial(generate_hh4b, mass=sample.hh4b.mass, qcd=sample.hh4b.qcd)
     if sample.jets is not None:
         return partial(generate_jets, sample.jets, generator=_generator_of_jets(sample))
+    assert sample.process is not None  # it is the last kind that is generated
     return partial(
         generate_events,
         sample.process,
