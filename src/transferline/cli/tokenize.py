@@ -1,4 +1,4 @@
-"""`transferline tokenize train | inspect`: discrete codes for particles."""
+"""`transferline tokenize train | inspect | sample`: discrete codes for particles."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from transferline.cli import options, output
 
 def add(app: typer.Typer) -> None:
     """Add the group of commands to the application."""
-    group = options.group("tokenize", "Make codes of particles, and look at what they lose.")
+    group = options.group("tokenize", "Codes of particles: make them, inspect them, draw jets.")
     group.command("train")(train)
     group.command("inspect")(inspect)
+    group.command("sample")(sample)
     app.add_typer(group)
 
 
@@ -74,6 +75,43 @@ def inspect(
         ],
     )
     output.wrote(out, "plots and tokenizer.json")
+
+
+def sample(
+    pretraining: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PRETRAINING", help="Directory of a pre-training by next_token with tokens."
+        ),
+    ],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Prepared shards of real jets.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Directory for plots.")],
+    events: Annotated[
+        int, typer.Option("--events", "-n", metavar="N", min=2, help="Jets to draw.")
+    ] = 10_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of what is drawn.")] = 0,
+    json: options.Json = False,
+) -> None:
+    """Draw jets, code after code, and compare them with real ones.
+
+    Wasserstein distances of constituents' pT, eta and phi, of multiplicity and jet mass, between
+    those that chance and the tokens themselves make; a plot of each.
+    """
+    from transferline.reporting.generated_jets import compare_generated  # noqa: PLC0415
+
+    found = compare_generated(pretraining, data, out, events, seed)
+    if json:
+        output.show_json(found)
+        return
+    names = ("mean", "mean_generated", "w1_halves", "w1_tokens", "w1_generated")
+    output.show_table(
+        ("", "mean", "generated", "W1 of two halves", "W1 of tokens", "W1 of generated"),
+        [
+            (name, *(f"{numbers[key]:.4g}" for key in names))
+            for name, numbers in found["quantities"].items()
+        ],
+    )
+    output.wrote(out, "plots and generated.json")
 
 
 def _in_order(numbers: dict[str, float]) -> list[float]:

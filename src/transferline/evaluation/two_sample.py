@@ -58,3 +58,19 @@ def _tail(x: float) -> float:
         return 1.0
     terms = (-1.0) ** (_TERMS - 1) * np.exp(-2.0 * _TERMS**2 * x**2)
     return float(np.clip(2.0 * terms.sum(), 0.0, 1.0))
+
+
+def wasserstein(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
+    r"""Return the Wasserstein-1 distance of two samples `[n]` and `[m]`, in their unit.
+
+    $W_1 = \int |F_a(x) - F_b(x)|\,dx$ with the distribution functions of the samples: how far the
+    values of one must be moved, on average, to become those of the other.
+
+    Raises:
+        DataError: a sample is empty.
+    """
+    x, w_x = _sample(a, None)
+    y, w_y = _sample(b, None)
+    points = np.sort(np.concatenate([x, y]))
+    difference = _cdf(x, w_x, points[:-1]) - _cdf(y, w_y, points[:-1])
+    return float(np.sum(np.abs(difference) * np.diff(points)))

@@ -26,6 +26,7 @@ from transferline.learning.ingredients import (
     ingredients_of,
     seen_by,
 )
+from transferline.learning.jet_sampling import save_generator
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.optim import Optim
 from transferline.learning.source_labels import source_labels
@@ -87,6 +88,15 @@ class PretrainConfig(Recipe):
         if twice:
             raise ValueError(f"classes: {twice[0]} stands twice.")
         return self
+
+    def digest(self) -> str:
+        """Return the hash of the recipe; where its tokenizers stand is no part of it.
+
+        What they are is: see `ingredients.hashes`.
+        """
+        named = {place: Path(name) for name, place in self.objective.ingredients().items()}
+        objective = self.objective.located(named) if named else self.objective
+        return json_hash(self.model_copy(update={"objective": objective}).to_dict())
 
     def recipe(self) -> ModelRecipe:
         """The model without any task's head."""
@@ -211,6 +221,8 @@ def _pretrain(
         linear = classifier[0]
         assert isinstance(linear, nn.Linear)
         checkpoint = checkpoint.with_classifier(linear.weight, linear.bias)
+    if config.objective.generative:
+        save_generator(objective, config.recipe(), checkpoint, out)
     checkpoint.save(out)
     # Only now: a kill at any earlier moment leaves a state to resume from.
     shutil.rmtree(out / "training")

@@ -16,7 +16,13 @@ _RATIO = (0.5, 1.5)
 
 @plot
 def spectrum(
-    before: Floats, after: Floats, bins: Floats, title: str, label: Label = SIMULATION
+    before: Floats,
+    after: Floats,
+    bins: Floats,
+    title: str,
+    label: Label = SIMULATION,
+    *,
+    names: tuple[str, str] = ("original", "from tokens"),
 ) -> Figure:
     """Draw a quantity of the original and of the reconstructed jets, and their ratio.
 
@@ -29,12 +35,13 @@ def spectrum(
         bins: edges.
         title: of the axis, with its unit.
         label: above the plot.
+        names: what the two are, for the legend.
     """
     figure, [top, below] = new_figure(label, heights=(3.0, 1.0))
     counts = [np.histogram(np.clip(v, bins[0], bins[-1]), bins)[0] for v in (before, after)]
     first, second = (c.astype(np.float64) for c in counts)
-    top.stairs(first, bins, fill=True, color=BACKGROUND, alpha=0.3, label="original")
-    top.stairs(second, bins, color=SIGNAL, label="from tokens")
+    top.stairs(first, bins, fill=True, color=BACKGROUND, alpha=0.3, label=names[0])
+    top.stairs(second, bins, color=SIGNAL, label=names[1])
     if first.max(initial=0) > 100 * max(np.median(first), 1):
         top.set_yscale("log")
         top.set_ylim(bottom=0.5)

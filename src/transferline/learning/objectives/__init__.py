@@ -12,6 +12,7 @@ OBJECTIVES: Registry[ObjectiveRecipe] = Registry(
     joint="transferline.learning.objectives.joint:Joint",
     masked_particles="transferline.learning.objectives.masked_particles:MaskedParticles",
     masked_type="transferline.learning.objectives.masked_type:MaskedType",
+    next_token="transferline.learning.objectives.next_token:NextToken",
     replaced_object="transferline.learning.objectives.replaced_object:ReplacedObject",
     supervised="transferline.learning.objectives.supervised:Supervised",
 )

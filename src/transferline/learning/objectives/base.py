@@ -60,6 +60,11 @@ class ObjectiveRecipe(Recipe, ABC):
         """Whether the events need a target, and the model a head."""
         return False
 
+    @property
+    def generative(self) -> bool:
+        """Whether the pre-training keeps what it has learnt beside the backbone, to draw from."""
+        return False
+
     def ingredients(self) -> dict[str, str]:
         """Directories of trained tokenizers that the objective takes, by what they are to it."""
         return {}

@@ -18,10 +18,12 @@ from torch.nn import functional as F
 from transferline.data.batch import Batch
 from transferline.errors import ConfigError, did_you_mean
 from transferline.learning.objectives.coupling_flow import CouplingFlow, FlowSettings
+from transferline.learning.objectives.identity import KINDS, identity
 from transferline.models.features import FeatureExtractor
 from transferline.models.tokenizers.base import Tokenizer
 
 _BITS = "is_"  # beginning of their names
+_DISCRETE = frozenset({"charge", "btag"})  # few values: a density of them has no bound
 _TRACK = frozenset({"tanh_d0", "d0err", "tanh_dz", "dzerr"})
 
 
@@ -72,21 +74,15 @@ class TokenTarget(Target):
 class IdentityTarget(Target):
     """Cross-entropy with species and sign of the charge, such as negative charged hadron."""
 
-    KINDS = 32 * 3
-
     def __init__(self, width: int, smoothing: float) -> None:
         super().__init__()
-        self.classifier = nn.Linear(width, self.KINDS)
+        self.classifier = nn.Linear(width, KINDS)
         self.smoothing = smoothing
 
     def forward(self, rows: Tensor, masked: Masked) -> Asked:
         """See `Target`."""
-        columns = masked.batch.columns
-        kinds = 3 * columns["species"] + 1
-        if "charge" in columns:
-            kinds = kinds + columns["charge"].sign().long()
-        smoothing = self.training * self.smoothing
-        return _classified(self.classifier(rows), kinds[masked.hidden], smoothing)
+        kinds = identity(masked.batch)[masked.hidden]
+        return _classified(self.classifier(rows), kinds, self.training * self.smoothing)
 
 
 def _classified(logits: Tensor, target: Tensor, smoothing: float) -> Asked:
@@ -109,7 +105,7 @@ def asked_columns(features: FeatureExtractor, names: Sequence[str]) -> list[int]
                 f"masked_particles: targets: the model's features hold no '{name}'."
                 f"{did_you_mean(name, known)}"
             )
-    wanted = names or [n for n in known if not n.startswith(_BITS) and n != "charge"]
+    wanted = names or [n for n in known if not n.startswith(_BITS) and n not in _DISCRETE]
     if not wanted:
         raise ConfigError("masked_particles: the model's features hold nothing continuous.")
     return [known.index(name) for name in wanted]

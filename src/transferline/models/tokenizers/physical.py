@@ -37,6 +37,29 @@ def physical(features: FeatureExtractor, batch: Batch, x: Tensor) -> Batch:
     return batch.replace(p4=p4 * batch.is_real.unsqueeze(-1))
 
 
+def relative(features: FeatureExtractor, x: Tensor, is_real: Tensor) -> Batch:
+    """Return jets around the axis (0, 0) of massless particles with the features `x [n, p, f]`.
+
+    There is no batch that they come from: pT, angles to the axis and nothing else are known.
+
+    Raises:
+        DataError: the features do not tell these.
+    """
+    names = list(features.recipe.particles)
+    missing = [name for name in ("log_pt", "delta_eta", "delta_phi") if name not in names]
+    if missing:
+        raise DataError(f"the features of this tokenizer do not hold {', '.join(missing)}.")
+    columns = x[..., : len(names)] * features.scale + features.mean
+    pt, eta, phi = (columns[..., names.index(n)] for n in ("log_pt", "delta_eta", "delta_phi"))
+    p4 = torch.stack((pt.exp(), eta, phi, torch.zeros_like(pt)), dim=-1)
+    return Batch(
+        p4=p4 * is_real.unsqueeze(-1),
+        is_real=is_real,
+        weight=torch.ones(len(x)),
+        id=torch.zeros(len(x), 3, dtype=torch.int64),
+    )
+
+
 Inverse = Callable[[Named, Batch], Tensor]
 
 

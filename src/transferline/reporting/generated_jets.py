@@ -1,0 +1,139 @@
+"""compare_generated(): jets that a next-token model draws beside real ones."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from transferline.data.batch import ETA, PHI, PT, Batch, cartesian
+from transferline.data.loader import Loader
+from transferline.data.readers.shards import ShardSet
+from transferline.evaluation.roc import Floats
+from transferline.evaluation.two_sample import wasserstein
+from transferline.files import write_json
+from transferline.learning.jet_sampling import load_generator, sample_jets
+from transferline.learning.source_rows import evenly
+from transferline.models.features import PARTICLE_FEATURES
+from transferline.models.tokenizers.base import Tokenizer
+from transferline.models.tokenizers.physical import relative
+from transferline.reporting.style import Label, save
+from transferline.reporting.tokenizer_plots import edges, spectrum
+
+_MOST = 128  # particles of a jet
+
+TITLES = {
+    "pt": "log$_{10}$(constituent $p_T$ / GeV)",
+    "eta": r"Constituent $\Delta\eta$ to the jet",
+    "phi": r"Constituent $\Delta\varphi$ to the jet [rad]",
+    "multiplicity": "Constituents",
+    "mass": "Jet mass of massless constituents [GeV]",
+}
+Quantities = dict[str, Floats]
+
+
+def compare_generated(
+    pretraining: Path, data: Path, out: Path, n: int = 10_000, seed: int = 0
+) -> dict[str, Any]:
+    """Draw `n` jets, write `generated.json` and a plot of every quantity beside real jets.
+
+    Wasserstein distances of the generated jets from real ones stand between two that limit them:
+    the distance of two halves of the real jets, which is what chance does, and that of real jets
+    from what their own tokens stand for, which no generator of such tokens can fall below.
+
+    Args:
+        pretraining: directory of a pre-training with the objective `next_token`.
+        data: shards of real jets, of the classes that it was made from.
+        out: directory of what is written.
+        n: jets of each kind; fewer real ones where there are no more.
+        seed: of what is drawn.
+
+    Returns:
+        What `generated.json` holds.
+
+    Raises:
+        DataError, ConfigError: the directory generates no jets.
+    """
+    stored = load_generator(pretraining)
+    generator = stored.generator()
+    assert generator.tokenizer is not None
+    shards = ShardSet([data])
+    rows = evenly(np.arange(len(shards)), n)
+    real = list(Loader(shards, rows, 512, shuffle=False).batches(0))
+    truth = _joined([_quantities(_around_axis(batch)) for batch in real])
+    coded = _joined([_quantities(_from_tokens(generator.tokenizer, batch)) for batch in real])
+    drawn = _joined([_quantities(b) for b in sample_jets(generator, n, seed=seed, most=_MOST)])
+    label = Label(shards.cards[0].sample)
+    for name, title in TITLES.items():
+        bins = edges([truth[name]], whole=name == "multiplicity")
+        names = ("real", "generated")
+        draw = partial(spectrum, truth[name], _thinned(drawn, truth, name), bins, title, label)
+        save(draw(names=names), out / f"generated-{name}")
+    facts = {
+        "pretraining": str(pretraining),
+        "sample": shards.cards[0].sample,
+        "real_jets": len(rows),
+        "generated_jets": n,
+        "seed": seed,
+        "quantities": {name: _distances(truth[name], coded[name], drawn[name]) for name in TITLES},
+    }
+    write_json(out / "generated.json", facts)
+    return facts
+
+
+def _thinned(drawn: Quantities, truth: Quantities, name: str) -> Floats:
+    """As many generated jets as there are real ones; of particles those of as many jets."""
+    jets = min(len(drawn["multiplicity"]), len(truth["multiplicity"]))
+    if len(drawn[name]) == len(drawn["multiplicity"]):
+        return drawn[name][:jets]
+    return drawn[name][: int(drawn["multiplicity"][:jets].sum())]
+
+
+def _distances(truth: Floats, coded: Floats, drawn: Floats) -> dict[str, float]:
+    return {
+        "mean": float(truth.mean()),
+        "mean_generated": float(drawn.mean()),
+        "spread": float(truth.std()),
+        "spread_generated": float(drawn.std()),
+        "w1_halves": wasserstein(truth[::2], truth[1::2]),
+        "w1_tokens": wasserstein(truth, coded),
+        "w1_generated": wasserstein(truth, drawn),
+    }
+
+
+def _around_axis(batch: Batch) -> Batch:
+    """The jet's own axis at (0, 0), mirrored as the features are; particles without mass."""
+    parts = [
+        batch.p4[..., PT],
+        PARTICLE_FEATURES["delta_eta"](batch),
+        PARTICLE_FEATURES["delta_phi"](batch),
+        torch.zeros_like(batch.p4[..., PT]),
+    ]
+    return batch.replace(p4=torch.stack(parts, dim=-1) * batch.is_real.unsqueeze(-1))
+
+
+@torch.no_grad()
+def _from_tokens(tokenizer: Tokenizer, batch: Batch) -> Batch:
+    codes: Tensor = tokenizer(batch)
+    return relative(tokenizer.features, tokenizer.decode(codes, batch.is_real), batch.is_real)
+
+
+def _quantities(batch: Batch) -> Quantities:
+    real, p4 = batch.is_real, batch.p4.double()
+    energy, px, py, pz = (cartesian(p4) * real.unsqueeze(-1)).sum(1).unbind(-1)
+    found = {
+        "pt": p4[..., PT][real].clamp(min=1e-6).log10(),
+        "eta": p4[..., ETA][real],
+        "phi": p4[..., PHI][real],
+        "multiplicity": real.sum(1),
+        "mass": (energy**2 - px**2 - py**2 - pz**2).clamp(min=0).sqrt(),
+    }
+    return {name: values.double().numpy() for name, values in found.items()}
+
+
+def _joined(parts: list[Quantities]) -> Quantities:
+    return {name: np.concatenate([part[name] for part in parts]) for name in TITLES}
