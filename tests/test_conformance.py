@@ -236,6 +236,11 @@ TASK_FIELDS = {
         "background": of["jet_events"][:1],
     },
     "jet_tagging": lambda of: {"mixed_samples": of["jets"]},
+    "weak_supervision": lambda of: {
+        "signal": of["shards"][:1],
+        "background": of["shards"][1:],
+        "n_signal": 10,
+    },
 }
 
 

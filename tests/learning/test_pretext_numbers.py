@@ -13,7 +13,13 @@ from transferline.learning.source_facts import source_facts
 from transferline.learning.training_log import TrainingLog, history
 from transferline.models.checkpoint import Checkpoint
 from transferline.reporting.attention_plot import received, with_attention
-from transferline.reporting.pretext_table import of_checkpoint, of_records, pretext_table
+from transferline.reporting.pretext_table import (
+    cost_of_checkpoint,
+    costs_of_records,
+    of_checkpoint,
+    of_records,
+    pretext_table,
+)
 
 from .event_shards import write_shards
 
@@ -108,6 +114,9 @@ def test_a_results_page_shows_both(tuned, places):
 def test_the_report_reads_the_same_from_the_checkpoint(pretrained, tuned):
     config = json.loads((pretrained / "config.json").read_text())
     assert of_checkpoint(config) == tuned[0].extra["pretext"]
+    [cost] = costs_of_records(tuned[:1]).values()
+    assert cost_of_checkpoint(config).items() <= cost.items()
+    assert cost["passes"] > 0
 
 
 @pytest.mark.parametrize("config", [None, [], {"provenance": None}, {"provenance": {"result": 1}}])

@@ -16,7 +16,8 @@ def source_facts(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
     `pretext` holds loss and accuracy in validation at the weights that were kept; `pretraining`
     the number of events, the losses of the training, and `family`, a hash that pre-trainings share
-    which differ in the number of events alone. What a checkpoint does not tell is left out.
+    which differ in the number of events alone, and what it cost: event passes, CPU seconds, and
+    how many of the events had labels. What a checkpoint does not tell is left out.
     """
     facts: dict[str, Any] = {}
     if known := validation_numbers(provenance):
@@ -29,4 +30,19 @@ def source_facts(provenance: Mapping[str, Any]) -> dict[str, Any]:
         facts["pretraining"] = {"events": provenance["n_train"], "family": json_hash(family)[:16]}
         if losses := provenance.get("losses"):
             facts["pretraining"]["losses"] = losses
+        facts["pretraining"] |= cost_facts(provenance)
     return facts
+
+
+def cost_facts(provenance: Mapping[str, Any]) -> dict[str, float]:
+    """Return event passes, CPU seconds and labelled events of a pre-training, if it tells them."""
+    result = provenance.get("result")
+    if not isinstance(result, dict) or not {"examples_seen", "cpu_seconds"} <= set(result):
+        return {}
+    config = provenance.get("config") or {}
+    labels = provenance.get("n_train", 0) if config.get("classes") else 0
+    return {
+        "passes": result["examples_seen"],
+        "cpu_seconds": result["cpu_seconds"],
+        "labels": labels,
+    }

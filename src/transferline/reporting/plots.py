@@ -27,7 +27,13 @@ from transferline.reporting.style import (
     told_apart,
 )
 
-_METRIC_TITLES = {"auc": "AUC", "accuracy": "Accuracy"}
+_METRIC_TITLES = {
+    "auc": "AUC",
+    "accuracy": "Accuracy",
+    "auc_mixed": "AUC, held-out mixed samples",
+    "sic_cut": "Significance improvement, score above 0.5",
+    "sic_fpr1": "Significance improvement, 1 % of background",
+}
 N_TRAIN = "Labelled training events (all classes together)"
 
 

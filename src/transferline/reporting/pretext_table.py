@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transferline.evaluation.records import Record
+from transferline.learning.source_facts import cost_facts
 from transferline.reporting.style import words
 from transferline.reporting.table import Table
 
+_COST = {"passes", "cpu_seconds", "labels"}
 _NOTE = (
     "At the weights that were kept. Counting: the best guess from the numbers of objects of each "
     "type that are left, or from their number alone; a network that gets no more has learnt to "
@@ -32,6 +34,37 @@ def pretext_table(found: Mapping[str, Mapping[str, float]]) -> Table:
     note = _NOTE if any("counting" in name for name in names) else ""
     header = ("Pre-training", *(words(name) for name in names))
     return Table("The task of the pre-training, in validation", header, tuple(rows), note)
+
+
+def cost_of_pretrainings(found: Mapping[str, Mapping[str, float]]) -> Table:
+    """Return a row per pre-training: name -> `passes`, `cpu_seconds`, `labels`."""
+    rows = [
+        (
+            words(name),
+            f"{cost['passes']:,.0f}",
+            f"{cost['labels']:,.0f}",
+            f"{cost['cpu_seconds'] / 3600:.2f}",
+        )
+        for name, cost in found.items()
+        if set(cost) >= _COST
+    ]
+    header = ("Pre-training", "Event passes", "Labels", "CPU hours")
+    note = (
+        "Events whose class a pre-training was told count as labels, on top of those of the task."
+    )
+    return Table("Cost of the pre-trainings", header, tuple(rows), note)
+
+
+def costs_of_records(records: Sequence[Record]) -> dict[str, dict[str, float]]:
+    """Return what Records know of the cost of their pre-trainings."""
+    found = {r.pretraining: _numbers(r.extra.get("pretraining")) for r in records}
+    return dict(sorted(found.items()))
+
+
+def cost_of_checkpoint(config: Any) -> dict[str, float]:
+    """Return the same from the `config.json` of a checkpoint; empty if it is damaged or older."""
+    made = config.get("provenance") if isinstance(config, dict) else None
+    return _numbers(cost_facts(made)) if isinstance(made, dict) else {}
 
 
 def _cell(value: float | None) -> str:

@@ -16,7 +16,12 @@ from transferline.reporting import plots
 from transferline.reporting.checks import warnings_about
 from transferline.reporting.drawing import Drawing
 from transferline.reporting.page import Page
-from transferline.reporting.pretext_table import of_checkpoint, pretext_table
+from transferline.reporting.pretext_table import (
+    cost_of_checkpoint,
+    cost_of_pretrainings,
+    of_checkpoint,
+    pretext_table,
+)
 from transferline.reporting.result_tables import (
     common_metrics,
     cost_table,
@@ -140,8 +145,10 @@ class _Report:
             self._missing("No loss curve of a pre-training is here.")
         self._draw(drawings)
         known = {found.name: of_checkpoint(found.config) for found in self.study.pretrainings}
-        if (table := pretext_table(known)).rows:
-            self.page.table(table)
+        costs = {found.name: cost_of_checkpoint(found.config) for found in self.study.pretrainings}
+        for table in (pretext_table(known), cost_of_pretrainings(costs)):
+            if table.rows:
+                self.page.table(table)
 
     def _samples(self) -> None:
         self.page.section("Samples and cut-flow")

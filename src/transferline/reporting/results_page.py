@@ -16,7 +16,12 @@ from transferline.reporting import plots
 from transferline.reporting.claims import Claim, Claims, Published
 from transferline.reporting.drawing import Drawing
 from transferline.reporting.page_figures import page_figures, source_figures
-from transferline.reporting.pretext_table import of_records, pretext_table
+from transferline.reporting.pretext_table import (
+    cost_of_pretrainings,
+    costs_of_records,
+    of_records,
+    pretext_table,
+)
 from transferline.reporting.result_tables import (
     common_metrics,
     cost_table,
@@ -145,6 +150,8 @@ def _pretrainings(records: Sequence[Record], out_md: Path) -> str:
             stem = out_md.with_name(f"{out_md.stem}-{study}")
             text += [_picture(found, stem) for found in source_figures(study, own)]
             text.append(table.markdown())
+            costs = cost_of_pretrainings(costs_of_records(own))
+            text += [costs.markdown()] if costs.rows else []
     return "".join(text)
 
 

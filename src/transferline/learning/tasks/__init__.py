@@ -10,4 +10,5 @@ TASKS: Registry[Task] = Registry(
     event_classification="transferline.learning.tasks.event_classification:EventClassification",
     joint_analysis="transferline.learning.tasks.joint_analysis:JointAnalysis",
     jet_tagging="transferline.learning.tasks.jet_tagging:JetTagging",
+    weak_supervision="transferline.learning.tasks.weak_supervision:WeakSupervision",
 )

@@ -1,0 +1,162 @@
+r"""Weak supervision: tell two mixed samples apart, be judged on what they are mixed of.
+
+Source: arXiv:1708.02949 (CWoLa): a classifier of two mixtures of signal and background that differ
+in their proportions orders events as one of signal and background does. As arXiv:2401.13537 and
+2409.12589 set it up: background in two equal parts, N signal events mixed into one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from transferline.data.events import unit_interval
+from transferline.data.folds import Fold
+from transferline.data.readers.shards import ShardSet
+from transferline.errors import ConfigError, DataError
+from transferline.evaluation.bootstrap import Replicas
+from transferline.evaluation.measurement import Measurement
+from transferline.evaluation.metrics import measure
+from transferline.evaluation.significance import significance_improvements
+from transferline.learning.engineered import Engineered
+from transferline.learning.engineered_jets import JET_FEATURES
+from transferline.learning.tasks.base import TaskData, place_of
+from transferline.learning.tasks.classification import Classification, Classified
+from transferline.learning.tasks.subsets import Rows
+
+_Names = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class WeakSupervision(Classification):
+    """Two samples of equal size, N signal events in the second: labels say which sample.
+
+    The training pool is the two samples, of which `n_train` counts all events; a smaller number
+    than the pool's holds a proportionate part of the N. Test events carry their true class.
+
+    Metrics: those of two classes and `sic_cut`, `sic_fpr1` (see `significance_improvements`) on
+    true classes; `auc_mixed` on two samples that are mixed of the test events in the same
+    proportions: what a search could measure without knowing the signal. With N = 0 it is one half
+    within its error, while the others say what an arbitrary function happens to do.
+
+    Attributes:
+        signal, background: names of samples in a study, or directories of shards.
+        n_signal: N.
+        n_mixed: events of each mixed sample, N included; all that there are unless given.
+    """
+
+    kind: Literal["weak_supervision"] = "weak_supervision"
+    engineered: ClassVar[Engineered] = JET_FEATURES
+    signal: _Names
+    background: _Names
+    n_signal: int = Field(ge=0)
+    n_mixed: int | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        twice = sorted({n for n in self.samples() if self.samples().count(n) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)}: a sample stands twice.")
+        return self
+
+    def classes(self) -> list[str]:
+        """Return the names of the two outputs."""
+        return ["background", "signal"]
+
+    def samples(self) -> list[str]:
+        """Return the samples, signal first."""
+        return [*self.signal, *self.background]
+
+    def located(self, places: Mapping[str, Path]) -> Self:
+        """See `Task.located`."""
+        found = {
+            role: tuple(place_of(self.name, name, places) for name in getattr(self, role))
+            for role in ("signal", "background")
+        }
+        return self.model_copy(update=found)
+
+    def classified(self) -> Classified:
+        """See `Classification.classified`: the true classes."""
+        shards = ShardSet([Path(name) for name in self.samples()])
+        is_signal = np.asarray(shards.source) < len(self.signal)
+        return Classified(shards, is_signal.astype(np.int64), np.asarray(shards.weight, np.float64))
+
+    def load(self) -> TaskData:
+        """See `Task.load`; target is the sample in the pool, the true class elsewhere.
+
+        Raises:
+            DataError: there are fewer signal or background events than are wanted.
+        """
+        data = super().load()
+        first, second = self._mixed(data, data.pool)
+        target = data.target.copy()
+        target[first], target[second] = 0, 1
+        pool = np.sort(np.concatenate((first, second)))
+        weight = self._training_weight(data.weight, target, pool)
+        return replace(data, target=target, pool=pool, training_weight=weight)
+
+    def _mixed(self, data: TaskData, rows: Rows) -> tuple[Rows, Rows]:
+        """Divide rows of the pool into the two samples; more signal events contain fewer."""
+        signal, background = _by_hash(data, rows, 1), _by_hash(data, rows, 0)
+        most = len(background[::2])
+        size = most if self.n_mixed is None else self.n_mixed
+        if size > most or self.n_signal > min(size, len(signal)):
+            raise DataError(
+                f"task {self.name}: two samples of {size} events, {self.n_signal} of them signal, "
+                f"cannot be mixed of {len(background)} background and {len(signal)} signal events."
+            )
+        first, rest = background[::2][:size], background[1::2][: size - self.n_signal]
+        if len(rest) < size - self.n_signal:  # an odd number of background events
+            first = first[: len(rest) + self.n_signal]
+        return first, np.concatenate((signal[: self.n_signal], rest))
+
+    def evaluate(
+        self, scores: NDArray[np.float64], data: TaskData, rows: Rows
+    ) -> tuple[dict[str, Measurement], Replicas]:
+        """See `Task.evaluate`."""
+        target, weight = data.target[rows], data.weight[rows]
+        metrics, replicas = measure(scores, target, weight, seed=0)
+        metrics |= significance_improvements(scores, target.astype(np.float64), weight)
+        places, labels = self._held_out(data, rows)
+        mixed, _ = measure(scores[places], labels, weight[places], seed=0)
+        return {**metrics, "auc_mixed": mixed["auc"]}, replicas
+
+    def _held_out(self, data: TaskData, rows: Rows) -> tuple[Rows, NDArray[np.int64]]:
+        """Places in `rows` of two mixed samples like those of the pool, and which sample each is.
+
+        As many signal events in a background event as in the pool.
+        """
+        place = np.argsort(rows)
+        signal, background = _by_hash(data, rows, 1), _by_hash(data, rows, 0)
+        share = self.n_signal / max(int((data.target[data.pool] == 1).sum()), 1)
+        first, rest = background[::2], background[1::2]
+        number = min(round(share * len(rest)), len(signal))
+        second = np.concatenate((signal[:number], rest[: len(rest) - number]))
+        found = place[np.searchsorted(rows[place], np.concatenate((first, second)))].astype(
+            np.int64
+        )
+        return found, np.repeat([0, 1], [len(first), len(second)]).astype(np.int64)
+
+    def details(self, scores: NDArray[np.float64], data: TaskData, rows: Rows) -> dict[str, Any]:
+        """Return what the mixed samples hold."""
+        return {"weak": {"n_signal": self.n_signal, "n_mixed": len(data.pool) // 2}}
+
+    def folded(self, data: TaskData, fold: Fold) -> TaskData:
+        """There are none: labels of the pool and of test events mean different things.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"task {self.name}: weak_supervision has no folds.")
+
+
+def _by_hash(data: TaskData, rows: Rows, label: int) -> Rows:
+    """The rows of one class in the order of their hashes, which has nothing of the files' order."""
+    own = rows[data.target[rows] == label]
+    order = np.argsort(unit_interval(np.asarray(data.shards.hash)[own]), kind="stable")
+    return np.asarray(own[order], np.int64)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from transferline.data.folds import Fold
+from transferline.errors import ConfigError, DataError
+from transferline.evaluation.significance import significance_improvements
+from transferline.learning.tasks.weak_supervision import WeakSupervision
+from transferline.testing import toy_shards
+
+N = 60
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weak")
+    samples = [str(toy_shards(folder / name, 4000, seed=i)) for i, name in enumerate("sb")]
+    return WeakSupervision(
+        name="weak", signal=samples[:1], background=samples[1:], n_signal=N, test_share=0.5
+    )
+
+
+def truth(task, data):
+    return (np.asarray(data.shards.source) < len(task.signal)).astype(int)
+
+
+def test_one_sample_is_background_and_the_other_holds_the_signal(task):
+    data = task.load()
+    first, second = (data.pool[data.target[data.pool] == label] for label in (0, 1))
+    assert len(first) == len(second)
+    assert truth(task, data)[first].sum() == 0
+    assert truth(task, data)[second].sum() == N
+    assert (data.target[data.test] == truth(task, data)[data.test]).all()
+    assert not set(data.pool) & set(data.test)
+
+
+def test_more_signal_contains_less_and_the_test_events_stay(task):
+    data = task.load()
+    more = task.model_copy(update={"n_signal": 2 * N}).load()
+    pools = [set(d.pool[truth(task, d)[d.pool] == 1]) for d in (data, more)]
+    assert pools[0] < pools[1]
+    assert len(more.pool) == len(data.pool)
+    assert (more.test == data.test).all()
+    few = task.model_copy(update={"n_mixed": 500}).load()
+    assert len(few.pool) == 1000
+    assert truth(task, few)[few.pool].sum() == N
+
+
+def test_mixed_samples_are_told_apart_as_far_as_their_signal_goes(task):
+    """The best score of all gives one half plus half the share of signal in the second sample."""
+    data = task.load()
+    for n in (0, N, 8 * N):
+        other = task.model_copy(update={"n_signal": n})
+        data = other.load()
+        best = truth(other, data)[data.test].astype(float)
+        found = other.evaluate(best, data, data.test)[0]
+        share = 2 * n / len(data.pool)
+        assert found["auc"].value == 1.0
+        assert found["auc_mixed"].value == pytest.approx(0.5 + share / 2, abs=0.002)
+        backwards = other.evaluate(best[::-1], data, data.test[::-1])[0]
+        assert backwards["auc_mixed"].value == pytest.approx(found["auc_mixed"].value)
+        assert other.details(best, data, data.test)["weak"]["n_signal"] == n
+
+
+def test_without_signal_no_score_tells_the_samples_apart(task):
+    other = task.model_copy(update={"n_signal": 0})
+    data = other.load()
+    scores = np.random.default_rng(0).random(len(data.test))
+    found = other.evaluate(scores, data, data.test)[0]["auc_mixed"]
+    assert abs(found.value - 0.5) < 4 * found.error
+
+
+def test_significance_improvements_are_their_formulae():
+    random = np.random.default_rng(0)
+    target = np.repeat([1.0, 0.0], [20_000, 20_000])
+    scores = np.clip(random.normal(0.4 + 0.4 * target, 0.2), 0, 1)
+    found = significance_improvements(scores, target, np.ones(len(target)))
+    signal, background = ((scores[target == t] >= 0.5).mean() for t in (1, 0))
+    assert found["sic_cut"].value == pytest.approx(signal / np.sqrt(background))
+    edge = np.quantile(scores[target == 0], 0.99)
+    tight = (scores[target == 1] > edge).mean() / 0.1
+    assert found["sic_fpr1"].value == pytest.approx(tight, rel=0.01)
+    spread = np.hypot(
+        np.sqrt(signal * (1 - signal) / 20_000) / signal,
+        np.sqrt((1 - background) / background / 20_000) / 2,
+    )
+    error = found["sic_cut"].error / found["sic_cut"].value
+    assert error == pytest.approx(spread, rel=0.3)
+    nothing = significance_improvements(scores * (target + 0.01), target, np.ones(len(target)))
+    assert nothing["sic_cut"].value == np.inf
+
+
+def test_what_cannot_be_mixed_is_refused(task):
+    with pytest.raises(DataError, match="cannot be mixed"):
+        task.model_copy(update={"n_signal": 100_000}).load()
+    with pytest.raises(DataError, match="cannot be mixed"):
+        task.model_copy(update={"n_mixed": 100_000}).load()
+    with pytest.raises(ConfigError, match="no folds"):
+        task.folded(task.load(), Fold(number=0, of=2))
+    with pytest.raises(ValidationError, match="stands twice"):
+        WeakSupervision(name="w", signal=("a",), background=("a",), n_signal=1)
