@@ -34,6 +34,7 @@ from transferline.reporting.style import save, words
 from transferline.reporting.table import Table
 from transferline.reporting.tagging_table import tagging_tables
 from transferline.reporting.task_figures import TaskFigures, pretraining_losses
+from transferline.reporting.weak_supervision import weak_curves, weak_drawing, weak_table
 
 
 def write_report(run_dir: Path, out: Path) -> Path:
@@ -83,6 +84,7 @@ class _Report:
             self._missing("No results: records.jsonl holds no readable record.")
         for (_, task), group in groupby(self.records, key=lambda r: (r.study, r.task)):
             self._task(task, list(group))
+        self._weak()
         self._pretraining()
         self._samples()
         self._provenance()
@@ -133,6 +135,12 @@ class _Report:
             except TransferlineError as error:
                 self._missing(f"No learning curve of {plots.metric_title(metric)}: {error}")
         return curves
+
+    def _weak(self) -> None:
+        if curves := weak_curves(self.records):
+            self.page.section("Weak supervision")
+            self._draw([weak_drawing(curves, self.study.name)])
+            self.page.table(weak_table(curves))
 
     def _pretraining(self) -> None:
         self.page.section("Pre-training")

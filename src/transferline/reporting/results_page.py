@@ -32,6 +32,7 @@ from transferline.reporting.result_tables import (
 from transferline.reporting.style import save
 from transferline.reporting.table import Table
 from transferline.reporting.tagging_table import by_task, published_table, tagging_tables
+from transferline.reporting.weak_supervision import weak_curves, weak_drawing, weak_table
 
 
 def write_results_page(
@@ -67,7 +68,7 @@ def write_results_page(
     published = by_task(given.published if given else ())
     for (_, task), group in groupby(found, key=lambda record: (record.study, record.task)):
         parts.append(_task(list(group), out_md, published.get(task, [])))
-    parts.append(_pretrainings(found, out_md))
+    parts += [_weak(found, out_md), _pretrainings(found, out_md)]
     parts.append(_provenance(found))
     write_text(out_md, "\n".join(part for part in parts if part))
     return out_md
@@ -138,6 +139,19 @@ def _claims(claims: Iterable[Claim], records: Sequence[Record]) -> str:
         return ""
     table = Table("Verdicts", ("Claim", "Verdict", "Numbers"), tuple(rows))
     return f"## Claims\n\n{table.markdown()}"
+
+
+def _weak(records: Sequence[Record], out_md: Path) -> str:
+    text = []
+    for study, group in groupby(records, key=lambda record: record.study):
+        if curves := weak_curves(list(group)):
+            stem = out_md.with_name(f"{out_md.stem}-{study}")
+            text += [
+                f"## Weak supervision ({study})\n\n",
+                _picture(weak_drawing(curves, study), stem),
+            ]
+            text.append(weak_table(curves).markdown())
+    return "".join(text)
 
 
 def _pretrainings(records: Sequence[Record], out_md: Path) -> str:

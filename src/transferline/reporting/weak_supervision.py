@@ -1,0 +1,138 @@
+"""Weak supervision: significance improvement against the signal mixed in, over several tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from transferline.evaluation.measurement import Measurement, format_measurement
+from transferline.evaluation.records import Record
+from transferline.reporting.drawing import Drawing
+from transferline.reporting.plots import metric_title
+from transferline.reporting.style import SIMULATION, Label, Look, legend_with_room, look, new_figure
+from transferline.reporting.style import plot as styled_plot
+from transferline.reporting.table import Table
+
+_IMPROVEMENTS = ("sic_cut", "sic_fpr1")
+_METRICS = (*_IMPROVEMENTS, "auc", "auc_mixed")
+
+Curve = Mapping[int, Sequence[Record]]
+"""Signal events -> the runs of all seeds."""
+
+
+def weak_curves(records: Sequence[Record]) -> dict[tuple[str, str], Curve]:
+    """Return (mode, pre-training) -> its runs, of the largest size, by the signal mixed in.
+
+    Only runs of the task `weak_supervision` are taken.
+    """
+    weak = [r for r in records if isinstance(r.extra.get("weak"), dict)]
+    largest = max((r.n_train for r in weak), default=0)
+    weak = sorted((r for r in weak if r.n_train == largest), key=_place)
+    return {
+        line: {n: list(own) for n, own in groupby(group, key=_signal)}
+        for line, group in ((k, list(g)) for k, g in groupby(weak, key=_line))
+    }
+
+
+def _line(record: Record) -> tuple[str, str]:
+    return record.mode, record.pretraining
+
+
+def _signal(record: Record) -> int:
+    weak: Any = record.extra["weak"]
+    return int(weak["n_signal"])
+
+
+def _place(record: Record) -> tuple[str, str, int, int]:
+    return (*_line(record), _signal(record), record.seed)
+
+
+def over_seeds(records: Sequence[Record], metric: str) -> Measurement:
+    """Return the mean over seeds; its error holds the spread of seeds and of the test set."""
+    values = np.array([r.metrics[metric].value for r in records])
+    if not np.isfinite(values).all():
+        return Measurement(math.inf, math.inf)
+    test = float(np.mean([r.metrics[metric].error for r in records]))
+    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return Measurement(float(values.mean()), math.hypot(test, spread))
+
+
+def weak_drawing(curves: Mapping[tuple[str, str], Curve], study: str) -> Drawing:
+    """Return the figure of both definitions."""
+    caption = (
+        "Significance improvement against the signal events in one of two mixed samples, true "
+        "classes of the test events. Bars: one standard deviation, seeds and test set together."
+    )
+    return Drawing("weak-supervision", caption, lambda: improvement(curves, Label(study)))
+
+
+@styled_plot
+def improvement(curves: Mapping[tuple[str, str], Curve], label: Label = SIMULATION) -> Figure:
+    """Draw both significance improvements of every line against the signal mixed in."""
+    figure, panels = new_figure(label, heights=(1.0, 1.0), size=(7.2, 8.0))
+    sizes = sorted({n for curve in curves.values() for n in curve})
+    variants = list(dict.fromkeys(pretraining for _, pretraining in curves))
+    for axes, metric in zip(panels, _IMPROVEMENTS, strict=True):
+        for number, (line, curve) in enumerate(curves.items()):
+            shift = 0.06 * (number - (len(curves) - 1) / 2)
+            places = {n: sizes.index(n) + shift for n in curve}
+            _points(axes, curve, metric, places, look(*line, variants))
+        axes.axhline(1.0, color="#404040", linewidth=1.0, linestyle=":")
+        axes.set_ylabel(_SHORT[metric])
+        axes.set_ylim(bottom=0)
+    legend_with_room(panels[0])
+    panels[-1].set_xticks(range(len(sizes)), [f"{n:,}" for n in sizes])
+    panels[-1].xaxis.set_minor_locator(NullLocator())
+    panels[-1].set_xlabel("Signal events in the second sample")
+    return figure
+
+
+_SHORT = {
+    "sic_cut": "Significance improvement\nscore above 0.5",
+    "sic_fpr1": "Significance improvement\n1 % of background",
+}
+
+
+def _points(
+    axes: Axes, curve: Curve, metric: str, places: Mapping[int, float], style: Look
+) -> None:
+    found = {n: over_seeds(records, metric) for n, records in curve.items()}
+    found = {n: value for n, value in found.items() if math.isfinite(value.value)}
+    axes.errorbar(
+        [places[n] for n in found],
+        [value.value for value in found.values()],
+        [value.error for value in found.values()],
+        label=style.title,
+        capsize=3,
+        **style.line(),
+    )
+
+
+def weak_table(curves: Mapping[tuple[str, str], Curve]) -> Table:
+    """Return a row per line and number of signal events."""
+    variants = list(dict.fromkeys(pretraining for _, pretraining in curves))
+    rows = [
+        (look(*line, variants).title, f"{n:,}", str(len(records)), *_cells(records))
+        for line, curve in curves.items()
+        for n, records in curve.items()
+    ]
+    header = ("Mode", "Signal events", "Seeds", *map(metric_title, _METRICS), "AUC over seeds")
+    note = (
+        "Without signal the AUC on held-out mixed samples is one half within its error; on true "
+        "classes the score is then an arbitrary function, and its spread over seeds says so."
+    )
+    return Table("Weak supervision", header, tuple(rows), note)
+
+
+def _cells(records: Sequence[Record]) -> tuple[str, ...]:
+    auc = [record.metrics["auc"].value for record in records]
+    found = [over_seeds(records, metric) for metric in _METRICS]
+    values = (format_measurement(value.value, value.error) for value in found)
+    return (*values, f"{min(auc):.3f} to {max(auc):.3f}")
