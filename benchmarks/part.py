@@ -7,8 +7,8 @@ its pairs of real particles. Ours as it comes: batches of similar length from a 
 particle kept, padding in no BatchNorm. A training step is forward, cross-entropy, backward and
 the same AdamW; dropout is on. Every turn is a quarter of the pool for each contestant, buckets of
 all lengths; the ratios are those of CPU seconds over whole passes, so that a busy machine hits
-all alike. Beside it weaver-core with batches of similar length, and in bfloat16 where the
-processor has it.
+all alike (those of wall-clock seconds stand beside them). Beside it, in the first pass only,
+weaver-core with batches of similar length, and in bfloat16 where the processor has it.
 
 Memory is the growth of the resident set from before the first training step, each network in a
 process of its own, the longest bucket included. Writes benchmarks/results/part_vs_weaver.json.
@@ -211,32 +211,33 @@ def ceiling() -> float:
     return max(rates)
 
 
-def seconds(act: Callable[[int], object], part: int) -> float:
-    """CPU seconds of every fourth batch of the pool."""
-    start = time.process_time()
+def seconds(act: Callable[[int], object], part: int) -> np.ndarray:
+    """CPU and wall-clock seconds of every fourth batch of the pool."""
+    start = np.array((time.process_time(), time.perf_counter()))
     for number in range(part, POOL, PARTS):
         act(number)
-    return time.process_time() - start
+    return np.array((time.process_time(), time.perf_counter())) - start
 
 
 def race(
     all_: dict[str, Contestant], kind: str, passes: int
-) -> tuple[dict[str, list[float]], list[float]]:
-    """CPU seconds of every pass of every contestant, and the ceilings beside them."""
+) -> tuple[dict[str, np.ndarray], list[float]]:
+    """Seconds `[pass, CPU or wall clock]` of every contestant, and the ceilings beside them."""
     acts = {name: getattr(contestant, kind) for name, contestant in all_.items()}
     for act in acts.values():  # compile, and touch the memory
         act(POOL - 1)
-    times: dict[str, list[float]] = {name: [] for name in all_}
+    times: dict[str, list[np.ndarray]] = {name: [] for name in all_}
     tops = []
     for _ in range(passes):
-        sums = dict.fromkeys(all_, 0.0)
+        sums = {name: np.zeros(2) for name in acts}
         for part in range(PARTS):
             for name, act in acts.items():
                 sums[name] += seconds(act, part)
             tops.append(ceiling())
         for name, total in sums.items():
             times[name].append(total)
-    return times, tops
+        acts = {name: acts[name] for name in (OURS, THEIRS)}
+    return {name: np.array(found) for name, found in times.items()}, tops
 
 
 def resident() -> int:
@@ -267,8 +268,8 @@ def memory_of(name: str, batch: int) -> int:
     return int(done.stdout.split()[-1])
 
 
-def summary(times: list[float], n: int) -> dict[str, float]:
-    rates = [n / t for t in times]
+def summary(times: np.ndarray, n: int) -> dict[str, float]:
+    rates = (n / times[:, 0]).tolist()
     return {"median": statistics.median(rates), "min": min(rates), "max": max(rates)}
 
 
@@ -283,11 +284,12 @@ def measured(batch: int, passes: int, others: bool) -> dict[str, object]:
     recipe = ParT()
     for kind, flops in zip(("infer", "train"), useful_flops(recipe, 17, counts), strict=True):
         times, tops = race(all_, kind, passes)
-        ratios = [a / b for a, b in zip(times[THEIRS], times[OURS], strict=True)]
+        ratios, walls = (times[THEIRS] / times[OURS]).T.tolist()
         result[f"{kind}_ratio"] = statistics.median(ratios)
         result[f"{kind}_ratios"] = ratios
+        result[f"{kind}_ratios_of_wall_clock"] = walls
         result[f"{kind}_jets_per_s"] = {n: summary(t, len(counts)) for n, t in times.items()}
-        rate = flops / statistics.median(times[OURS])
+        rate = flops / statistics.median(times[OURS][:, 0])
         result[f"{kind}_share_of_ceiling"] = rate / statistics.median(tops)
         result[f"{kind}_gflop_per_jet"] = flops / len(counts) / 1e9
         result[f"{kind}_ceiling_gflop_per_s"] = statistics.median(tops) / 1e9
@@ -309,13 +311,14 @@ def main(words: Sequence[str] | None = None) -> None:
         print(memory(given.memory_of, given.batch))
         return
     load = os.getloadavg()
-    memories = {name: memory_of(name, given.batch) for name in (OURS, THEIRS)}
+    memories = {name: memory_of(name, given.batch) for name in (OURS, THEIRS, BUCKETED)}
     result = {
         "facts": run_facts(),
-        "unit": f"CPU seconds, one thread; batches of {given.batch} jets",
+        "unit": f"jets per CPU second, one thread; batches of {given.batch} jets",
         "targets": TARGETS,
         **measured(given.batch, given.passes, not given.no_others),
         "memory_ratio": memories[OURS] / memories[THEIRS],
+        "memory_unit": "bytes of resident set, growth from before the first training step",
         "memory_bytes": memories,
         "load": {"before": load, "after": os.getloadavg()},
     }
