@@ -8,11 +8,14 @@ from torch.nn import functional as F
 
 from transferline.models.backbones.kernels.biased_attention import Sets, biased_attention
 from transferline.models.backbones.kernels.dropout import NO_DROPOUT, Dropout
+from transferline.models.backbones.kernels.pair_rows import pair_rows
 from transferline.models.backbones.kernels.pair_tables import HIDDEN, grid_tables, pair_tables
 from transferline.models.backbones.kernels.residuals import norm_residual, scaled_residual
 from transferline.models.backbones.kernels.rows_linear import rows_linear
+from transferline.models.backbones.pair_features import pair_columns, pair_features
 from transferline.models.backbones.part import ParT
-from transferline.models.backbones.part_pairs import pairs_of
+from transferline.models.backbones.part_block import hiding
+from transferline.models.backbones.part_pairs import PairEmbedding, pairs_of
 from transferline.models.features import InputSpec
 
 from .test_part import jet_inputs, stirred
@@ -162,6 +165,67 @@ def test_dropout_is_the_same_on_the_way_back():
     with torch.no_grad():
         slope = (value(x + 1e-3 * direction) - value(x - 1e-3 * direction)) / 2e-3
     assert slope.item() == pytest.approx((gradient * direction).sum().item(), rel=5e-3)
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_features_of_pairs_without_their_indices(published):
+    inputs = jet_inputs([0, 1, 2, 7, 30], p=30)
+    columns, counts = pair_columns(inputs.p4[inputs.is_real]), inputs.is_real.sum(1)
+    a, b = pairs_of(counts)
+    wanted = pair_features(columns[a], columns[b], published)
+    found = pair_rows(columns, counts, published)
+    torch.testing.assert_close(found[:, :4], wanted, rtol=1e-6, atol=1e-5)
+    assert not found[:, 4:].any()
+    columns[3, 2] = torch.nan
+    assert pair_rows(columns, counts, published)[(a == 3) | (b == 3)][:, [0, 2]].isnan().all()
+
+
+@pytest.mark.parametrize("bends", [True, False])
+def test_the_pairs_network_where_nobody_goes_back(bends):
+    """The kernel of all layers against torch, and against the one that can go back."""
+    pairs = stirred(PairEmbedding((16, 24, 4), bends, True)).eval()
+    inputs = jet_inputs([1, 30, 45], p=45)
+    columns, counts = pair_columns(inputs.p4[inputs.is_real]), inputs.is_real.sum(1)
+    back = pairs.rows(columns, counts, True)
+    with torch.no_grad():
+        found, wanted = (pairs.rows(columns, counts, fused) for fused in (True, False))
+    assert back.requires_grad and not found.requires_grad
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found, back.detach(), rtol=1e-5, atol=1e-5)
+
+
+def test_blocks_where_nobody_goes_back():
+    """One after the other, so that no error hides behind the last norm."""
+    inputs = jet_inputs([0, 1, 2, 7, 30, 45], p=50)
+    network = stirred(ParT.example().build(InputSpec(17))).eval()
+    counts = inputs.is_real.sum(1)
+    sets, nodes = Sets.of(counts), network._nodes(inputs.is_real)
+    with torch.no_grad():
+        grid = network.pairs(inputs)
+        rows, hidden = torch.randn(int(counts.sum()), 32), hiding(inputs.is_real)
+        tables = grid_tables(grid, inputs.is_real, sets)
+        found = network.blocks[0].fused(rows, sets, tables)
+        wanted = network.blocks[0](rows, nodes, hidden + grid)
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=2e-5)
+        block, token = network.class_blocks[0], torch.randn(6, 32)
+        one = block.pool(token, rows, nodes, F.pad(hidden, (1, 0)), sets)
+        other = block.pool(token, rows, nodes, F.pad(hidden, (1, 0)))
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=2e-5)
+
+
+def test_weights_that_changed_are_seen():
+    """The fused optimisers change weights without a new version of the tensor."""
+    network, inputs = ParT.example().build(InputSpec(17)).eval(), jet_inputs([12, 30, 7])
+    with torch.no_grad():
+        before = network(inputs).pooled
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2, fused=True)
+    network(inputs).pooled.square().sum().backward()
+    optimiser.step()
+    with torch.no_grad():
+        found = network(inputs).pooled
+        network.fused = False
+        torch.testing.assert_close(found, network(inputs).pooled, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(found, before, atol=1e-3)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -170,7 +170,7 @@ class ParTBackbone(Backbone):
         sets = Sets.of(inputs.is_real.sum(1))
         tables = self.pair_embedding.tables(inputs.p4, inputs.is_real, sets)
         rows = self.embedding(nodes.gather(inputs.x), fused=True)
-        return self._closed(self._fused_blocks(rows, sets, tables), nodes, fused=True)
+        return self._closed(self._fused_blocks(rows, sets, tables), nodes, sets)
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Return the embedded particles, `[n, p, d]`, zero where not real."""
@@ -199,11 +199,11 @@ class ParTBackbone(Backbone):
         if pairs is not None and pairs.shape[1] == self.heads and self._is_fused(tokens):
             sets = Sets.of(is_real.sum(1))
             rows = self._fused_blocks(rows, sets, grid_tables(pairs, is_real, sets))
-            return self._closed(rows, nodes, fused=True)
+            return self._closed(rows, nodes, sets)
         bias = hiding(is_real) if pairs is None else hiding(is_real) + pairs
         for block in self.blocks:
             rows = block(rows, nodes, bias)
-        return self._closed(rows, nodes, fused=False)
+        return self._closed(rows, nodes)
 
     def _fused_blocks(self, rows: Tensor, sets: Sets, tables: Tensor) -> Tensor:
         for block in self.blocks:
@@ -211,14 +211,14 @@ class ParTBackbone(Backbone):
             rows = block.fused(rows, sets, tables)
         return rows
 
-    def _closed(self, rows: Tensor, nodes: Nodes, fused: bool) -> Latent:
-        """Let the class token read the particles; the last norm."""
+    def _closed(self, rows: Tensor, nodes: Nodes, sets: Sets | None = None) -> Latent:
+        """Let the class token read the particles, with kernels where `sets` are given; norms."""
         is_real = nodes.is_real
         pooled = self.class_token.expand(is_real.shape[0], -1)
         hidden = F.pad(hiding(is_real), (1, 0))  # the class token sees itself
         for block in self.class_blocks:
             assert isinstance(block, PartBlock)
-            pooled = block.pool(pooled, rows, nodes, hidden, fused)
+            pooled = block.pool(pooled, rows, nodes, hidden, sets)
         return Latent(
             tokens=nodes.scatter(self.norm(rows).float()),
             is_real=is_real,

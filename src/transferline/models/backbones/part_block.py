@@ -12,9 +12,12 @@ from torch.nn import functional as F
 
 from transferline.models.backbones.gat import Nodes
 from transferline.models.backbones.kernels.biased_attention import Sets, biased_attention
+from transferline.models.backbones.kernels.block_rows import block_rows
 from transferline.models.backbones.kernels.dropout import Dropout
+from transferline.models.backbones.kernels.packed import Packed
 from transferline.models.backbones.kernels.residuals import norm_residual, scaled_residual
-from transferline.models.backbones.kernels.rows_linear import rows_linear
+from transferline.models.backbones.kernels.rows_linear import packed_linear, rows_linear
+from transferline.models.backbones.kernels.token_attention import token_attention
 
 _HIDDEN = -1e9  # large, not infinite: a set without particles must stay finite
 
@@ -56,6 +59,10 @@ class PartBlock(nn.Module):
 
     def fused(self, rows: Tensor, sets: Sets, tables: Tensor) -> Tensor:
         """Do the same as `forward` with kernels; the bias is `tables [h, s]`."""
+        if self._needs_no_way_back():
+            into = Packed.of(self.in_proj.weight, self.in_proj.bias, self.pre_attn_norm)
+            qkv = packed_linear(rows, into, "norm", self.pre_attn_norm.eps)
+            return self._rest(rows, biased_attention(qkv, tables, sets))
         qkv = rows_linear(rows, *after_norm(self.in_proj, self.pre_attn_norm), "norm")
         mixed = biased_attention(qkv, tables, sets, self._drawn())
         scale, out, norm = self._channel_scale(), self.out_proj, self.post_attn_norm
@@ -65,6 +72,22 @@ class PartBlock(nn.Module):
         last = after_norm(self.fc2, self.post_fc_norm)
         y = rows_linear(hidden, *last, "gelu_norm", dropout=self._drawn())
         return scaled_residual(x, y, self.residual_scale, self._drawn())
+
+    def _needs_no_way_back(self) -> bool:
+        return not (self.training or torch.is_grad_enabled())
+
+    def _rest(self, rows: Tensor, mixed: Tensor) -> Tensor:
+        """Do the same as `_finish` with one kernel, in evaluation and without gradient."""
+        scale, out = self._channel_scale(), self.out_proj
+        return block_rows(
+            mixed,
+            rows,
+            Packed.of(scale.unsqueeze(1) * out.weight, scale * out.bias),
+            self.post_attn_norm,
+            Packed.of(self.fc1.weight, self.fc1.bias, self.pre_fc_norm),
+            Packed.of(self.fc2.weight, self.fc2.bias, self.post_fc_norm),
+            self.residual_scale,
+        )
 
     def _drawn(self) -> Dropout:
         return Dropout.drawn(self.dropout.p, self.training)
@@ -80,18 +103,20 @@ class PartBlock(nn.Module):
         return _weights(q, k, bias)
 
     def pool(
-        self, token: Tensor, rows: Tensor, nodes: Nodes, bias: Tensor, fused: bool = False
+        self, token: Tensor, rows: Tensor, nodes: Nodes, bias: Tensor, sets: Sets | None = None
     ) -> Tensor:
         """Let the class token `[n, d]` attend to itself and the particles `rows [t, d]`.
 
         The query is the token as it is, keys and values are normalised; `bias` is
-        `[n, 1, 1, 1 + p]`.
+        `[n, 1, 1, 1 + p]`. With `sets`, kernels do it.
         """
+        if sets is not None and self._needs_no_way_back():
+            return self._read(token, rows, sets)
         width = token.shape[1]
         weight, offset = self.in_proj.weight, self.in_proj.bias
         wq, wkv, bq, bkv = weight[:width], weight[width:], offset[:width], offset[width:]
         own = F.linear(self.pre_attn_norm(token), wkv, bkv)
-        if fused:
+        if sets is not None:
             norm = self.pre_attn_norm
             others = rows_linear(rows, wkv * norm.weight, bkv + wkv @ norm.bias, "norm")
         else:
@@ -100,6 +125,17 @@ class PartBlock(nn.Module):
         q, (k, v) = self._heads(F.linear(token, wq, bq).unsqueeze(1), 1)[0], self._heads(both, 2)
         weights = F.dropout(_weights(q, k, bias), self.dropout.p, self.training)
         return self._finish(token, _joined(weights, v).squeeze(1))
+
+    def _read(self, token: Tensor, rows: Tensor, sets: Sets) -> Tensor:
+        """Do the same as `pool` with kernels, in evaluation and without gradient."""
+        norm, width, shape = self.pre_attn_norm, token.shape[1], (3, self.heads, -1, token.shape[1])
+        wq, wk, wv = self.in_proj.weight.view(shape)
+        bq, _, bv = self.in_proj.bias.view(3, self.heads, -1)
+        q = torch.einsum("nd,hed->nhe", token, wq) + bq
+        queries = torch.einsum("nhe,hed->nhd", q * wq.shape[1] ** -0.5, wk) * norm.weight
+        z = token_attention(token, rows, sets.starts, queries, norm.eps) * norm.weight + norm.bias
+        mixed = torch.einsum("nhd,hed->nhe", z, wv) + bv
+        return self._rest(token.contiguous(), mixed.reshape(-1, width))
 
     def _on_grid(self, rows: Tensor, nodes: Nodes) -> tuple[Tensor, ...]:
         """Queries, keys and values, `[n, h, p, d/h]` each."""

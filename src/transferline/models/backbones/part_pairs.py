@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from transferline.models.backbones.kernels.biased_attention import Sets
 from transferline.models.backbones.kernels.pair_layers import pair_layers
+from transferline.models.backbones.kernels.pair_rows import pair_rows
 from transferline.models.backbones.kernels.pair_tables import pair_tables
 from transferline.models.backbones.pair_features import (
     N_PAIR_FEATURES,
@@ -46,8 +47,9 @@ class PairEmbedding(nn.Module):
             return self._padded(columns, is_real.unsqueeze(1) & is_real.unsqueeze(2))
         p = is_real.shape[1]
         place = is_real.flatten().nonzero().squeeze(1)
-        a, b = pairs_of(is_real.sum(1))
-        rows = self.rows(columns.flatten(0, 1)[place], a, b, fused)
+        counts = is_real.sum(1)
+        a, b = pairs_of(counts)
+        rows = self.rows(columns.flatten(0, 1)[place], counts, fused)
         event, i, j = place[a] // p, place[a] % p, place[b] % p
         grid = rows.new_zeros(len(is_real), p, p, rows.shape[-1])
         grid = grid.index_put((event, i, j), rows).index_put((event, j, i), rows)
@@ -55,27 +57,28 @@ class PairEmbedding(nn.Module):
 
     def tables(self, p4: Tensor, is_real: Tensor, sets: Sets) -> Tensor:
         """Return the bias as the tables that `biased_attention` reads, with kernels."""
-        a, b = pairs_of(is_real.sum(1))
-        return pair_tables(self.rows(pair_columns(p4[is_real].float()), a, b, True), sets)
+        columns = pair_columns(p4[is_real].float())
+        return pair_tables(self.rows(columns, is_real.sum(1), True), sets)
 
-    def rows(self, columns: Tensor, a: Tensor, b: Tensor, fused: bool) -> Tensor:
-        """Return one number per head for each pair (a, b) of rows of `columns`."""
-        if not fused or (self.training and len(a) < 2):
-            out: Tensor = self.layers(self._features(columns, a, b, N_PAIR_FEATURES))
+    def rows(self, columns: Tensor, counts: Tensor, fused: bool) -> Tensor:
+        """Return one number per head for each pair of rows of `columns`, see `pairs_of`."""
+        if not fused or (self.training and int((counts * (counts + 1)).sum()) < 4):
+            out: Tensor = self.layers(self._features(columns, *pairs_of(counts)))
             return out
         norms = [layer for layer in self.layers if isinstance(layer, RealNorm)]
         linears = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
-        return pair_layers(self._features(columns, a, b, 8), norms, linears, self.activation)
+        features = pair_rows(columns.detach(), counts, self.published)
+        return pair_layers(features, norms, linears, self.activation)
 
     @torch.no_grad()
-    def _features(self, columns: Tensor, a: Tensor, b: Tensor, width: int) -> Tensor:
-        """Return the four features of each pair, zeros up to `width`, chunk by chunk."""
-        found = columns.new_zeros(len(a), width)
+    def _features(self, columns: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """Return the four features of each pair, chunk by chunk."""
+        found = columns.new_empty(len(a), N_PAIR_FEATURES)
         by_column = columns.t().contiguous()
         for low in range(0, len(a), _CHUNK):
             part = slice(low, low + _CHUNK)
             one, other = by_column[:, a[part]].t(), by_column[:, b[part]].t()
-            found[part, :N_PAIR_FEATURES] = pair_features(one, other, self.published)
+            found[part] = pair_features(one, other, self.published)
         return found
 
     def _padded(self, columns: Tensor, both: Tensor) -> Tensor:

@@ -33,8 +33,8 @@ from transferline.models.backbones.kernels.lanes import (
     subtract,
     total,
 )
+from transferline.models.backbones.kernels.packed import flat
 from transferline.models.backbones.kernels.products import Array, pack, product
-from transferline.models.backbones.kernels.rows_linear import flat
 
 Index = NDArray[np.int64]
 f4 = np.float32
@@ -88,25 +88,23 @@ def _take(  # noqa: PLR0917  numba takes no keyword-only arguments
 
 @compiled(nogil=True, error_model="numpy")
 def _weigh(table: Array, first: int, columns: int, place: int, dropout: Dropout) -> Any:
-    """Softmax and dropout of a row of scores, in place; return the logarithm of its sum."""
-    low, high, limit, scale = dropout
+    """Scores of a row become dropped weights but for one factor; return peak and sum of them all.
+
+    The factor is left to what is made of the row, which is shorter.
+    """
+    low, high, limit, _ = dropout
     top = every(f4(-3e38))
     for j in range(first, first + columns, 8):
         top = larger(top, load(table, j))
     peak = largest(top)
     sums = every(f4(0.0))
-    for j in range(first, first + columns, 8):
-        weight = exp(subtract(load(table, j), every(peak)))
-        sums = add(sums, weight)
-        store(table, j, weight)
-    whole = total(sums)
-    factor = every(scale / whole)
     for j in range(0, columns, 8):
-        weight = multiply(load(table, first + j), factor)
+        weight = exp(subtract(load(table, first + j), every(peak)))
+        sums = add(sums, weight)
         if limit > 0:
             weight = kept(weight, np.uint32(place + j), low, high, limit)
         store(table, first + j, weight)
-    return peak + np.log(whole)
+    return peak, total(sums)
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -131,10 +129,12 @@ def _forward(  # noqa: PLR0917
     qkv: Array, bias: Array, heads: int, d: int, starts: Index, tables: Index, most: int,
     dropout: Dropout, logarithms: Array, out: Array,
 ) -> Any:  # fmt: skip
+    """Attention of all sets; `logarithms` has no elements if nobody goes back."""
     all_ = heads * d
     scale = 1.0 / np.sqrt(d)
     q, keys, v = _empty(most * d), _empty(most * d), _empty(most * d)
     panels, table, nothing = _empty(d * (most + 8)), _empty(most * most), np.zeros(d, np.float32)
+    sums = _empty(most)
     for s in range(len(starts) - 1):
         first, n = starts[s], starts[s + 1] - starts[s]
         columns = (n + 7) // 8 * 8
@@ -148,14 +148,18 @@ def _forward(  # noqa: PLR0917
                 q, 0, d, 1, n, panels, 0, 16, d, columns, d, bias, b0, columns, table, 0, columns
             )
             for i in range(n):
-                place = b0 + i * columns
-                logarithms[heads * (first + i) + h] = _weigh(
-                    table, i * columns, columns, place, dropout
-                )
+                r = i * columns
+                peak, sums[i] = _weigh(table, r, columns, b0 + r, dropout)
+                if len(logarithms):
+                    logarithms[heads * (first + i) + h] = peak + np.log(sums[i])
+            o_ = first * all_ + h * d
             product(
-                table, 0, columns, 1, n, v, 0, d, 1, d, columns, nothing, 0, 0,
-                out, first * all_ + h * d, all_,
+                table, 0, columns, 1, n, v, 0, d, 1, d, columns, nothing, 0, 0, out, o_, all_
             )  # fmt: skip
+            for i in range(n):
+                factor = every(dropout.scale / sums[i])
+                for c in range(o_ + i * all_, o_ + i * all_ + d, 8):
+                    store(out, c, multiply(load(out, c), factor))
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -207,7 +211,8 @@ class _BiasedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, bias: Tensor, sets: Sets, dropout: Dropout) -> Tensor:
         heads, width = len(bias), qkv.shape[1] // 3
-        out, logarithms = torch.empty(len(qkv), width), torch.empty(len(qkv), heads)
+        out = torch.empty(len(qkv), width)
+        logarithms = torch.empty(len(qkv) if any(ctx.needs_input_grad) else 0, heads)
         sizes = heads, width // heads, sets.starts, sets.tables, sets.most
         _forward(flat(qkv), flat(bias), *sizes, dropout, flat(logarithms), flat(out))
         ctx.save_for_backward(qkv, bias, logarithms, out)

@@ -153,7 +153,7 @@ def _unary(name: str) -> Any:
     return function
 
 
-floor, absolute = _unary("floor"), _unary("fabs")
+floor = _unary("floor")
 
 
 @emitted
@@ -162,6 +162,16 @@ def larger(typing: Any, x: Any, y: Any) -> Any:
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.select(builder.fcmp_ordered(">", *args), *args)
+
+    return lanes(lanes, lanes), emit
+
+
+@emitted
+def smaller(typing: Any, x: Any, y: Any) -> Any:
+    """The smaller one, lane by lane; y where one is NaN."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", *args), *args)
 
     return lanes(lanes, lanes), emit
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from transferline.models.backbones.kernels.packed import flat
 from transferline.models.backbones.kernels.pair_network import (
     activated,
     all_layers,
@@ -19,7 +20,6 @@ from transferline.models.backbones.kernels.pair_network import (
     layer_forward,
     top_backward,
 )
-from transferline.models.backbones.kernels.rows_linear import flat
 
 Norms = Sequence[nn.BatchNorm1d]
 _LANES = 8

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from transferline.compilation import compiled
 from transferline.models.backbones.kernels.biased_attention import Index, Sets
+from transferline.models.backbones.kernels.packed import flat
 from transferline.models.backbones.kernels.products import Array
-from transferline.models.backbones.kernels.rows_linear import flat
 
 HIDDEN = -1e9  # large, not infinite, as hidden places have it elsewhere
 

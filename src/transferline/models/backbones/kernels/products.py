@@ -8,7 +8,6 @@ the cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from transferline.models.backbones.kernels.lanes import (
 Array = NDArray[np.float32]
 
 PANEL = 16  # columns of a tile
+ROWS = 6, 4, 2, 1  # of tiles
 
 
 def _variable(builder: Any, value: Any) -> Any:
@@ -40,63 +40,75 @@ def _variable(builder: Any, value: Any) -> Any:
     return variable
 
 
-def _tile(rows: int, vectors: int) -> Callable[..., Any]:
-    """Return the kernel of tiles of so many rows and vectors.
+def _emit_tile(  # noqa: PLR0917
+    context: Any, builder: Any, kinds: Any, args: Any, rows: int, vectors: int
+) -> None:
+    """Emit the tile of so many rows and vectors."""
+    _, a0, row, step, _, b0, width, count, _, s0, along, _, o0, stride = args
 
-    Its arguments are those of `product`, of which `count` is the length of the sum.
-    """
+    def at(which: int, base: Any, r: int, by: Any, v: int) -> Any:
+        index = builder.add(base, builder.mul(by, ir.Constant(by.type, r)))
+        index = builder.add(index, ir.Constant(by.type, LANES * v))
+        return place(context, builder, kinds[which], args[which], index)
 
-    @emitted
-    def tile(  # noqa: PLR0917
-        typing: Any, a: Any, a0: Any, row: Any, step: Any, b: Any, b0: Any, width: Any,
-        count: Any, start: Any, s0: Any, along: Any, out: Any, o0: Any, stride: Any,
-    ) -> Any:  # fmt: skip
-        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _, a0, row, step, _, b0, width, count, _, s0, along, _, o0, stride = args
-
-            def at(which: int, base: Any, r: int, by: Any, v: int) -> Any:
-                index = builder.add(base, builder.mul(by, ir.Constant(by.type, r)))
-                index = builder.add(index, ir.Constant(by.type, LANES * v))
-                return place(context, builder, signature.args[which], args[which], index)
-
-            grid = [(r, v) for r in range(rows) for v in range(vectors)]
-            sums = {
-                rv: _variable(builder, read(builder, at(8, s0, rv[0], along, rv[1]))) for rv in grid
-            }
-            # Pointers that walk, not indices: these are multiplied anew at every step.
-            left = _variable(builder, place(context, builder, signature.args[0], args[0], a0))
-            right = _variable(builder, place(context, builder, signature.args[4], args[4], b0))
-            apart = [builder.mul(row, ir.Constant(row.type, r)) for r in range(rows)]
-            with cgutils.for_range(builder, count):
-                from_a, from_b = builder.load(left), builder.load(right)
-                b_s = [
-                    read(builder, builder.gep(from_b, [ir.Constant(row.type, LANES * v)]))
-                    for v in range(vectors)
-                ]
-                for r in range(rows):
-                    a_ = spread(builder, builder.load(builder.gep(from_a, [apart[r]])))
-                    for v in range(vectors):
-                        builder.store(
-                            fused(builder, a_, b_s[v], builder.load(sums[r, v])), sums[r, v]
-                        )
-                builder.store(builder.gep(from_a, [step]), left)
-                builder.store(builder.gep(from_b, [width]), right)
-            for r, v in grid:
-                write(builder, builder.load(sums[r, v]), at(11, o0, r, stride, v))
-            return context.get_dummy_value()
-
-        i = types.intp
-        return types.void(a, i, i, i, b, i, i, i, start, i, i, out, i, i), emit
-
-    return tile
+    grid = [(r, v) for r in range(rows) for v in range(vectors)]
+    sums = {rv: _variable(builder, read(builder, at(8, s0, rv[0], along, rv[1]))) for rv in grid}
+    # Pointers that walk, not indices: these are multiplied anew at every step.
+    left = _variable(builder, place(context, builder, kinds[0], args[0], a0))
+    right = _variable(builder, place(context, builder, kinds[4], args[4], b0))
+    apart = [builder.mul(row, ir.Constant(row.type, r)) for r in range(rows)]
+    with cgutils.for_range(builder, count):
+        from_a, from_b = builder.load(left), builder.load(right)
+        b_s = [
+            read(builder, builder.gep(from_b, [ir.Constant(row.type, LANES * v)]))
+            for v in range(vectors)
+        ]
+        for r in range(rows):
+            a_ = spread(builder, builder.load(builder.gep(from_a, [apart[r]])))
+            for v in range(vectors):
+                builder.store(fused(builder, a_, b_s[v], builder.load(sums[r, v])), sums[r, v])
+        builder.store(builder.gep(from_a, [step]), left)
+        builder.store(builder.gep(from_b, [width]), right)
+    for r, v in grid:
+        write(builder, builder.load(sums[r, v]), at(11, o0, r, stride, v))
 
 
-_t62, _t42, _t22, _t12 = (_tile(rows, 2) for rows in (6, 4, 2, 1))
-_t61, _t41, _t21, _t11 = (_tile(rows, 1) for rows in (6, 4, 2, 1))
+@emitted
+def _tile(  # noqa: PLR0917
+    typing: Any, a: Any, a0: Any, row: Any, step: Any, b: Any, b0: Any, width: Any, count: Any,
+    start: Any, s0: Any, along: Any, out: Any, o0: Any, stride: Any, rows: Any, vectors: Any,
+) -> Any:  # fmt: skip
+    """The tile of so many `rows` (one of `ROWS`) and `vectors`; else as `product`."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        *rest, rows, vectors = args
+        for r in ROWS:
+            for v in (1, 2):
+                is_this = builder.and_(
+                    builder.icmp_signed("==", rows, ir.Constant(rows.type, r)),
+                    builder.icmp_signed("==", vectors, ir.Constant(rows.type, v)),
+                )
+                with builder.if_then(is_this):
+                    _emit_tile(context, builder, signature.args, rest, r, v)
+        return context.get_dummy_value()
+
+    i = types.intp
+    return types.void(a, i, i, i, b, i, i, i, start, i, i, out, i, i, i, i), emit
+
+
+@emitted
+def _never_inlined(typing: Any) -> Any:
+    """Make the function that calls it one that others call: compiled once, not at each place."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), emit
 
 
 @compiled(nogil=True)
-def product(  # noqa: PLR0912, PLR0917, D417  numba takes no keyword-only arguments
+def product(  # noqa: PLR0917, D417  numba takes no keyword-only arguments
     a: Array, a0: int, row: int, step: int, rows: int,
     b: Array, b0: int, width: int, panel: int, columns: int, count: int,
     start: Array, s0: int, along: int, out: Array, o0: int, stride: int,
@@ -112,36 +124,18 @@ def product(  # noqa: PLR0912, PLR0917, D417  numba takes no keyword-only argume
         start: `start[s0 + r along + c]`: `out` itself to add to it, `along = 0` for a bias.
         out: `out[o0 + r stride + c]`.
     """
-    for c in range(0, columns, 16):
-        wide = columns - c > 8
+    _never_inlined()
+    for c in range(0, columns, PANEL):
+        vectors = 2 if columns - c > LANES else 1
         r = 0
         while r < rows:
-            i, j, s, o = a0 + r * row, b0 + c * panel, s0 + r * along + c, o0 + r * stride + c
             left = rows - r
-            if left >= 6:
-                if wide:
-                    _t62(a, i, row, step, b, j, width, count, start, s, along, out, o, stride)
-                else:
-                    _t61(a, i, row, step, b, j, width, count, start, s, along, out, o, stride)
-                r += 6
-            elif left >= 4:
-                if wide:
-                    _t42(a, i, row, step, b, j, width, count, start, s, along, out, o, stride)
-                else:
-                    _t41(a, i, row, step, b, j, width, count, start, s, along, out, o, stride)
-                r += 4
-            elif left >= 2:
-                if wide:
-                    _t22(a, i, row, step, b, j, width, count, start, s, along, out, o, stride)
-                else:
-                    _t21(a, i, row, step, b, j, width, count, start, s, along, out, o, stride)
-                r += 2
-            else:
-                if wide:
-                    _t12(a, i, row, step, b, j, width, count, start, s, along, out, o, stride)
-                else:
-                    _t11(a, i, row, step, b, j, width, count, start, s, along, out, o, stride)
-                r += 1
+            taken = 6 if left >= 6 else 4 if left >= 4 else min(left, 2)
+            _tile(
+                a, a0 + r * row, row, step, b, b0 + c * panel, width, count,
+                start, s0 + r * along + c, along, out, o0 + r * stride + c, stride, taken, vectors,
+            )  # fmt: skip
+            r += taken
 
 
 @compiled(nogil=True)

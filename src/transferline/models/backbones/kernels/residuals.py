@@ -23,8 +23,8 @@ from transferline.models.backbones.kernels.lanes import (
     multiply,
     store,
 )
+from transferline.models.backbones.kernels.packed import flat
 from transferline.models.backbones.kernels.products import Array
-from transferline.models.backbones.kernels.rows_linear import flat
 from transferline.models.backbones.kernels.standardise import standardise, standardise_backward
 
 f4 = np.float32

@@ -24,7 +24,8 @@ from transferline.models.backbones.kernels.lanes import (
     multiply,
     store,
 )
-from transferline.models.backbones.kernels.products import Array, pack, product
+from transferline.models.backbones.kernels.packed import Packed, flat
+from transferline.models.backbones.kernels.products import PANEL, Array, pack, product
 from transferline.models.backbones.kernels.standardise import standardise, standardise_backward
 
 BLOCK = 48  # rows that pass all steps together, in the cache
@@ -75,13 +76,11 @@ def _before_with_slope(  # noqa: PLR0917
 
 @compiled(nogil=True, error_model="numpy")
 def _forward(  # noqa: PLR0917
-    x: Array, t: int, weight: Array, bias: Array, kind: int, dropout: Dropout, eps: float,
+    x: Array, t: int, panels: Array, bias: Array, kind: int, dropout: Dropout, eps: float,
     out: Array,
 ) -> Any:  # fmt: skip
     outputs = len(bias)
-    width = len(weight) // outputs
-    panels = np.empty(width * ((outputs + 15) // 16 * 16), np.float32)
-    pack(weight, 0, 1, width, width, outputs, panels)
+    width = len(panels) // ((outputs + 15) // 16 * 16)
     stride = width + _GAP
     block = np.empty(BLOCK * stride, np.float32)
     for r in range(0, t, BLOCK):
@@ -89,7 +88,7 @@ def _forward(  # noqa: PLR0917
         for i in range(n):
             _before(x, (r + i) * width, width, kind, dropout, eps, block, i * stride)
         product(
-            block, 0, stride, 1, n, panels, 0, 16, width, outputs, width,
+            block, 0, stride, 1, n, panels, 0, PANEL, width, outputs, width,
             bias, 0, 0, out, r * outputs, outputs,
         )  # fmt: skip
 
@@ -159,7 +158,7 @@ class _RowsLinear(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, kind: int, dropout: Dropout, eps: float
     ) -> Tensor:
         out = torch.empty(len(x), len(bias))
-        _forward(flat(x), len(x), flat(weight), flat(bias), kind, dropout, eps, flat(out))
+        _forward(flat(x), len(x), *Packed.of(weight, bias), kind, dropout, eps, flat(out))
         ctx.save_for_backward(x, weight)
         ctx.rest = kind, dropout, eps
         return out
@@ -176,12 +175,6 @@ class _RowsLinear(torch.autograd.Function):
         )  # fmt: skip
         wanted = grad_x if ctx.needs_input_grad[0] else None
         return wanted, grad_weight, grad_bias, None, None, None
-
-
-def flat(tensor: Tensor) -> Array:
-    """View a contiguous float32 tensor as the flat array that kernels take."""
-    array: Array = tensor.detach().view(-1).numpy()
-    return array
 
 
 def rows_linear(
@@ -207,4 +200,11 @@ def rows_linear(
     out: Tensor = _RowsLinear.apply(  # type: ignore[no-untyped-call]
         x.contiguous(), weight.contiguous(), bias.contiguous(), _CODES[before], dropout, eps
     )
+    return out
+
+
+def packed_linear(x: Tensor, layer: Packed, before: Before, eps: float = 1e-5) -> Tensor:
+    """Return the same of packed weights, without gradient and dropout."""
+    out = torch.empty(len(x), len(layer.bias))
+    _forward(flat(x.contiguous()), len(x), *layer, _CODES[before], NO_DROPOUT, eps, flat(out))
     return out
