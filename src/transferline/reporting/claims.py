@@ -24,6 +24,7 @@ CLAIMS: Registry[Claim] = Registry(
     closes_gap="transferline.reporting.claims:ClosesGap",
     reduces_error="transferline.reporting.transfer_claims:ReducesError",
     agrees_with="transferline.reporting.transfer_claims:AgreesWith",
+    has_value="transferline.reporting.transfer_claims:HasValue",
     gains_in_order="transferline.reporting.transfer_claims:GainsInOrder",
     most_attention="transferline.reporting.transfer_claims:MostAttention",
     attention_rises="transferline.reporting.transfer_claims:AttentionRises",

@@ -73,6 +73,25 @@ class AgreesWith(LineClaim):
         return Verdict(HOLDS if agrees else FAILS, numbers_of(found))
 
 
+class HasValue(LineClaim):
+    """A line's metric at `n_train` is `value` within `sigma` errors, such as a chance of one half.
+
+    A wide error bar agrees with anything: the numbers say how well it is known.
+    """
+
+    kind: Literal["has_value"] = "has_value"
+    line: Chosen
+    n_train: int
+    value: float
+    sigma: float = Field(2.0, gt=0)
+
+    def check(self, lines: Sequence[Line]) -> Verdict:
+        """See `LineClaim.check`."""
+        point = line_of(lines, self.line).at(self.n_train)
+        holds = abs(point.value - self.value) <= self.sigma * point.error
+        return Verdict(HOLDS if holds else FAILS, str(Measurement(point.value, point.error)))
+
+
 class GainsInOrder(Claim):
     """The error reductions of one mode fall from `task` through the tasks `then`.
 
