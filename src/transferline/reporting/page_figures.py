@@ -10,6 +10,7 @@ from transferline.evaluation.learning_curve import Line
 from transferline.evaluation.records import Record
 from transferline.reporting.attention_plot import attention, with_attention
 from transferline.reporting.drawing import Drawing
+from transferline.reporting.head_to_head import head_to_head_drawings
 from transferline.reporting.pretraining_plots import (
     scaling,
     scaling_points,
@@ -35,6 +36,7 @@ def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
     )
     return [
         first,
+        *head_to_head_drawings(_accuracies(curves) or lines, label),
         *_accuracy(label, curves[1:]),
         *tagging_drawings(lines, label),
         *_scaling(label, lines),
@@ -63,6 +65,10 @@ def _scaling(label: Label, lines: Sequence[Line]) -> list[Drawing]:
         return []
     caption = f"Fine-tuned networks by the number of pre-training events, {label.sample}"
     return [Drawing("scaling", caption, lambda: scaling(lines, label))]
+
+
+def _accuracies(curves: Sequence[Sequence[Line]]) -> Sequence[Line]:
+    return next((lines for lines in curves if lines[0].metric == "accuracy"), [])
 
 
 def _accuracy(label: Label, curves: Sequence[Sequence[Line]]) -> list[Drawing]:

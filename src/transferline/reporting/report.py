@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from transferline.provenance import run_facts
 from transferline.reporting import plots
 from transferline.reporting.checks import warnings_about
 from transferline.reporting.drawing import Drawing
+from transferline.reporting.head_to_head import head_to_head_drawings
 from transferline.reporting.page import Page
 from transferline.reporting.pretext_table import (
     cost_of_checkpoint,
@@ -30,7 +32,7 @@ from transferline.reporting.result_tables import (
 )
 from transferline.reporting.sample_tables import cut_flow, cut_flow_table, sample_table
 from transferline.reporting.study_directory import StudyDirectory
-from transferline.reporting.style import save, words
+from transferline.reporting.style import Label, save, words
 from transferline.reporting.table import Table
 from transferline.reporting.tagging_table import tagging_tables
 from transferline.reporting.task_figures import TaskFigures, pretraining_losses
@@ -115,7 +117,9 @@ class _Report:
         lines, others = curves[0], curves[1:]
         (title, first), *sections = TaskFigures(self.study, task, lines).sections()
         self.page.subsection(title)
-        self._draw(first)
+        accuracy = next((c for c in curves if c[0].metric == "accuracy"), lines)
+        compared = head_to_head_drawings(accuracy, Label(task))
+        self._draw([*first, *(replace(one, stem=f"{one.stem}_{task}") for one in compared)])
         for table in (*tagging_tables(lines), *result_tables(lines)):
             self.page.table(table)
         if others:

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from transferline.evaluation.learning_curve import learning_curve
+from transferline.reporting.head_to_head import compared, head_to_head_drawings
+from transferline.reporting.page_figures import page_figures
+from transferline.reporting.style import Label
+
+from ..evaluation.synthetic import record
+
+NAMES = ("contrastive", "jepa", "next_token", "supervised")
+
+
+def lines(names=NAMES, told=True):
+    made = [record("scratch", n_train=n, seed=s) for n in (100, 1000) for s in (0, 1)]
+    for name in names:
+        labels = 76_000 if name == "supervised" else 0
+        cost = {"passes": 1000, "cpu_seconds": 360.0, "labels": labels}
+        facts = {"events": 1, "family": "f", **(cost if told else {})}
+        extra = {"pretraining": facts}
+        made += [
+            record("finetuned", n_train=n, seed=seed, pretraining=name, extra=extra)
+            for n in (100, 1000)
+            for seed in (0, 1)
+        ]
+    return learning_curve(made, "auc")
+
+
+def test_one_panel_holds_every_pretraining_with_its_cost():
+    [drawing] = head_to_head_drawings(lines(), Label("ten classes"))
+    figure = drawing.make()
+    titles = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert titles[0] == "from scratch"
+    assert titles[1:4] == [f"{name.replace('_', ' ')}\n0.10 CPU h" for name in NAMES[:3]]
+    assert titles[4] == "supervised\n0.10 CPU h, 76,000 labels"
+    assert "head-to-head" in [found.stem for found in page_figures("ten classes", [lines()])]
+
+
+def test_few_pretrainings_or_unknown_costs_are_not_compared():
+    assert not compared(lines(NAMES[:3]))
+    assert not compared(lines(told=False))
+    assert not head_to_head_drawings(lines(told=False), Label("ten classes"))
