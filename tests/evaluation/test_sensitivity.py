@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from transferline.errors import DataError
+from transferline.evaluation import sensitivity
 from transferline.evaluation.sensitivity import Binned, asimov_significance, binned, fit
 
 
@@ -42,3 +46,23 @@ def test_pyhf_and_the_formula_agree():
     more = fit(binned(*toy(luminosity=4.0), bins=5))
     assert more.significance > 1.5 * result.significance
     assert more.limit < result.limit / 1.5
+
+
+def test_the_limit_is_where_cls_is_a_twentieth():
+    pyhf = pytest.importorskip("pyhf", reason="extra stats")
+    for luminosity in (1.0, 1e-4):  # the second expects less than an event in every bin
+        found = binned(*toy(luminosity=luminosity), bins=4)
+        model = sensitivity._model(pyhf, replace(found, signal=found.signal * fit(found).limit))
+        nothing = sensitivity._Asimov.of(pyhf, found, 0.0).data
+        cls = float(pyhf.infer.hypotest(1.0, nothing, model, test_stat="qtilde"))
+        assert cls == pytest.approx(0.05, rel=0.02)
+
+
+def test_no_signal_has_no_limit_and_negative_signal_is_refused():
+    pytest.importorskip("pyhf", reason="extra stats")
+    scores, target, weight = toy()
+    nothing = replace(binned(scores, target, weight, bins=3), signal=np.zeros(3))
+    assert fit(nothing).significance == 0.0
+    assert fit(nothing).limit == np.inf
+    with pytest.raises(DataError, match="negative sum of signal"):
+        binned(scores, target, np.where((target == 1) & (scores < 0.6), -weight, 3 * weight))

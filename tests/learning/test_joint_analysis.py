@@ -9,6 +9,7 @@ import torch
 from transferline.data.folds import Fold
 from transferline.data.readers.nested_shards import NestedShardSet
 from transferline.errors import DataError
+from transferline.evaluation import sensitivity
 from transferline.evaluation.event_rejection import effective_background, rejections
 from transferline.learning.adaptation import run_digest, transfer
 from transferline.learning.baselines import Trees
@@ -18,7 +19,8 @@ from transferline.learning.optim import Optim
 from transferline.learning.per_event import EventTable
 from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.learning.probe import embedded, embedder
-from transferline.learning.tasks.joint_analysis import JointAnalysis
+from transferline.learning.tasks.jet_probe import JetProbe
+from transferline.learning.tasks.joint_analysis import JointAnalysis, _names, dijet_mass
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.event_head import EventHead
 
@@ -233,3 +235,79 @@ def test_rejections_of_known_scores():
         assert abs(value.value - expected) < 4 * value.error < 0.2 * expected
     above = effective_background(scores, target, np.ones(len(scores)), 90)
     assert above == pytest.approx(100_000 / found["rejection_90"].value, rel=0.01)
+
+
+def test_the_sensitivity_is_that_of_the_whole_luminosity(task, monkeypatch):
+    names = dict(zip(task.event_samples(), (2.0, 50.0), strict=True))
+    asked = task.model_copy(update={"luminosity": 10.0, "cross_sections": names})
+    data = asked.load()
+    events = asked._expected_events(data, data.test)
+    target = data.target[data.test]
+    assert events[target == 1].sum() == pytest.approx(20.0)
+    assert events[target == 0].sum() == pytest.approx(500.0)
+    scores = np.random.default_rng(0).normal(target, 1.0)
+    found, _ = asked.evaluate(scores, data, data.test)
+    assert found["significance"].value == pytest.approx(
+        found["asimov_significance"].value, rel=0.05
+    )
+    assert 0 < found["limit"].error < found["limit"].value
+    assert found["sculpting"].value < 0.3
+    details = asked.details(scores, data, data.test)
+    assert len(details["mass"]["slices"]) == 4
+    assert "sensitivity" not in details
+    monkeypatch.setattr(sensitivity, "find_spec", lambda name: None)
+    found, _ = asked.evaluate(scores, data, data.test)
+    assert "asimov_significance" in found
+    assert "limit" not in found
+    assert "pip install" in asked.details(scores, data, data.test)["sensitivity"]
+
+
+def test_the_probe_reads_the_class_of_jets_off_the_backbone(task, folder, checkpoint, tmp_path):
+    jets = {
+        "signal": [str(write_single_jets(folder, "p1", 300, 12, 0.95))],
+        "background": [str(write_single_jets(folder, "p0", 300, 11, 0.5))],
+    }
+    asked = task.model_copy(update={"jet_probe": JetProbe(**jets)})
+    assert asked.samples()[-2:] == [*jets["signal"], *jets["background"]]
+    data = asked.load()
+    assert run_digest(checkpoint, asked, data, "frozen", how()) != run_digest(
+        checkpoint, task, data, "frozen", how()
+    )
+    frozen = transfer(
+        checkpoint, asked, "frozen", n_train=100, seed=0, how=how(), out=tmp_path / "a", data=data
+    )
+    assert frozen.metrics["jet_probe"].value > 0.9
+    assert "jet_probe_start" not in frozen.metrics
+    tuned = transfer(
+        checkpoint,
+        asked,
+        "finetuned",
+        n_train=100,
+        seed=0,
+        how=how(),
+        out=tmp_path / "b",
+        data=data,
+    )
+    assert tuned.metrics["jet_probe_start"] == frozen.metrics["jet_probe"]
+
+
+def test_samples_of_one_name_are_told_apart():
+    assert _names(["X", "", "X", "Y"]) == ["X#1", "2", "X#3", "Y"]
+
+
+def test_weights_of_one_for_all_events(task):
+    data = task.model_copy(update={"weights": "unit"}).load()
+    weight = data.training_weight[data.pool]
+    for label in (0, 1):
+        assert np.ptp(weight[data.target[data.pool] == label]) == 0
+
+
+def test_the_mass_of_two_jets(task):
+    shards = task.load().shards
+    batch = NestedShardSet.gather(shards, np.array([5])).events
+    pt, eta, phi, m = batch.p4[0, batch.is_real[0]][:2].double().T.numpy()
+    e = np.sqrt((pt * np.cosh(eta)) ** 2 + m**2)
+    p = np.array([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)])
+    assert dijet_mass(shards, np.array([5]))[0] == pytest.approx(
+        np.sqrt(e.sum() ** 2 - (p.sum(1) ** 2).sum()), rel=1e-6
+    )

@@ -265,6 +265,13 @@ def test_a_part_of_the_grid_for_one_pretraining(finished, places, tmp_path):
     one, two = (Only(seeds=seeds) for seeds in (1, None))
     assert [one.holds("scratch", 80, seed) for seed in (0, 1)] == [True, False]
     assert two.holds("scratch", 80, 7)
+    [name] = [task.name for task in config.questions()]
+    trees = f'grid.only={{"{name}": {{modes: [trees]}}}}'
+    less = parse(places, tmp_path, assignments=[trees, "grid.modes=[scratch, trees]"])
+    assert less.wants(name, "trees", [], 80, 0)
+    assert not less.wants(name, "scratch", ["one"], 80, 0)
+    with pytest.raises(ConfigError, match=r"pretrain\.two\.only: no task 'x'"):
+        parse(places, tmp_path, assignments=["pretrain.two.only={tasks: [x]}"])
     with pytest.raises(ConfigError, match=r"pretrain\.two\.only: grid\.modes does not name trees"):
         parse(
             places,

@@ -5,16 +5,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from transferline.errors import ConfigError, DataError
+from transferline.errors import ConfigError, DataError, NumericalError
+from transferline.evaluation.bootstrap import REPLICAS, replica_weights
+from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.roc import Bools, Floats, check_inputs
 
-_HIGHEST = 1e4  # signal strengths that a limit is looked for in, in units of its first guess
+_LEVEL = 0.05  # of the limit: one minus its confidence
+_HIGHEST = 1000.0  # signal strength that is looked at, in units of the first guess at the limit
+
+
+MISSING = "the fit of the expected sensitivity needs pyhf: pip install 'transferline[stats]'."
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ def binned(
 
     Raises:
         DataError, NumericalError: as `transferline.evaluation.roc.check_inputs`; or a bin's
-            background is not positive, which signed weights can make.
+            background is not positive or its signal negative, which signed weights can make.
     """
     s, is_signal, w = check_inputs(scores, target, weight)
     b_score, b_weight = s[~is_signal], w[~is_signal]
@@ -81,7 +89,9 @@ def binned(
     background, square = total(~is_signal, b_weight), total(~is_signal, b_weight**2)
     if (background <= 0).any():
         raise DataError("a bin of the score has no positive background; take fewer bins.")
-    return Binned(np.maximum(signal, 0.0), background, np.sqrt(square), edges)
+    if (signal < 0).any():
+        raise DataError("a bin of the score has a negative sum of signal; take fewer bins.")
+    return Binned(signal, background, np.sqrt(square), edges)
 
 
 def asimov_significance(found: Binned) -> float:
@@ -99,6 +109,59 @@ def asimov_significance(found: Binned) -> float:
     first = (s + b) * np.log((s + b) * (b + v) / (b**2 + (s + b) * v))
     second = b**2 / v * np.log1p(v * s / (b * (b + v)))
     return float(np.sqrt(max(2 * np.sum(first - second), 0.0)))
+
+
+def can_fit() -> bool:
+    """Tell whether pyhf is there for `fit`."""
+    return find_spec("pyhf") is not None
+
+
+def expected(
+    scores: npt.ArrayLike,
+    target: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    seed: int = 0,
+    *,
+    replicas: int = REPLICAS,
+) -> dict[str, Measurement]:
+    """Return `asimov_significance` and, where pyhf is there, `significance` and `limit`.
+
+    Errors are those of the finite test set: a bootstrap of the formula in the same bins; the fit
+    takes over its relative error.
+
+    Args:
+        scores: `[n]`, as for `binned`.
+        target: `[n]`.
+        weight: `[n]`, events expected.
+        seed: of the bootstrap counts.
+        replicas: number of bootstrap replicas.
+
+    Raises:
+        DataError, NumericalError: as `binned` and `fit`.
+    """
+    found = binned(scores, target, weight)
+    s, is_signal, w = check_inputs(scores, target, weight)
+    place = np.searchsorted(found.edges, s, side="right") - 1
+    drawn = [
+        asimov_significance(replace(found, signal=signal, background=background))
+        for other in replica_weights(is_signal, w, replicas, seed)
+        for signal, background in [_sums(place, is_signal, other, len(found.signal))]
+    ]
+    nominal, spread = asimov_significance(found), float(np.std(drawn, ddof=1))
+    result = {"asimov_significance": Measurement(nominal, spread)}
+    if can_fit():
+        fitted, relative = fit(found), spread / nominal if nominal > 0 else 0.0
+        result["significance"] = Measurement(fitted.significance, fitted.significance * relative)
+        result["limit"] = Measurement(fitted.limit, fitted.limit * relative)
+    return result
+
+
+def _sums(
+    place: npt.NDArray[np.intp], is_signal: Bools, weight: Floats, bins: int
+) -> tuple[Floats, Floats]:
+    """Sums of weights of signal and background in each bin, none below zero."""
+    both = [np.bincount(place[one], weight[one], bins) for one in (is_signal, ~is_signal)]
+    return np.maximum(both[0], 0.0), np.maximum(both[1], np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True)
@@ -124,22 +187,77 @@ def fit(found: Binned) -> Sensitivity:
 
     Raises:
         ConfigError: pyhf is not installed.
+        NumericalError: no signal strength is excluded.
     """
     try:
         import pyhf  # noqa: PLC0415
     except ImportError as error:
-        raise ConfigError(
-            "the expected sensitivity needs pyhf: pip install 'transferline[stats]'."
-        ) from error
-    model = _model(pyhf, found)
-    tail = float(
-        pyhf.infer.hypotest(0.0, _asimov(model, 1.0), model, test_stat="q0")  # no signal
+        raise ConfigError(MISSING) from error
+    if not found.signal.any():  # nothing to be seen, and nothing to be excluded
+        return Sensitivity(0.0, math.inf, 0.0)
+    return Sensitivity(
+        significance=_significance(pyhf, found),
+        limit=_limit(pyhf, found),
+        asimov=asimov_significance(found),
     )
-    guess = 2.0 / max(asimov_significance(found), 1e-3)
-    limit, _ = pyhf.infer.intervals.upper_limits.toms748_scan(
-        _asimov(model, 0.0), model, guess * 1e-3, min(guess * 20, _HIGHEST), rtol=1e-4
-    )
-    return Sensitivity(_gaussian(tail), float(limit), asimov_significance(found))
+
+
+def _significance(pyhf: Any, found: Binned) -> float:
+    return math.sqrt(max(_Asimov.of(pyhf, found, 1.0).distance(0.0), 0.0))
+
+
+def _limit(pyhf: Any, found: Binned) -> float:
+    r"""Return the signal strength whose expected CLs is 0.05.
+
+    Without signal the median of CLb is one half, so that CLs = 0.05 where
+    $\sqrt{\tilde q_\mu} = \Phi^{-1}(1 - 0.05 / 2) = 1.96$. The first guess is
+    $1.96 \,\big(\sum_b s_b^2 / (b_b + \sigma_b^2)\big)^{-1/2}$, the limit of a Gaussian
+    measurement; bins that expect less than one event have a higher one.
+    """
+    from scipy.optimize import brentq  # noqa: PLC0415
+    from scipy.stats import norm  # noqa: PLC0415
+
+    far = float(norm.isf(_LEVEL / 2))
+    guess = far / math.sqrt(np.sum(found.signal**2 / (found.background + found.error**2)))
+    nothing = _Asimov.of(pyhf, replace(found, signal=found.signal * guess), 0.0)
+
+    def excess(strength: float) -> float:
+        return math.sqrt(max(nothing.distance(strength), 0.0)) - far
+
+    high = 1.0
+    while excess(high) < 0:
+        high *= 2
+        if high > _HIGHEST:
+            raise NumericalError("no signal strength is excluded at 95 % confidence.")
+    low = high / 2
+    while excess(low) > 0:  # it vanishes at no signal
+        low /= 2
+    return guess * float(brentq(excess, low, high, rtol=1e-3))
+
+
+@dataclass(frozen=True)
+class _Asimov:
+    """The data set that a model expects, which its own parameters fit best."""
+
+    pyhf: Any
+    model: Any
+    data: Any
+    best: float
+
+    @classmethod
+    def of(cls, pyhf: Any, found: Binned, strength: float) -> _Asimov:
+        model = _model(pyhf, found)
+        parameters = model.config.suggested_init()
+        parameters[model.config.poi_index] = strength
+        data = model.expected_data(parameters)
+        return cls(pyhf, model, data, float(pyhf.infer.mle.twice_nll(parameters, data, model)[0]))
+
+    def distance(self, strength: float) -> float:
+        """Twice the log of the likelihood ratio of its own strength and another one."""
+        _, fitted = self.pyhf.infer.mle.fixed_poi_fit(
+            strength, self.data, self.model, return_fitted_val=True
+        )
+        return float(fitted) - self.best
 
 
 def _model(pyhf: Any, found: Binned) -> Any:
@@ -155,16 +273,3 @@ def _model(pyhf: Any, found: Binned) -> Any:
         poi_name="mu",
         validate=False,  # it is built here; the check calls what jsonschema is about to drop
     )
-
-
-def _asimov(model: Any, strength: float) -> Any:
-    parameters = model.config.suggested_init()
-    parameters[model.config.poi_index] = strength
-    return model.expected_data(parameters)
-
-
-def _gaussian(tail: float) -> float:
-    """Standard deviations of a one-sided tail probability."""
-    from scipy.stats import norm  # noqa: PLC0415
-
-    return float(norm.isf(tail))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferline.errors import ConfigError
+from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.records import Cost, Hashes, Record
 from transferline.files import atomic_path, json_hash, resolved, write_text
 from transferline.learning.attention import attention_by_kind
@@ -30,7 +31,7 @@ from transferline.learning.tasks.subsets import LabelledRows, Rows
 from transferline.learning.training_log import history
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.event_head import EventHead
-from transferline.models.model import weight_hash
+from transferline.models.model import Model, weight_hash
 from transferline.provenance import run_facts
 
 PROTOCOL = 2
@@ -48,6 +49,7 @@ class _Outcome:
     steps: int
     hashes: dict[str, str] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Measurement] = field(default_factory=dict)
     trial: Trial | None = None
 
 
@@ -236,6 +238,8 @@ def run_digest(
             if isinstance(task.head, EventHead) and task.head.has_score:
                 start["classifier"] = [tensor.tolist() for tensor in checkpoint.classifier()]
     settings = {"task": task.located(places).to_dict(), "how": how.to_dict(), "start": start}
+    if (others := task.examined_with()) and mode != "trees":
+        settings["examined_with"] = others
     return json_hash({"protocol": PROTOCOL, "data": data.digest, **settings})
 
 
@@ -274,8 +278,20 @@ def _run_network(run: NetworkRun) -> _Outcome:
         steps=run.steps,
         hashes=asdict(trial.hashes),
         extra=extra,
+        metrics=_examined(run, trial),
         trial=trial,
     )
+
+
+def _examined(run: NetworkRun, trial: Trial) -> dict[str, Measurement]:
+    """What the task asks of the backbone itself."""
+    start = None
+    if run.mode != "frozen":
+        before = run.checkpoint.redrawn(run.seed) if run.mode == "scratch" else None
+        start = embedder(before or run.checkpoint.backbone(), trial.optim)
+    # A frozen one was trained on embeddings that come with the batch.
+    end = Model(trial.model.features, trial.model.backbone)
+    return run.task.examine(start, embedder(end, trial.optim))
 
 
 def _attention(run: NetworkRun, trial: Trial) -> dict[str, Any]:
@@ -317,6 +333,7 @@ def _measure(
     """Score the test set, and write the scores beside some of the training events."""
     test = outcome.score(data.test)
     metrics, replicas = task.evaluate(test, data, data.test)
+    metrics = {**metrics, **outcome.metrics}
     extra = {**outcome.extra, "n_fit": len(rows.fit), "n_select": len(rows.select)}
     extra |= task.details(test, data, data.test)
     if len(data.valid):

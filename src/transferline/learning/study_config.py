@@ -29,20 +29,16 @@ from transferline.samples import Sample
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=60)]
 
 
-class Only(Recipe):
-    """The part of the grid that is run for one pre-training.
+class Part(Recipe):
+    """A part of the grid.
 
     Attributes:
         modes: those of the grid's modes that are done; all unless given.
         largest: its largest size.
         seeds: its largest number of seeds.
-        scratch: another pre-training, with whose scratch runs this one is compared in place of
-            its own; architecture, inputs and settings must be the same, the constants of the
-            inputs, which come from other events, need not.
     """
 
     modes: tuple[Mode, ...] = ()
-    scratch: str | None = None
     largest: int | None = Field(None, gt=0)
     seeds: int | None = Field(None, gt=0)
 
@@ -53,6 +49,21 @@ class Only(Recipe):
             and n_train <= (self.largest or n_train)
             and seed < (self.seeds or seed + 1)
         )
+
+
+class Only(Part):
+    """The part of the grid that is run for one pre-training.
+
+    Attributes:
+        modes, largest, seeds: see `Part`.
+        tasks: names of the tasks that it is used for; all unless given.
+        scratch: another pre-training, with whose scratch runs this one is compared in place of
+            its own; architecture, inputs and settings must be the same, the constants of the
+            inputs, which come from other events, need not.
+    """
+
+    tasks: tuple[str, ...] = added(())
+    scratch: str | None = None
 
 
 class Variant(Recipe):
@@ -163,6 +174,7 @@ class Grid(Recipe):
         seeds: runs per point, with the seeds 0, 1, ...
         fewer_seeds: size -> seeds from this size on, where the full number is too dear.
         largest: task -> its largest size, where its events do not suffice for more.
+        only: task -> the part of the grid that is done for it.
     """
 
     modes: tuple[Mode, ...] = Field(("scratch", "frozen", "finetuned", "trees"), min_length=1)
@@ -170,6 +182,7 @@ class Grid(Recipe):
     seeds: int = Field(5, gt=0, le=1000)
     fewer_seeds: dict[int, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
     largest: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
+    only: dict[str, Part] = added({})
 
     def sizes(self, task: str) -> list[int]:
         """Return the sizes of one task, rising."""
@@ -255,9 +268,12 @@ class StudyConfig(Recipe):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"tasks: the name '{twice[0]}' stands twice; Records go by it.")
-        for name in self.grid.largest:
-            if name not in names:
-                raise ValueError(f"grid.largest: no task '{name}'.{did_you_mean(name, names)}")
+        named = {"grid.largest": list(self.grid.largest), "grid.only": list(self.grid.only)}
+        named |= {f"pretrain.{key}.only": list(v.only.tasks) for key, v in self.pretrain.items()}
+        for where, tasks in named.items():
+            for name in tasks:
+                if name not in names:
+                    raise ValueError(f"{where}: no task '{name}'.{did_you_mean(name, names)}")
 
     def _check_disjoint(self) -> None:
         """Events of a task must not have been seen in the pre-training that it judges."""
@@ -310,10 +326,16 @@ class StudyConfig(Recipe):
         every = [*(t.samples for t in tokenizers), *(v.samples for v in variants)]
         return list(dict.fromkeys(name for names in every for name in names))
 
-    def wants(self, mode: Mode, variants: Iterable[str], n_train: int, seed: int) -> bool:
+    def wants(
+        self, task: str, mode: Mode, variants: Iterable[str], n_train: int, seed: int
+    ) -> bool:
         """Tell whether a run is done for one of these pre-trainings; for none, always."""
+        if not self.grid.only.get(task, Part()).holds(mode, n_train, seed):
+            return False
         parts = [self.pretrain[name].only for name in variants if name in self.pretrain]
-        return not parts or any(part.holds(mode, n_train, seed) for part in parts)
+        return not parts or any(
+            part.holds(mode, n_train, seed) and task in (part.tasks or (task,)) for part in parts
+        )
 
     def how(self, mode: Mode, variant: str | None = None) -> Adaptation | Trees | None:
         """Return the settings of a mode, those of a pre-training where it has its own."""

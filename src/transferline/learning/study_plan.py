@@ -30,17 +30,22 @@ def plan_lines(config: StudyConfig) -> list[str]:
             each = [
                 how.examples(n_fit)
                 for seed in config.grid.seeds_at(n_train)
-                for how in _settings(config, mode, n_train, seed)
+                for how in _settings(config, task.name, mode, n_train, seed)
             ]
-            lines.append(f"{mode:<10}{n_train:>9}{len(each):>6}{max(each, default=0):>22,}")
+            if not each:
+                continue
+            lines.append(f"{mode:<10}{n_train:>9}{len(each):>6}{max(each):>22,}")
             runs += len(each)
             passes += sum(each) * (mode in (*TRAINED, "fixed"))
     lines.append(f"at most {runs} runs, {passes:,} event passes through whole networks")
     return lines
 
 
-def _settings(config: StudyConfig, mode: Mode, n_train: int, seed: int) -> list[Adaptation | Trees]:
+def _settings(
+    config: StudyConfig, task: str, mode: Mode, n_train: int, seed: int
+) -> list[Adaptation | Trees]:
     """Transferred modes run once per variant, scratch at most so, trees once."""
-    wanted = [name for name in config.pretrain if config.wants(mode, [name], n_train, seed)]
-    found = [config.how(mode, name) for name in ([None] if mode == "trees" else wanted)]
+    wanted = [name for name in config.pretrain if config.wants(task, mode, [name], n_train, seed)]
+    trees = [None] if config.wants(task, mode, (), n_train, seed) else []
+    found = [config.how(mode, name) for name in (trees if mode == "trees" else wanted)]
     return [how for how in found if how is not None]

@@ -80,7 +80,8 @@ def plan(
         for n_train in config.grid.sizes(task.name)
         for seed in config.grid.seeds_at(n_train)
         for cell in cells
-        if (users := _users(cell, scratch)) and config.wants(cell.mode, users, n_train, seed)
+        if (users := _users(cell, scratch))
+        and config.wants(task.name, cell.mode, users, n_train, seed)
     ]
 
 
@@ -99,9 +100,15 @@ def _cells(
     scratch: Mapping[str, str],
 ) -> Iterator[Run]:
     """Yield one run of every mode and, where it matters, every variant."""
+    # A head may need what other pre-trainings do not have, such as a classifier of two classes.
+    used = {
+        name: path
+        for name, path in checkpoints.items()
+        if task.name in (config.pretrain[name].only.tasks or (task.name,))
+    }
     for mode in config.grid.modes:
         seen: set[str] = set()
-        for variant, path in checkpoints.items() if mode != "trees" else [("none", None)]:
+        for variant, path in used.items() if mode != "trees" else [("none", None)]:
             if mode == "scratch" and config.pretrain[variant].only.scratch is not None:
                 continue
             how = config.how(mode, variant)

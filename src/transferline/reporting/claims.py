@@ -23,6 +23,8 @@ CLAIMS: Registry[Claim] = Registry(
     better_than="transferline.reporting.claims:BetterThan",
     closes_gap="transferline.reporting.claims:ClosesGap",
     reduces_error="transferline.reporting.transfer_claims:ReducesError",
+    probe_rises="transferline.reporting.analysis_claims:ProbeRises",
+    ratio_of="transferline.reporting.analysis_claims:RatioOf",
     agrees_with="transferline.reporting.transfer_claims:AgreesWith",
     has_value="transferline.reporting.transfer_claims:HasValue",
     gains_in_order="transferline.reporting.transfer_claims:GainsInOrder",
@@ -79,7 +81,10 @@ class LineClaim(Claim):
     def judge(self, records: Sequence[Record]) -> Verdict:
         """See `Claim.judge`."""
         try:
-            return self.check(learning_curve(records_of(records, self.task), self.metric))
+            found = [r for r in records_of(records, self.task) if self.metric in r.metrics]
+            if not found:
+                raise DataError(f"no Record of the task '{self.task}' has {self.metric}.")
+            return self.check(learning_curve(found, self.metric))
         except TransferlineError as error:
             return Verdict(OPEN, str(error))
 

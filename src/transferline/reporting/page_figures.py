@@ -11,6 +11,7 @@ from transferline.evaluation.records import Record
 from transferline.reporting.attention_plot import attention, with_attention
 from transferline.reporting.drawing import Drawing
 from transferline.reporting.head_to_head import head_to_head_drawings
+from transferline.reporting.mass_plot import mass_drawings
 from transferline.reporting.pretraining_plots import (
     scaling,
     scaling_points,
@@ -39,6 +40,7 @@ def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
         *head_to_head_drawings(_accuracies(curves) or lines, label),
         *_accuracy(label, curves[1:]),
         *tagging_drawings(lines, label),
+        *mass_drawings(lines, label),
         *_scaling(label, lines),
         *_losses(label, lines),
         *_attention(label, lines),

@@ -33,6 +33,13 @@ _METRIC_TITLES = {
     "auc_mixed": "AUC, held-out mixed samples",
     "sic_cut": "Significance improvement, score above 0.5",
     "sic_fpr1": "Significance improvement, 1 % of background",
+    "n_eff_90": "Effective background events above the threshold",
+    "sculpting": "Mass sculpting",
+    "significance": "Expected significance",
+    "asimov_significance": "Significance by the formula",
+    "limit": "Expected limit on the signal strength",
+    "jet_probe": "Linear probe of jets (AUC)",
+    "jet_probe_start": "Linear probe of jets before the training (AUC)",
 }
 N_TRAIN = "Labelled training events (all classes together)"
 
@@ -44,7 +51,14 @@ def metric_title(metric: str) -> str:
     'Background rejection at 30 % signal efficiency'
     >>> metric_title("rejection_99.5_Tbl")
     'Background rejection at 99.5 % efficiency of Tbl'
+    >>> metric_title("limit[X(1000)]")
+    'Expected limit on the signal strength, X(1000)'
     """
+    metric, bracket, sample = metric.partition("[")
+    if bracket:
+        return f"{metric_title(metric)}, {sample.rstrip(']')}"
+    if metric.startswith("unweighted_"):
+        return f"{metric_title(metric.removeprefix('unweighted_'))}, by events"
     kind, _, point = metric.partition("_")
     if (of_class := class_of(metric)) is not None:
         share = point.partition("_")[0]

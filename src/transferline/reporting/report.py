@@ -14,6 +14,7 @@ from transferline.evaluation.records import Record
 from transferline.files import write_text
 from transferline.provenance import run_facts
 from transferline.reporting import plots
+from transferline.reporting.analysis_table import analysis_tables
 from transferline.reporting.checks import warnings_about
 from transferline.reporting.drawing import Drawing
 from transferline.reporting.head_to_head import head_to_head_drawings
@@ -121,6 +122,8 @@ class _Report:
         compared = head_to_head_drawings(accuracy, Label(task))
         self._draw([*first, *(replace(one, stem=f"{one.stem}_{task}") for one in compared)])
         for table in (*tagging_tables(lines), *result_tables(lines)):
+        self._draw(first)
+        for table in (*tagging_tables(lines), *analysis_tables(lines), *result_tables(lines)):
             self.page.table(table)
         if others:
             self.page.folded("Other metrics", [metric_table(other) for other in others])

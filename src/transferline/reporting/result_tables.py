@@ -24,6 +24,7 @@ from transferline.reporting.table import Table
 R = TypeVar("R")
 
 _SIZE = "Labelled events"
+_OF_ANALYSIS = ("n_eff_90", "sculpting", "jet_probe", "jet_probe_start")
 _COLUMNS = 8  # of lines that a page is wide enough for
 
 
@@ -172,9 +173,11 @@ def _cost(records: Sequence[Record]) -> tuple[str, ...]:
 def common_metrics(records: Sequence[Record]) -> list[str]:
     """Return the metrics that all records have, the headline metric first.
 
-    Those of single classes stand together in `tagging_tables`.
+    Those of single classes stand together in `tagging_tables`, those of single signal samples and
+    of an analysis alone in `analysis_tables`.
     """
     shared = set.intersection(*(set(record.metrics) for record in records))
     shared = {name for name in shared if class_of(name) is None}
+    shared = {name for name in shared if "[" not in name and name not in _OF_ANALYSIS}
     known = [name for name in METRICS if name in shared]
     return known + sorted(shared - set(known))

@@ -13,6 +13,7 @@ from transferline.evaluation.learning_curve import Line, learning_curve, without
 from transferline.evaluation.records import Record, read
 from transferline.files import resolved, write_text
 from transferline.reporting import plots
+from transferline.reporting.analysis_table import analysis_tables
 from transferline.reporting.claims import Claim, Claims, Published
 from transferline.reporting.drawing import Drawing
 from transferline.reporting.page_figures import page_figures, source_figures
@@ -181,7 +182,7 @@ def _task(records: Sequence[Record], out_md: Path, published: Sequence[Published
     if curves:
         name = "".join(c if c.isalnum() else "-" for c in f"{out_md.stem}-{study}-{task}")
         text += [_picture(found, out_md.with_name(name)) for found in page_figures(task, curves)]
-        by_class = tagging_tables(curves[0], published)
+        by_class = tagging_tables(curves[0], published) or analysis_tables(curves[0], published)
         if published and not by_class:
             by_class = [published_table(published)]
         tables = [*by_class, *result_tables(curves[0]), *_others(curves[1:]), cost_table(curves[0])]

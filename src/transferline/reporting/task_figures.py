@@ -14,6 +14,7 @@ from transferline.evaluation.roc import Roc, roc_curve
 from transferline.evaluation.roc_band import RocBand
 from transferline.reporting import plots, run_plots
 from transferline.reporting.drawing import Drawing
+from transferline.reporting.mass_plot import mass_drawings
 from transferline.reporting.result_tables import factors_of
 from transferline.reporting.run_plots import Losses
 from transferline.reporting.small_multiples import learning_curves, loss_curves
@@ -38,6 +39,7 @@ class TaskFigures:
         return [
             ("Learning curve", [self._learning_curve(), *self._factors()]),
             *self._scored(),
+            *self._masses(),
             ("Losses", [self._losses(n) for n in self.sizes]),
         ]
 
@@ -51,6 +53,11 @@ class TaskFigures:
             ("ROC", [self._roc(n) for n in self.sizes]),
             ("Scores of training and test events", scores),
         ]
+
+    def _masses(self) -> list[tuple[str, list[Drawing]]]:
+        drawings = mass_drawings(self.lines, self.label)
+        named = [replace(one, stem=f"{one.stem}_{self.task}") for one in drawings]
+        return [("Mass of the background in slices of the score", named)] if named else []
 
     def _learning_curve(self) -> Drawing:
         caption = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
 from transferline.config import Recipe
 from transferline.data.folds import Fold
@@ -23,6 +24,9 @@ from transferline.files import json_hash
 from transferline.learning.engineered import EVENT_FEATURES, Engineered
 from transferline.learning.tasks.subsets import LabelledRows, Rows, Subset, draw, hold_out
 from transferline.models.heads import Head
+
+Embed = Callable[[ShardSet, Rows], Tensor]
+"""From events or jets to their pooled embeddings `[n, d]`."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,19 @@ class Task(Recipe, ABC):
 
     def details(self, scores: NDArray[np.float64], data: TaskData, rows: Rows) -> dict[str, Any]:
         """Return what else figures need of the scores, as JSON for `Record.extra`."""
+        return {}
+
+    def examine(self, start: Embed | None, end: Embed) -> dict[str, Measurement]:
+        """Return metrics of a trained backbone itself, whatever the head on it.
+
+        Args:
+            start: embeddings before the training; None if it did not move.
+            end: embeddings after it.
+        """
+        return {}
+
+    def examined_with(self) -> dict[str, str]:
+        """Return the hashes of the data that `examine` looks at, beside those of the task."""
         return {}
 
     def folded(self, data: TaskData, fold: Fold) -> TaskData:

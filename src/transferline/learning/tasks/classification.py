@@ -40,7 +40,8 @@ class Classification(Task):
     name into the hash would part two preparations of the same event.
 
     **Weights.** Evaluation uses the signed physics weight w. For the loss, `weights` takes
-    |w| (`abs`), w (`signed`), or w with negative events left out of the pool (`drop`), then
+    |w| (`abs`), w (`signed`), w with negative events left out of the pool (`drop`), or 1 for
+    every event whatever its cross section (`unit`), then
     scales each class to a mean of 1 (or, for `natural` subsets, to equal sums).
 
     Attributes:
@@ -50,7 +51,7 @@ class Classification(Task):
             not used at all, so that raising them later leaves the training pool alone.
     """
 
-    weights: Literal["abs", "signed", "drop"] = "abs"
+    weights: Literal["abs", "signed", "drop", "unit"] = "abs"
     test_share: float = Field(0.4, gt=0.0, lt=1.0)
     valid_share: float = Field(0.05, ge=0.0, lt=1.0)
     test_max: int | None = Field(None, gt=0)
@@ -128,6 +129,8 @@ class Classification(Task):
         chosen = weight if self.weights == "signed" else np.abs(weight)
         if self.weights == "drop":
             chosen = np.maximum(weight, 0.0)
+        if self.weights == "unit":
+            chosen = np.ones_like(weight)
         scaled = np.zeros_like(chosen)
         for label, name in enumerate(self.classes()):
             of_class = pool[target[pool] == label]

@@ -49,8 +49,8 @@ class EventClassification(Classification):
             if twice:
                 raise ValueError(f"{', '.join(twice)}: stands twice in one class.")
         for name in self.cross_sections:
-            if name not in self.samples():
-                hint = did_you_mean(name, self.samples())
+            if name not in self.event_samples():
+                hint = did_you_mean(name, self.event_samples())
                 raise ValueError(f"cross_sections: no sample '{name}'.{hint}")
         return self
 
@@ -60,11 +60,15 @@ class EventClassification(Classification):
 
     def samples(self) -> list[str]:
         """Signal first, then background."""
+        return self.event_samples()
+
+    def event_samples(self) -> list[str]:
+        """Return the samples whose events are asked about, signal first."""
         return [*self.signal, *self.background]
 
     def located(self, places: Mapping[str, Path]) -> Self:
         """See `Task.located`."""
-        found = {name: place_of(self.name, name, places) for name in self.samples()}
+        found = {name: place_of(self.name, name, places) for name in self.event_samples()}
         return self.model_copy(
             update={
                 "signal": [found[name] for name in self.signal],
@@ -77,7 +81,7 @@ class EventClassification(Classification):
 
     def classified(self) -> Classified:
         """See `Classification.classified`."""
-        shards = self.opened([Path(name) for name in self.samples()])
+        shards = self.opened([Path(name) for name in self.event_samples()])
         source = np.asarray(shards.source)
         target = (source < len(self.signal)).astype(np.int64)
         weight = np.asarray(shards.weight, dtype=np.float64) * self._scales(shards)[source]
@@ -87,17 +91,17 @@ class EventClassification(Classification):
         """Open the shards of the samples."""
         return ShardSet(paths)
 
-    def _scales(self, shards: ShardSet) -> NDArray[np.float64]:
+    def _scales(self, shards: ShardSet, *, absolute: bool = False) -> NDArray[np.float64]:
         """Factor on the weights of every sample: pb per unit of weight, 1 where it stands alone.
 
-        Samples of one process are one sample in parts: they share its cross section in
-        proportion to their sums of weights.
+        If `absolute`, pb for all. Samples of one process are one sample in parts: they share its
+        cross section in proportion to their sums of weights.
         """
         scales = []
-        for i, (name, card) in enumerate(zip(self.samples(), shards.cards, strict=True)):
+        for i, (name, card) in enumerate(zip(self.event_samples(), shards.cards, strict=True)):
             first = i < len(self.signal)
             alone = len(self.signal if first else self.background) == 1
-            if alone:
+            if alone and not absolute:
                 scales.append(1.0)
                 continue
             of_class = slice(len(self.signal)) if first else slice(len(self.signal), None)

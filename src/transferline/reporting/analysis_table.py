@@ -1,0 +1,124 @@
+"""What an analysis asks of its runs: rejection, sensitivity, sculpting, and a probe of jets."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+from transferline.evaluation.learning_curve import Line, Point
+from transferline.evaluation.measurement import Measurement
+from transferline.evaluation.records import Record
+from transferline.evaluation.tail import over_seeds
+from transferline.reporting.claims import Published
+from transferline.reporting.plots import looks, metric_title
+from transferline.reporting.table import Table
+
+MARK = "sculpting"
+"""Every Record of an analysis has this metric."""
+
+_REJECTION = ("unweighted_rejection_90", "rejection_90")
+_SHOWN = (*_REJECTION, "n_eff_90", "sculpting", "jet_probe", "jet_probe_start")
+_OF_SIGNAL = ("rejection_90", "significance", "asimov_significance", "limit")
+
+
+def analysis_tables(lines: Sequence[Line], published: Sequence[Published] = ()) -> list[Table]:
+    """Return two tables per number of labelled events, the largest first; none of other tasks.
+
+    The first is of all signal together, with the published values below the largest size; the
+    second of each signal sample.
+    """
+    records = [record for line in lines for p in line.points for record in p.records]
+    if not records or not all(MARK in record.metrics for record in records):
+        return []
+    sizes = sorted({n for line in lines for n in line.n_train}, reverse=True)
+    signals = [name for name in _names(records) if _is_of_signal(name)]
+    tables = []
+    for n in sizes:
+        tables.append(_together(lines, n, published if n == sizes[0] else ()))
+        if signals:
+            tables.append(_each(lines, n, signals))
+    return tables
+
+
+def _names(records: Sequence[Record]) -> list[str]:
+    return list(dict.fromkeys(name for record in records for name in record.metrics))
+
+
+def _is_of_signal(name: str) -> bool:
+    kind, bracket, _ = name.partition("[")
+    return kind in _OF_SIGNAL and (bool(bracket) or kind not in _SHOWN)
+
+
+def _together(lines: Sequence[Line], n: int, published: Sequence[Published]) -> Table:
+    rows = [
+        (style.title, *(_cell(line.at(n), name) for name in _SHOWN))
+        for line, style in zip(lines, looks(lines), strict=True)
+        if n in line.n_train
+    ]
+    rows += [
+        (f"published: {one.name} ({one.source})", *(_value(one.metrics, name) for name in _SHOWN))
+        for one in published
+    ]
+    note = (
+        "Rejection: 1 / background efficiency at 90 % signal efficiency, by events and by cross "
+        "section; above that threshold the test set is worth so many background events. Sculpting: "
+        "Jensen-Shannon divergence in bits of the mass of the two leading jets, between the tenth "
+        "of the background with the highest scores and the rest. Linear probe: AUC of a logistic "
+        "regression on the backbone's embedding of single jets, after and before the training. "
+        "> is a lower limit at 95 % confidence."
+    )
+    header = ("", *map(metric_title, _SHOWN))
+    return Table(f"Analysis at {n} labelled events", header, tuple(rows), note)
+
+
+def _each(lines: Sequence[Line], n: int, signals: Sequence[str]) -> Table:
+    samples = list(dict.fromkeys(name.partition("[")[2] for name in signals))
+    kinds = [kind for kind in _OF_SIGNAL if any(name.partition("[")[0] == kind for name in signals)]
+    rows = [
+        (
+            style.title,
+            sample.rstrip("]") or "all",
+            *(_cell(line.at(n), f"{kind}[{sample}" if sample else kind) for kind in kinds),
+        )
+        for line, style in zip(lines, looks(lines), strict=True)
+        if n in line.n_train
+        for sample in samples
+    ]
+    records = [r for line in lines if n in line.n_train for r in line.at(n).records]
+    missing = sorted({str(r.extra["sensitivity"]) for r in records if "sensitivity" in r.extra})
+    note = " ".join(
+        [
+            "Each signal against all background. Significance: expected of a discovery at signal "
+            "strength one; limit: expected 95 % CLs upper limit on the signal strength. Both from "
+            "a fit of the binned score in which every bin's background has the error of its "
+            "simulation; beside them the formula for Asimov data.",
+            *missing,
+        ]
+    )
+    header = ("", "Signal", *map(metric_title, kinds))
+    return Table(f"Each signal at {n} labelled events", header, tuple(rows), note)
+
+
+def _cell(point: Point, name: str) -> str:
+    records = [record for record in point.records if name in record.metrics]
+    if not records:
+        return "–"
+    found = [record.metrics[name] for record in records]
+    if "rejection" in name:
+        return str(over_seeds(found))
+    if all(one.error == 0.0 for one in found):  # a size, which has no error
+        return f"{sum(one.value for one in found) / len(found):.0f}"
+    return str(_mean(found))
+
+
+def _mean(found: Sequence[Measurement]) -> Measurement:
+    """Mean over seeds; their spread and the error of the test set, which is common to all."""
+    values = [one.value for one in found]
+    seeds = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    test = statistics.fmean(one.error for one in found)
+    return Measurement(statistics.fmean(values), math.hypot(seeds, test))
+
+
+def _value(metrics: Mapping[str, float], name: str) -> str:
+    return f"{metrics[name]:g}" if name in metrics else "–"

@@ -1,0 +1,85 @@
+"""The mass of background events in slices of their score: data in, Figure out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullFormatter, StrMethodFormatter
+
+from transferline.evaluation.learning_curve import Line
+from transferline.reporting.drawing import Drawing
+from transferline.reporting.plots import looks
+from transferline.reporting.style import SERIES, SIMULATION, Label, new_grid, plot
+
+_PANELS = 9  # lines that a figure shows
+_TICKS = (100, 200, 500, 1000, 2000, 5000)  # GeV
+
+
+def mass_drawings(lines: Sequence[Line], label: Label) -> list[Drawing]:
+    """Return the drawing of the background's mass at the largest size of each line.
+
+    Empty unless the Records have it (`transferline.evaluation.sculpting`).
+    """
+    panels = [
+        (f"{style.title}, {point.n_train}", record.extra["mass"])
+        for line, style in zip(lines, looks(lines), strict=True)
+        for point in line.points[-1:]
+        for record in point.records[:1]
+        if "mass" in record.extra
+    ][:_PANELS]
+    if not panels:
+        return []
+    caption = (
+        "Mass of the two leading jets of background events in slices of the score, named by the "
+        "share of the background above; one seed, largest number of labelled events of each line"
+    )
+    return [Drawing("mass-sculpting", caption, lambda: mass_in_slices(panels, label))]
+
+
+@plot
+def mass_in_slices(
+    panels: Sequence[tuple[str, Mapping[str, Any] | Any]], label: Label = SIMULATION
+) -> Figure:
+    """Draw one panel per `(title, details)`, see `transferline.evaluation.sculpting`."""
+    figure, axes = new_grid(label, len(panels))
+    for panel, (title, found) in zip(axes, panels, strict=True):
+        edges = np.array(found["edges"])
+        for colour, part in zip(SERIES, found["slices"], strict=False):
+            _slice(panel, edges, part, colour)
+        panel.set_xscale("log")
+        panel.set_yscale("log")
+        panel.xaxis.set_major_locator(FixedLocator(_TICKS))
+        panel.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.set_xlim(edges[0], edges[-1])
+        panel.text(0.97, 0.96, title, transform=panel.transAxes, ha="right", va="top", fontsize=9)
+    low, high = axes[0].get_ylim()
+    axes[0].set_ylim(low, high * (high / low) ** 0.15)
+    handles, titles = axes[0].get_legend_handles_labels()
+    figure.legend(handles, titles, loc="outside lower center", ncols=4, fontsize=9)
+    for panel in axes[-3:]:  # below which no other panel stands
+        panel.set_xlabel("Mass of two jets [GeV]", fontsize=11)
+    figure.supylabel("Background, each slice normalised to 1 [1/GeV]", fontsize=11)
+    return figure
+
+
+def _slice(axes: Axes, edges: Any, part: Mapping[str, Any], colour: Any) -> None:
+    """Draw the density of one slice with the error of its simulation."""
+    content, error = np.array(part["sum"]), np.array(part["error"])
+    total, width = content.sum(), np.diff(edges)
+    if total <= 0:
+        return
+    low, high = part["passing"]
+    density = np.where(content > 0, content, np.nan) / total / width
+    title = f"{100 * low:g} to {100 * high:g} %"
+    axes.stairs(density, edges, color=colour, label=title, linewidth=1.4)
+    middle = np.sqrt(edges[1:] * edges[:-1])
+    # Down to no less than a tenth of the value, which a logarithmic axis can show.
+    down = np.minimum(error / total / width, 0.9 * density)
+    axes.errorbar(
+        middle, density, (down, error / total / width), fmt="none", ecolor=colour, elinewidth=0.8
+    )

@@ -1,0 +1,35 @@
+"""Mass sculpting: none where scores do not know the mass, all where they are the mass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from transferline.evaluation.sculpting import PASSING, Sculpting
+
+
+def sculpted(power, n=20_000, seed=0):
+    """Scores that follow the mass (power 1) or not at all (power 0)."""
+    rng = np.random.default_rng(seed)
+    mass = 200 * rng.random(n) ** -0.3
+    scores = power * mass / 1000 + (1 - power) * rng.random(n)
+    return Sculpting(scores, mass, rng.uniform(0.5, 1.5, n))
+
+
+def test_a_score_without_the_mass_is_at_the_floor_and_the_mass_itself_is_far_above():
+    blind, sighted = sculpted(0.0), sculpted(1.0)
+    assert blind.measurement().value < 2 * blind.floor() < 0.02
+    found = sighted.measurement()
+    assert found.value > 0.4  # the tenth that passes has masses of its own
+    assert 0 < found.error < 0.05 * found.value
+
+
+def test_slices_hold_all_background_once():
+    found = sculpted(0.3)
+    details = found.details()
+    whole = np.sum([part["sum"] for part in details["slices"]])
+    assert whole == pytest.approx(found._weight.sum(), rel=1e-5)
+    shares = [sum(part["sum"]) / whole for part in details["slices"]]
+    wanted = -np.diff([*PASSING, 0.0])
+    assert shares == pytest.approx(wanted, abs=1e-3)
+    assert len(details["edges"]) == len(details["slices"][0]["error"]) + 1

@@ -1,0 +1,83 @@
+"""Tables, claims and the figure of a joint analysis, from Records that say what they must find."""
+
+from __future__ import annotations
+
+import pytest
+
+from transferline.evaluation.learning_curve import learning_curve
+from transferline.evaluation.measurement import Measurement
+from transferline.reporting.analysis_claims import ProbeRises, RatioOf
+from transferline.reporting.analysis_table import analysis_tables
+from transferline.reporting.claims import FAILS, HOLDS, OPEN, Chosen, Published
+from transferline.reporting.mass_plot import mass_drawings
+from transferline.reporting.style import Label
+
+from ..evaluation.synthetic import record
+
+SLICES = [{"passing": [0.0, 1.0], "sum": [1.0, 2.0], "error": [0.1, 0.0]}]
+
+
+def run(task, mode, rejection, seed, n_train=1000, **more):
+    metrics = {
+        "auc": Measurement(0.8, 0.01),
+        "sculpting": Measurement(0.2, 0.02),
+        "n_eff_90": Measurement(30.0, 0.0),
+        "unweighted_rejection_90": Measurement(rejection, 0.05 * rejection),
+        "limit[X]": Measurement(2.0, 0.1),
+        **{name: Measurement(value, 0.001) for name, value in more.items()},
+    }
+    mass = {"edges": [300.0, 600.0, 900.0], "slices": SLICES, "floor": 0.01}
+    return record(mode, n_train, seed, task=task, metrics=metrics, extra={"mass": mass})
+
+
+RUNS = [
+    run(task, mode, value, seed, **more)
+    for task, mode, value, more in (
+        ("V", "finetuned", 600, {"jet_probe": 0.9, "jet_probe_start": 0.6}),
+        ("V", "frozen", 200, {"jet_probe": 0.6}),
+        ("S", "frozen", 280, {}),
+    )
+    for seed in (0, 1)
+]
+TUNED, FROZEN = Chosen(mode="finetuned"), Chosen(mode="frozen")
+
+
+def ratio(**keys):
+    whole = {"text": "", "task": "V", "line": TUNED, "n_train": 1000, "other": FROZEN}
+    return RatioOf(**(whole | keys))
+
+
+@pytest.mark.parametrize(
+    ("keys", "outcome"),
+    [
+        ({"other_task": "S", "least": 1.9}, HOLDS),
+        ({"other_task": "S", "least": 2.1}, OPEN),  # 2.14 +- 0.15
+        ({"other_task": "S", "least": 3.0}, FAILS),
+        ({"least": 2.5}, HOLDS),
+        ({"other_n_train": 10}, OPEN),
+        ({"metric": "unknown"}, OPEN),
+    ],
+)
+def test_ratios_across_tasks_are_judged_by_their_errors(keys, outcome):
+    assert ratio(**keys).judge(RUNS).outcome == outcome
+
+
+def test_a_probe_that_rises():
+    claim = ProbeRises(text="", task="V", line=TUNED, n_train=1000)
+    assert claim.judge(RUNS).outcome == HOLDS
+    assert claim.judge(RUNS[:1]).outcome == OPEN
+    assert claim.model_copy(update={"line": FROZEN}).judge(RUNS).outcome == OPEN
+
+
+def test_tables_hold_published_values_and_what_some_lines_lack():
+    lines = learning_curve([r for r in RUNS if r.task == "V"], "auc")
+    given = Published(name="full", source="x", task="V", metrics={"unweighted_rejection_90": 680})
+    together, each = analysis_tables(lines, [given])
+    cells = {row[0]: row[1:] for row in together.rows}
+    assert cells["published: full (x)"][0] == "680"
+    assert sorted(row[4] for row in together.rows) != ["–"] * 3
+    assert each.header == ("", "Signal", "Expected limit on the signal strength")
+    assert [row[1] for row in each.rows] == ["X", "X"]
+    assert mass_drawings(lines, Label("V"))[0].make().axes
+    bare = [r.model_copy(update={"metrics": {"auc": r.metrics["auc"]}}) for r in RUNS[:2]]
+    assert analysis_tables(learning_curve(bare, "auc")) == []
