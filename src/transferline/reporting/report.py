@@ -121,8 +121,6 @@ class _Report:
         accuracy = next((c for c in curves if c[0].metric == "accuracy"), lines)
         compared = head_to_head_drawings(accuracy, Label(task))
         self._draw([*first, *(replace(one, stem=f"{one.stem}_{task}") for one in compared)])
-        for table in (*tagging_tables(lines), *result_tables(lines)):
-        self._draw(first)
         for table in (*tagging_tables(lines), *analysis_tables(lines), *result_tables(lines)):
             self.page.table(table)
         if others:
