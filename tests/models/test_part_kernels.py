@@ -12,6 +12,7 @@ from transferline.models.backbones.kernels.pair_rows import pair_rows
 from transferline.models.backbones.kernels.pair_tables import HIDDEN, grid_tables, pair_tables
 from transferline.models.backbones.kernels.residuals import norm_residual, scaled_residual
 from transferline.models.backbones.kernels.rows_linear import rows_linear
+from transferline.models.backbones.kernels.symmetric_attention import symmetric_attention
 from transferline.models.backbones.pair_features import pair_columns, pair_features
 from transferline.models.backbones.part import ParT
 from transferline.models.backbones.part_block import hiding
@@ -97,6 +98,21 @@ def test_attention_with_a_bias(heads, d):
     grid.requires_grad_()
     found = biased_attention(qkv, grid_tables(grid, is_real, sets), sets)
     agree(found, plain_attention(qkv, grid, COUNTS), (qkv, grid))
+
+
+@pytest.mark.parametrize(("heads", "d"), [(8, 16), (2, 24)])
+def test_attention_with_a_symmetric_bias(heads, d):
+    sets, grid, is_real, _ = tables_of(COUNTS, heads)
+    grid = grid + grid.transpose(2, 3)
+    qkv, tables = torch.randn(sum(COUNTS), 3 * heads * d), grid_tables(grid, is_real, sets)
+    found = symmetric_attention(qkv, tables, sets)
+    wanted = plain_attention(qkv, grid, COUNTS).float()
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found, biased_attention(qkv, tables, sets), rtol=1e-5, atol=1e-5)
+    qkv[0, 0], qkv[6:] = torch.nan, 100 * qkv[6:]
+    found = symmetric_attention(qkv, tables, sets)
+    assert found[0, :d].isnan().all()
+    assert found[1:].isfinite().all()
 
 
 def test_large_scores_stay_finite_and_nan_is_not_swallowed():
@@ -204,9 +220,10 @@ def test_blocks_where_nobody_goes_back():
         grid = network.pairs(inputs)
         rows, hidden = torch.randn(int(counts.sum()), 32), hiding(inputs.is_real)
         tables = grid_tables(grid, inputs.is_real, sets)
-        found = network.blocks[0].fused(rows, sets, tables)
         wanted = network.blocks[0](rows, nodes, hidden + grid)
-        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=2e-5)
+        for is_symmetric in (True, False):
+            found = network.blocks[0].fused(rows, sets, tables, is_symmetric)
+            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=2e-5)
         block, token = network.class_blocks[0], torch.randn(6, 32)
         one = block.pool(token, rows, nodes, F.pad(hidden, (1, 0)), sets)
         other = block.pool(token, rows, nodes, F.pad(hidden, (1, 0)))

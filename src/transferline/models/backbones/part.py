@@ -170,7 +170,7 @@ class ParTBackbone(Backbone):
         sets = Sets.of(inputs.is_real.sum(1))
         tables = self.pair_embedding.tables(inputs.p4, inputs.is_real, sets)
         rows = self.embedding(nodes.gather(inputs.x), fused=True)
-        return self._closed(self._fused_blocks(rows, sets, tables), nodes, sets)
+        return self._closed(self._fused_blocks(rows, sets, tables, True), nodes, sets)
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Return the embedded particles, `[n, p, d]`, zero where not real."""
@@ -198,17 +198,17 @@ class ParTBackbone(Backbone):
         rows = nodes.gather(tokens)
         if pairs is not None and pairs.shape[1] == self.heads and self._is_fused(tokens):
             sets = Sets.of(is_real.sum(1))
-            rows = self._fused_blocks(rows, sets, grid_tables(pairs, is_real, sets))
+            rows = self._fused_blocks(rows, sets, grid_tables(pairs, is_real, sets), False)
             return self._closed(rows, nodes, sets)
         bias = hiding(is_real) if pairs is None else hiding(is_real) + pairs
         for block in self.blocks:
             rows = block(rows, nodes, bias)
         return self._closed(rows, nodes)
 
-    def _fused_blocks(self, rows: Tensor, sets: Sets, tables: Tensor) -> Tensor:
+    def _fused_blocks(self, rows: Tensor, sets: Sets, tables: Tensor, is_symmetric: bool) -> Tensor:
         for block in self.blocks:
             assert isinstance(block, PartBlock)
-            rows = block.fused(rows, sets, tables)
+            rows = block.fused(rows, sets, tables, is_symmetric)
         return rows
 
     def _closed(self, rows: Tensor, nodes: Nodes, sets: Sets | None = None) -> Latent:

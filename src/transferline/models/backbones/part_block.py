@@ -17,6 +17,7 @@ from transferline.models.backbones.kernels.dropout import Dropout
 from transferline.models.backbones.kernels.packed import Packed
 from transferline.models.backbones.kernels.residuals import norm_residual, scaled_residual
 from transferline.models.backbones.kernels.rows_linear import packed_linear, rows_linear
+from transferline.models.backbones.kernels.symmetric_attention import symmetric_attention
 from transferline.models.backbones.kernels.token_attention import token_attention
 
 _HIDDEN = -1e9  # large, not infinite: a set without particles must stay finite
@@ -57,12 +58,16 @@ class PartBlock(nn.Module):
         weights = F.dropout(_weights(q, k, bias), self.dropout.p, self.training)
         return self._finish(rows, nodes.gather(_joined(weights, v)))
 
-    def fused(self, rows: Tensor, sets: Sets, tables: Tensor) -> Tensor:
-        """Do the same as `forward` with kernels; the bias is `tables [h, s]`."""
+    def fused(self, rows: Tensor, sets: Sets, tables: Tensor, is_symmetric: bool = False) -> Tensor:
+        """Do the same as `forward` with kernels; the bias is `tables [h, s]`.
+
+        Where they surely are symmetric, attention without a way back is faster.
+        """
         if self._needs_no_way_back():
             into = Packed.of(self.in_proj.weight, self.in_proj.bias, self.pre_attn_norm)
             qkv = packed_linear(rows, into, "norm", self.pre_attn_norm.eps)
-            return self._rest(rows, biased_attention(qkv, tables, sets))
+            attend = symmetric_attention if is_symmetric else biased_attention
+            return self._rest(rows, attend(qkv, tables, sets))
         qkv = rows_linear(rows, *after_norm(self.in_proj, self.pre_attn_norm), "norm")
         mixed = biased_attention(qkv, tables, sets, self._drawn())
         scale, out, norm = self._channel_scale(), self.out_proj, self.post_attn_norm

@@ -75,7 +75,7 @@ def _empty(size: int) -> Any:
 
 
 @compiled(nogil=True, error_model="numpy")
-def _take(  # noqa: PLR0917  numba takes no keyword-only arguments
+def take(  # noqa: PLR0917  numba takes no keyword-only arguments
     rows: Array, first: int, stride: int, n: int, columns: int, d: int, scale: float, out: Array
 ) -> Any:
     """Copy n rows of d numbers that stand `stride` apart, times `scale`, zeros up to `columns`."""
@@ -140,9 +140,9 @@ def _forward(  # noqa: PLR0917
         columns = (n + 7) // 8 * 8
         for h in range(heads):
             o, b0 = 3 * all_ * first + h * d, tables[-1] * h + tables[s]
-            _take(qkv, o, 3 * all_, n, n, d, scale, q)
-            _take(qkv, o + all_, 3 * all_, n, columns, d, 1.0, keys)
-            _take(qkv, o + 2 * all_, 3 * all_, n, columns, d, 1.0, v)
+            take(qkv, o, 3 * all_, n, n, d, scale, q)
+            take(qkv, o + all_, 3 * all_, n, columns, d, 1.0, keys)
+            take(qkv, o + 2 * all_, 3 * all_, n, columns, d, 1.0, v)
             pack(keys, 0, 1, d, d, columns, panels)
             product(
                 q, 0, d, 1, n, panels, 0, 16, d, columns, d, bias, b0, columns, table, 0, columns
@@ -180,11 +180,11 @@ def _backward(  # noqa: PLR0917
         for h in range(heads):
             o, b0 = 3 * all_ * first + h * d, tables[-1] * h + tables[s]
             o_ = all_ * first + h * d
-            _take(qkv, o, 3 * all_, n, n, d, scale, q)
-            _take(qkv, o + all_, 3 * all_, n, columns, d, 1.0, plain)
-            _take(qkv, o + all_, 3 * all_, n, columns, d, scale, keys)
-            _take(qkv, o + 2 * all_, 3 * all_, n, columns, d, 1.0, v)
-            _take(grad, o_, all_, n, n, d, 1.0, g)
+            take(qkv, o, 3 * all_, n, n, d, scale, q)
+            take(qkv, o + all_, 3 * all_, n, columns, d, 1.0, plain)
+            take(qkv, o + all_, 3 * all_, n, columns, d, scale, keys)
+            take(qkv, o + 2 * all_, 3 * all_, n, columns, d, 1.0, v)
+            take(grad, o_, all_, n, n, d, 1.0, g)
             pack(plain, 0, 1, d, d, columns, kp)
             pack(v, 0, 1, d, d, columns, vp)
             product(q, 0, d, 1, n, kp, 0, 16, d, columns, d, bias, b0, columns, table, 0, columns)

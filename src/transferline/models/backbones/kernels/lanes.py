@@ -107,6 +107,36 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @emitted
+def transpose(  # noqa: PLR0917
+    typing: Any, array: Any, index: Any, row: Any, out: Any, place_: Any, stride: Any
+) -> Any:
+    """out[place + c stride + r] = array[index + r row + c] of 8 rows r and columns c."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array, index, row, out, place_, stride = args
+
+        def at(kind: Any, base: Any, first: Any, by: Any, i: int) -> Any:
+            far = builder.mul(by, ir.Constant(by.type, i))
+            return place(context, builder, kind, base, builder.add(first, far))
+
+        rows = [read(builder, at(signature.args[0], array, index, row, i)) for i in range(LANES)]
+        for step in (4, 2, 1):  # swap blocks beside the diagonal, ever smaller ones
+            upper = [i if not i & step else LANES + i - step for i in range(LANES)]
+            lower = [i + step if not i & step else LANES + i for i in range(LANES)]
+            for i in range(LANES):
+                if not i & step:
+                    two = rows[i], rows[i + step]
+                    rows[i] = builder.shuffle_vector(*two, ir.Constant(_INTS, upper))
+                    rows[i + step] = builder.shuffle_vector(*two, ir.Constant(_INTS, lower))
+        for i in range(LANES):
+            write(builder, rows[i], at(signature.args[3], out, place_, stride, i))
+        return context.get_dummy_value()
+
+    i = types.intp
+    return types.void(array, i, i, out, i, i), emit
+
+
+@emitted
 def every(typing: Any, value: Any) -> Any:
     """One number in all lanes."""
 

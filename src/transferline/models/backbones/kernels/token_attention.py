@@ -17,38 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from transferline.compilation import compiled
-from transferline.models.backbones.kernels.elementary import exp
-from transferline.models.backbones.kernels.lanes import (
-    add,
-    divide,
-    every,
-    larger,
-    load,
-    multiply,
-    store,
-    subtract,
-)
+from transferline.models.backbones.kernels.lanes import load, store
 from transferline.models.backbones.kernels.packed import flat
 from transferline.models.backbones.kernels.products import PANEL, Array, pack, product
+from transferline.models.backbones.kernels.softmax import divide_rows, exp_down
 from transferline.models.backbones.kernels.standardise import standardise
-
-f4 = np.float32
-
-
-@compiled(nogil=True, error_model="numpy")
-def _softmax(table: Array, rows: int, heads: int) -> Any:
-    """Softmax of each column of `[rows, heads]`, in place."""
-    for h in range(0, heads, 8):
-        top, sums = every(f4(-3e38)), every(f4(0.0))
-        for i in range(h, h + rows * heads, heads):
-            top = larger(top, load(table, i))
-        for i in range(h, h + rows * heads, heads):
-            weight = exp(subtract(load(table, i), top))
-            sums = add(sums, weight)
-            store(table, i, weight)
-        factor = divide(every(f4(1.0)), sums)
-        for i in range(h, h + rows * heads, heads):
-            store(table, i, multiply(load(table, i), factor))
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -63,7 +36,7 @@ def _attend(  # noqa: PLR0917  numba takes no keyword-only arguments
         most = max(most, starts[s + 1] - starts[s] + 1)
     x, table = np.empty(most * width, np.float32), np.empty(most * heads, np.float32)
     panels = np.empty((heads + 15) // 16 * 16 * width, np.float32)
-    nothing = np.zeros(max(heads, width), np.float32)
+    nothing, sums = np.zeros(max(heads, width), np.float32), np.empty(heads, np.float32)
     for s in range(sets):
         first, n = starts[s], starts[s + 1] - starts[s] + 1
         for c in range(0, width, 8):
@@ -78,10 +51,11 @@ def _attend(  # noqa: PLR0917  numba takes no keyword-only arguments
             x, 0, width, 1, n, panels, 0, PANEL, width, heads, width, nothing, 0, 0,
             table, 0, heads,
         )  # fmt: skip
-        _softmax(table, n, heads)
+        exp_down(table, n, heads, sums)
         product(
             table, 0, 1, heads, heads, x, 0, width, 1, width, n, nothing, 0, 0, out, q0, width
         )  # fmt: skip
+        divide_rows(out, q0, heads, width, width, sums)
 
 
 def token_attention(
