@@ -299,7 +299,7 @@ def measured(batch: int, passes: int, others: bool) -> dict[str, object]:
 def main(words: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--batch", type=int, default=64, help="jets per batch")
-    options.add_argument("--passes", type=int, default=3, help="over the pool of 16 batches")
+    options.add_argument("--passes", type=int, default=2, help="over the pool of 16 batches")
     options.add_argument("--no-others", action="store_true", help="only ours and the default")
     options.add_argument("--memory-of", help="measure the memory of one network only")
     options.add_argument(
