@@ -69,7 +69,7 @@ def compare_generated(
     drawn = _joined([_quantities(b) for b in sample_jets(generator, n, seed=seed, most=_MOST)])
     label = Label(shards.cards[0].sample)
     for name, title in TITLES.items():
-        bins = edges([truth[name]], whole=name == "multiplicity")
+        bins = edges([truth[name], drawn[name]], whole=name == "multiplicity")
         names = ("real", "generated")
         draw = partial(spectrum, truth[name], _thinned(drawn, truth, name), bins, title, label)
         save(draw(names=names), out / f"generated-{name}")
