@@ -37,7 +37,7 @@ demo: .venv/.installed  ## generate, prepare, transfer and report: under five mi
 	env -u OMP_NUM_THREADS $(BIN)/transferline demo --out demo
 
 test: .venv/.installed  ## all tests and doctests, two processes with one thread each
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/.installed  ## ruff: rules and format
 	$(BIN)/ruff check .
