@@ -22,7 +22,7 @@ _Seed = Annotated[
 ]
 _Mpi = Annotated[
     bool,
-    typer.Option("--mpi/--no-mpi", help="Multi-parton interactions: truer, two to four times slower."),
+    typer.Option("--mpi/--no-mpi", help="Multi-parton interactions: truer, 2 to 4 times slower."),
 ]
 _Tune = Annotated[str, typer.Option(metavar="NAME", help="monash, cp5 or a14.")]
 _JetCard = Annotated[
