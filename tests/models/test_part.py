@@ -9,8 +9,8 @@ import torch
 from pydantic import ValidationError
 
 from transferline.data.batch import cartesian
-from transferline.models.backbones.pair_features import pair_columns, pair_features
 from transferline.models.backbones.deepsets import DeepSets
+from transferline.models.backbones.pair_features import pair_columns, pair_features
 from transferline.models.backbones.part import ParT
 from transferline.models.features import JETCLASS_FEATURES, Features, InputSpec
 from transferline.models.heads import Head
