@@ -59,8 +59,14 @@ def mass_in_slices(
         panel.text(0.97, 0.96, title, transform=panel.transAxes, ha="right", va="top", fontsize=9)
     low, high = axes[0].get_ylim()
     axes[0].set_ylim(low, high * (high / low) ** 0.15)
-    handles, titles = axes[0].get_legend_handles_labels()
-    figure.legend(handles, titles, loc="outside lower center", ncols=4, fontsize=9)
+    # A panel lacks the slices that no event is in.
+    entries = [
+        pair for panel in axes for pair in zip(*panel.get_legend_handles_labels(), strict=True)
+    ]
+    shown = {str(part): handle for handle, part in entries}
+    figure.legend(
+        list(shown.values()), list(shown), loc="outside lower center", ncols=4, fontsize=9
+    )
     for panel in axes[-3:]:  # below which no other panel stands
         panel.set_xlabel("Mass of two jets [GeV]", fontsize=11)
     figure.supylabel("Background, each slice normalised to 1 [1/GeV]", fontsize=11)
