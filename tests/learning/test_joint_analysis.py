@@ -288,7 +288,9 @@ def test_the_probe_reads_the_class_of_jets_off_the_backbone(task, folder, checkp
         out=tmp_path / "b",
         data=data,
     )
-    assert tuned.metrics["jet_probe_start"] == frozen.metrics["jet_probe"]
+    # Sums of numpy differ in their last digit with the place of an array in memory.
+    start, same = tuned.metrics["jet_probe_start"].value, frozen.metrics["jet_probe"].value
+    assert start == pytest.approx(same, abs=1e-3)
 
 
 def test_samples_of_one_name_are_told_apart():
