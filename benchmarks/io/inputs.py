@@ -13,7 +13,8 @@ from warnings import catch_warnings, simplefilter
 import awkward as ak
 import uproot
 
-from transferline.samples import Sample, generated_file
+from transferline.sample_generation import generated_file
+from transferline.samples import Sample
 
 _PART = 10_000  # events per basket, as in the generator's files
 

@@ -39,7 +39,8 @@ from transferline.data.readers.jetclass import JetClass
 from transferline.data.readers.shards import ShardSet
 from transferline.data.selections import load_selection
 from transferline.provenance import run_facts
-from transferline.samples import Sample, generated_file
+from transferline.sample_generation import generated_file
+from transferline.samples import Sample
 
 if TYPE_CHECKING:
     from torch import Tensor
