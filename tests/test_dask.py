@@ -171,6 +171,7 @@ def numbers(out: Path) -> dict[str, str]:
     found = {}
     for record in records.read(out / "records.jsonl"):
         content = record.model_dump(mode="json", exclude={"cost", "time", "commit"})
+        content["extra"].get("pretraining", {}).pop("cpu_seconds", None)
         found[record.key()] = json_hash(content)
         found[f"scores {record.key()}"] = file_hash(out / "runs" / record.key() / "scores.npz")
     return found | {"backbone": Checkpoint.load(out / "pretrain" / "one").backbone_hash()}

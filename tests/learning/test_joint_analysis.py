@@ -238,6 +238,7 @@ def test_rejections_of_known_scores():
 
 
 def test_the_sensitivity_is_that_of_the_whole_luminosity(task, monkeypatch):
+    pytest.importorskip("pyhf", reason="extra stats")
     names = dict(zip(task.event_samples(), (2.0, 50.0), strict=True))
     asked = task.model_copy(update={"luminosity": 10.0, "cross_sections": names})
     data = asked.load()
