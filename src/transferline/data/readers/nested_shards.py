@@ -66,7 +66,7 @@ class NestedShardSet(ShardSet):
         constituent = 4 * len(self.constituents) + 1 + 8 * ("species" in self.constituents)
         return super().bytes_of_event(rounded(jets)) + jets * (width * constituent + 48)
 
-    def gather(self, rows: Rows, width: int | None = None) -> Nested:  # type: ignore[override]
+    def gather(self, rows: Rows, width: int | None = None) -> Nested:  # type: ignore[override]  # jets, no sets
         """Return the events `rows`, their jets end to end.
 
         Args:

@@ -76,3 +76,24 @@ class ObjectiveRecipe(Recipe, ABC):
     @abstractmethod
     def build(self, model: Model) -> Objective:
         """Return the module around `model`."""
+
+
+class TokenRecipe(ObjectiveRecipe):
+    """An objective that may take one trained tokenizer.
+
+    Attributes:
+        tokenizer: its directory (`transferline tokenize`), or its name among those of the study;
+            it stays as it is.
+    """
+
+    tokenizer: str | None = None
+
+    def ingredients(self) -> dict[str, str]:
+        """See `ObjectiveRecipe.ingredients`."""
+        return {} if self.tokenizer is None else {"tokenizer": self.tokenizer}
+
+    def located(self, places: Mapping[str, Path]) -> Self:
+        """See `ObjectiveRecipe.located`."""
+        if self.tokenizer is None or self.tokenizer not in places:
+            return self
+        return self.model_copy(update={"tokenizer": str(places[self.tokenizer])})

@@ -9,7 +9,6 @@ it sees more than the encoder keeps both from giving the same answer to everythi
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Literal, Self
 
 import torch
@@ -20,7 +19,7 @@ from torch.nn import functional as F
 from transferline.data.batch import ETA, PHI, Batch
 from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
 from transferline.learning.objectives.masked_readers import SetHead
-from transferline.learning.objectives.masking import masked_share, pt_rank
+from transferline.learning.objectives.masking import masked_share, pt_rank, without_hidden
 from transferline.learning.set_means import mean_over_sets
 from transferline.models.augment import Augment
 from transferline.models.backbones.transformer import Transformer
@@ -108,13 +107,13 @@ class JepaObjective(Objective):
     def _predicted(self, batch: Batch, hidden: Tensor) -> Tensor:
         """Embeddings of all places from the shown particles, `[n, p, d]`."""
         backbone, shown = self.model.backbone, batch.is_real & ~hidden
-        kept = shown.unsqueeze(-1)
-        inputs = self.model.features(batch)
-        inputs = replace(inputs, x=inputs.x * kept, p4=inputs.p4 * kept, is_real=shown)
+        inputs = without_hidden(self.model.features(batch), shown)
         tokens = backbone.encode(backbone.embed(inputs), shown, backbone.pairs(inputs)).tokens
         told = None if self.direction is None else self.direction(directions(batch))
         rank = pt_rank(batch, hidden)
-        return self.readout(self.predictor(tokens, batch.is_real, rank, hidden, told))  # type: ignore[no-any-return]  # nn.Module
+        read = self.predictor(tokens, batch.is_real, rank, hidden, told)
+        predicted: Tensor = self.readout(read)
+        return predicted
 
     @torch.no_grad()
     def _taught(self, batch: Batch) -> Tensor:

@@ -10,8 +10,6 @@ A trap: a particle's place in a list that is sorted by pT tells its momentum. Wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -21,7 +19,7 @@ from torch import Tensor
 
 from transferline.data.batch import Batch
 from transferline.errors import ConfigError
-from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
+from transferline.learning.objectives.base import Loss, Objective, TokenRecipe
 from transferline.learning.objectives.coupling_flow import FlowSettings
 from transferline.learning.objectives.masked_readers import (
     MaskToken,
@@ -38,7 +36,7 @@ from transferline.learning.objectives.masked_targets import (
     TokenTarget,
     asked_columns,
 )
-from transferline.learning.objectives.masking import masked_share, pt_rank
+from transferline.learning.objectives.masking import masked_share, pt_rank, without_hidden
 from transferline.learning.set_means import mean_over_sets
 from transferline.models.augment import Augment
 from transferline.models.backbones.transformer import Transformer
@@ -50,7 +48,7 @@ _TOKENS = ("vqvae", "kmeans")
 _CONTENT = ("eta", "phi", "mass", "species", "charge", "btag", "d0", "d0err", "dz", "dzerr")
 
 
-class MaskedParticles(ObjectiveRecipe):
+class MaskedParticles(TokenRecipe):
     r"""Tell masked particles by a token, by their features, or by a density of these.
 
     Attributes:
@@ -85,7 +83,6 @@ class MaskedParticles(ObjectiveRecipe):
 
     kind: Literal["masked_particles"] = "masked_particles"
     target: Literal["vqvae", "kmeans", "regression", "flow"] = "regression"
-    tokenizer: str | None = None
     targets: tuple[str, ...] = ()
     distance: Literal["l1", "l2"] = "l2"
     flow: FlowSettings = FlowSettings()
@@ -125,16 +122,6 @@ class MaskedParticles(ObjectiveRecipe):
     def rank_among(self) -> str:
         """`ranks`, or what is published for the decoder."""
         return self.ranks or ("masked" if self.decoder == "mae" else "all")
-
-    def ingredients(self) -> dict[str, str]:
-        """See `ObjectiveRecipe.ingredients`."""
-        return {} if self.tokenizer is None else {"tokenizer": self.tokenizer}
-
-    def located(self, places: Mapping[str, Path]) -> Self:
-        """See `ObjectiveRecipe.located`."""
-        if self.tokenizer is None or self.tokenizer not in places:
-            return self
-        return self.model_copy(update={"tokenizer": str(places[self.tokenizer])})
 
     def stored_tokenizer(self) -> TokenizerCheckpoint | None:
         """Load the tokenizer, if there is one.
@@ -230,8 +217,7 @@ class MaskedParticlesObjective(Objective):
         if self.recipe.frame == "visible":
             batch = batch.replace(is_real=shown)
         inputs: Inputs = self.model.features(batch)
-        kept = shown.unsqueeze(-1)
-        return replace(inputs, x=inputs.x * kept, p4=inputs.p4 * kept, is_real=shown)
+        return without_hidden(inputs, shown)
 
 
 def _target(recipe: MaskedParticles, model: Model, width: int) -> Target:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from transferline.data.batch import ETA, PHI, PT, Batch
+from transferline.models.features import Inputs
 
 Where = Literal["chance", "neighbourhood"]
 
@@ -28,6 +30,12 @@ def masked_share(batch: Batch, fraction: float, where: Where) -> Tensor:
         key = _distance(batch, _one_of(key, batch.is_real))
     place = _places(key.masked_fill(~batch.is_real, torch.inf))
     return (place < number) & batch.is_real
+
+
+def without_hidden(inputs: Inputs, shown: Tensor) -> Inputs:
+    """Return the inputs of the particles `shown [n, p]` alone; the places of others are empty."""
+    kept = shown.unsqueeze(-1)
+    return replace(inputs, x=inputs.x * kept, p4=inputs.p4 * kept, is_real=shown)
 
 
 def _one_of(key: Tensor, is_real: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ jets are made of. Features are relative to the whole jet, as published: its axis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
@@ -25,7 +24,7 @@ from torch.nn import functional as F
 
 from transferline.data.batch import PT, Batch
 from transferline.errors import ConfigError
-from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
+from transferline.learning.objectives.base import Loss, Objective, TokenRecipe
 from transferline.learning.objectives.identity import KINDS, identity
 from transferline.models.augment import Augment
 from transferline.models.features import FeatureExtractor, Inputs
@@ -34,7 +33,7 @@ from transferline.models.tokenizer_checkpoint import TokenizerCheckpoint
 from transferline.models.tokenizers.base import Tokenizer
 
 
-class NextToken(ObjectiveRecipe):
+class NextToken(TokenRecipe):
     """Tell the next particle's code; `transferline tokenize sample` generates jets with it.
 
     Attributes:
@@ -46,7 +45,6 @@ class NextToken(ObjectiveRecipe):
     """
 
     kind: Literal["next_token"] = "next_token"
-    tokenizer: str | None = None
     inputs: Literal["features", "tokens"] = "features"
     augment: Augment = Augment()
 
@@ -60,16 +58,6 @@ class NextToken(ObjectiveRecipe):
     def generative(self) -> bool:
         """Whether jets can be drawn from what is learnt."""
         return self.tokenizer is not None
-
-    def ingredients(self) -> dict[str, str]:
-        """See `ObjectiveRecipe.ingredients`."""
-        return {} if self.tokenizer is None else {"tokenizer": self.tokenizer}
-
-    def located(self, places: Mapping[str, Path]) -> Self:
-        """See `ObjectiveRecipe.located`."""
-        if self.tokenizer is None or self.tokenizer not in places:
-            return self
-        return self.model_copy(update={"tokenizer": str(places[self.tokenizer])})
 
     def build(self, model: Model) -> NextTokenObjective:
         """Return the module.
