@@ -29,6 +29,10 @@ def _own_cache(tmp_path_factory):
     """Tests never read or fill the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFERLINE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        mine = tmp_path_factory.getbasetemp()
+        session = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+        # generated_events.py reads it; importing it here would import numba too early.
+        patch.setenv("TRANSFERLINE_TEST_EVENTS", str(session / "generated-events"))
         yield
 
 

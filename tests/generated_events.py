@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,22 +20,29 @@ BACKGROUND = Sample(
 )
 
 
-@lru_cache(maxsize=1)
-def _session() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="transferline-test-")
-
-
 def cache() -> Path:
-    """The cache directory of this test session."""
-    return Path(_session().name)
+    """The cache directory of this test session, the same for all its processes."""
+    return Path(os.environ["TRANSFERLINE_TEST_EVENTS"])
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[Path]:
+    """A process waits for what another one is generating."""
+    place = cache()
+    place.mkdir(exist_ok=True)
+    with (place / "tests.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield place
 
 
 @lru_cache(maxsize=4)
 def shards(sample: Sample) -> Path:
     """The shard directory of a sample."""
-    return materialise(sample, cache())
+    with _one_at_a_time() as place:
+        return materialise(sample, place)
 
 
 def root_file(sample: Sample) -> Path:
     """The NanoAOD file behind a sample."""
-    return generated_file(sample, cache())
+    with _one_at_a_time() as place:
+        return generated_file(sample, place)

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from transferline.config import Recipe
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
 Floats = NDArray[np.float64]
 Table = NDArray[np.float32]
@@ -51,6 +53,9 @@ class Trees(Recipe):
 
     def build(self, leaves: int, rounds: int, seed: int) -> HistGradientBoostingClassifier:
         """Return the unfitted classifier of one grid point."""
+        # Every command reads this module; two seconds of import are due where trees grow.
+        from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415
+
         return HistGradientBoostingClassifier(
             learning_rate=self.learning_rate,
             max_iter=rounds,
