@@ -9,8 +9,10 @@ from pydantic import ValidationError
 from transferline.data.batch import ETA, PHI, PT
 from transferline.errors import ConfigError
 from transferline.learning.objectives.coupling_flow import CouplingFlow, FlowSettings, spline
+from transferline.learning.objectives.identity import identity
 from transferline.learning.objectives.joint import Joint
 from transferline.learning.objectives.masked_particles import MaskedParticles
+from transferline.learning.objectives.masked_targets import Masked
 from transferline.learning.objectives.masking import masked_share, pt_rank
 from transferline.learning.set_means import mean_over_sets
 from transferline.models.backbones.part import ParT
@@ -27,6 +29,7 @@ from transferline.testing.objective import _check_concealment, tiny_model
 from ..models.jets import random_jets
 
 TINY = Transformer(width=16, depth=1, heads=2, hidden=16)
+ORDERED = Transformer(width=16, depth=1, heads=2, positions=6)
 EVENTS = Features(particles=("log_pt", "eta", "phi"), species="hidden")
 
 
@@ -60,11 +63,13 @@ def tokenizers(tmp_path_factory):
         {"decoder": "bert", "mask": "input", "identity": 0.3, "distance": "l1"},
         {"decoder": "bert", "head": "mlp", "average": "particle", "identity": 1.0},
         {"decoder": "bert", "order": "backbone", "frame": "visible"},
+        {"decoder": "bert", "order": "backbone", "mask": "input"},
     ],
     ids=str,
 )
 def test_every_variant_keeps_its_promises(settings):
-    check_objective(small(**settings))
+    ordered = settings.get("order") == "backbone"
+    check_objective(small(**settings), *([ORDERED] if ordered else []))
 
 
 @pytest.mark.parametrize("kind", ["kmeans", "vqvae"])
@@ -82,11 +87,40 @@ def test_every_tokenizer_keeps_the_promises(kind, decoder, tokenizers):
 
 def test_order_in_the_backbone_tells_the_encoder_the_momentum():
     """The check of concealment finds it, if the objective claims otherwise."""
-    objective = small(decoder="bert", order="backbone").build(tiny_model()).eval()
+    objective = small(decoder="bert", order="backbone").build(tiny_model(ORDERED)).eval()
     assert "pt" not in objective.conceals
     objective.conceals = objective.conceals | {"pt"}
     with pytest.raises(ConformanceError, match="concealed content does not reach the encoder"):
         _check_concealment(objective, toy_batch(64))
+
+
+@pytest.mark.parametrize("mask", ["token", "input"])
+def test_the_order_stays_in_the_backbone_that_is_transferred(mask):
+    """Embedded whole, particles get the vectors that they and masked ones were trained with."""
+    model = tiny_model(ORDERED)
+    objective = small(decoder="bert", order="backbone", mask=mask).build(model).eval()
+    batch, backbone = toy_batch(16, 8, fewest=8), model.backbone
+    rank = pt_rank(batch, batch.is_real)
+    inputs, given = model.features(batch), []
+    encode = backbone.encode
+
+    def watched(tokens, is_real, *rest):
+        given.append(tokens)
+        return encode(tokens, is_real, *rest)
+
+    vars(backbone)["encode"] = watched
+    hidden = objective.hidden(batch)
+    objective._read(batch, hidden)
+    model.latent(batch)
+    pretext, whole = given
+    shown = batch.is_real & ~hidden
+    torch.testing.assert_close(pretext[shown], whole[shown])
+    torch.testing.assert_close(whole - backbone.embedding(inputs.x), backbone.positions(rank))
+    places = (pretext - backbone.positions(rank))[hidden]
+    torch.testing.assert_close(places, places[:1].expand_as(places))
+    backbone.positions.vectors.grad = None
+    objective(batch).total.backward()
+    assert backbone.positions.vectors.grad.abs().sum() > 0
 
 
 def jet_model(backbone=TINY):
@@ -250,6 +284,65 @@ def test_impact_parameters_and_identities_can_be_asked_for(target):
         assert int((noise > 0).sum()) == 4
 
 
+@pytest.mark.parametrize("scaling", ["standard", "published"])
+def test_targets_weigh_alike_and_neutral_particles_have_no_track(scaling):
+    """However the inputs are scaled; the jets have impact parameters of a hundredth of a mm."""
+    batch = random_jets([40] * 200)
+    tracks = {name: 0.01 * batch.columns[name] for name in ("d0", "dz", "d0err", "dzerr")}
+    batch = batch.replace(columns={**batch.columns, **tracks})
+    features = Features(particles=JETCLASS_FEATURES["full"], species="hidden", scaling=scaling)
+    model = ModelRecipe(features=features, backbone=TINY).build()
+    model.features.fit([batch])
+    objective = small(distance="l2", targets=("log_pt", "tanh_d0", "dzerr")).build(model)
+    objective.fit_constants(lambda: iter([batch]))
+    target = objective.target
+    x, there = target.values(Masked(batch, batch.is_real))
+    charged = batch.columns["charge"][batch.is_real] != 0
+    assert torch.equal(there, torch.stack((charged | ~charged, charged, charged), -1))
+    for column in range(3):
+        asked = x[there[:, column], column]
+        assert abs(float(asked.mean())) < 0.01
+        assert float(asked.std()) == pytest.approx(1, abs=0.01)
+    with torch.no_grad():  # an answer that is wrong by 1, 2 and 3
+        target.regressor.weight.zero_()
+        target.regressor.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
+        losses = target(torch.zeros(len(x), 16), Masked(batch, batch.is_real)).losses
+    expected = ((torch.tensor([1.0, 2.0, 3.0]) - x) ** 2 * there).sum(-1)
+    torch.testing.assert_close(losses, expected)
+
+
+def test_a_flow_learns_nothing_from_tracks_that_are_not_there():
+    """Whatever a file holds for them; the noise on those that are is small beside their spread."""
+    batch = random_jets([30] * 50)
+    objective = small(target="flow", targets=("log_pt", "tanh_d0")).build(jet_model())
+    objective.fit_constants(lambda: iter([batch]))
+    neutral = (batch.columns["charge"] == 0) & batch.is_real
+    other = batch.replace(columns={**batch.columns, "d0": batch.columns["d0"] + 0.7 * neutral})
+    rows = torch.randn(int(batch.is_real.sum()), 16)
+    losses = []
+    for events in (batch, other):
+        torch.manual_seed(3)
+        losses.append(objective.target(rows, Masked(events, batch.is_real)).losses)
+    torch.testing.assert_close(*losses)
+    assert objective.target.noise.tolist() == pytest.approx([0, 0.05])
+
+
+def test_identities_are_smoothed_over_those_that_occur():
+    batch = random_jets([30] * 50)
+    objective = small(identity=0.3, identity_smoothing=0.2).build(jet_model()).train()
+    objective.fit_constants(lambda: iter([batch]))
+    found = objective.identity
+    kinds = identity(batch)[batch.is_real]
+    assert set(found.occurs.nonzero().flatten().tolist()) == set(kinds.tolist())
+    with torch.no_grad():  # certain of the right answer, alike of all others that occur
+        found.classifier.weight.zero_()
+        found.classifier.bias.fill_(-30.0)
+        found.classifier.bias[found.occurs] = 0.0
+        losses = found(torch.zeros(len(kinds), 16), Masked(batch, batch.is_real)).losses
+    even = torch.tensor(float(found.occurs.sum())).log()
+    torch.testing.assert_close(losses, even.expand_as(losses), rtol=1e-4, atol=1e-4)
+
+
 def test_it_goes_together_with_a_supervised_part(tokenizers):
     recipe = {"kind": "masked_particles", "reader": TINY, "target": "kmeans"}
     recipe["tokenizer"] = str(tokenizers / "kmeans")
@@ -269,6 +362,7 @@ def test_what_does_not_go_together_is_said(tokenizers):
         ({"target": "kmeans"}, "belong together"),
         ({"tokenizer": "x"}, "belong together"),
         ({"decoder": "mae", "order": "backbone"}, "has no meaning with decoder: mae"),
+        ({"decoder": "bert", "order": "backbone", "ranks": "masked"}, "counts ranks among all"),
     ):
         with pytest.raises(ValidationError, match=message):
             small(**settings)
@@ -276,3 +370,9 @@ def test_what_does_not_go_together_is_said(tokenizers):
         small(target="vqvae", tokenizer=str(tokenizers / "kmeans")).build(tiny_model())
     with pytest.raises(ConfigError, match=r"hold no 'log_ptt'\. Did you mean 'log_pt'"):
         small(targets=("log_ptt",)).build(tiny_model())
+    with pytest.raises(ConfigError, match="needs a backbone that knows the order"):
+        small(decoder="bert", order="backbone").build(tiny_model())
+    with pytest.raises(ConfigError, match="the backbone has `positions`"):
+        small(decoder="bert", order="head").build(tiny_model(ORDERED))
+    with pytest.raises(ConfigError, match="belong to a backbone"):
+        MaskedParticles(reader=ORDERED).build(tiny_model())

@@ -72,6 +72,25 @@ def test_fitted_columns_have_mean_zero_and_width_one():
     assert set(real[:, 2].tolist()) == {-1.0, 0.0, 1.0}  # charges stay as they are
 
 
+def test_tracks_are_scaled_by_charged_particles_and_neutral_ones_get_nothing():
+    names = ("log_pt", "charge", "tanh_d0", "dzerr")
+    batch = random_jets([40] * 200)
+    small = {name: 0.02 * batch.columns[name] for name in ("d0", "dzerr")}
+    small["d0"][0, :5] = 50.0  # far out
+    batch = batch.replace(columns={**batch.columns, **small})
+    module = Features(particles=names, species="hidden", scaling="tracks").build()
+    module.fit([batch])
+    x, charged = module(batch).x[batch.is_real], batch.columns["charge"][batch.is_real] != 0
+    assert set(x[:, 1].tolist()) == {-1.0, 0.0, 1.0}
+    assert (x[~charged, 2:] == 0).all()
+    assert float(x[charged, 3].std()) == pytest.approx(1, abs=0.01)
+    assert float(x[:, 2].max()) == 5.0
+    plain = Features(particles=names, species="hidden").build()
+    plain.fit([batch])
+    assert torch.equal(plain(batch).x[batch.is_real][:, :2], x[:, :2])
+    assert not module(random_jets([3, 0])).x[1].any()
+
+
 def test_without_scaling_the_inputs_are_the_published_ones():
     """log10 pT, eta, phi, log10 m (0 where there is none), and the bare code of the type."""
     names = ("log10_pt", "eta", "phi", "log10_mass")

@@ -171,6 +171,12 @@ def test_hashes_of_recipes_older_than_the_padding_stay():
     assert seen.digest() != Transformer().digest()
 
 
+def test_an_order_by_pt_keeps_the_promises_of_a_backbone_and_old_hashes():
+    """It is told by the momenta, not by where particles stand."""
+    check_backbone(Transformer(width=16, depth=1, heads=2, positions=3))
+    assert "positions" not in Transformer().to_dict()
+
+
 @pytest.mark.parametrize("wrong", [{"padding": "seen"}, {"slots": 8}])
 def test_slots_belong_to_padding_that_is_seen(wrong):
     with pytest.raises(ValidationError, match="belong together"):

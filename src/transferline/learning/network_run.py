@@ -34,6 +34,7 @@ from transferline.learning.objectives.supervised import Supervised
 from transferline.learning.optim import Optim
 from transferline.learning.per_event import EventTable
 from transferline.learning.probe import ProbedModel, embedded, scorer
+from transferline.learning.source_rows import by_length, long_sets
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows, Rows
 from transferline.learning.training import FitResult, StopRequestedError, fit
@@ -52,7 +53,6 @@ _BACKBONE: dict[Mode, BackboneState] = {
 }
 _SCORING_BATCH, _LONG_BATCH = 1024, 256  # of short and of long sets, whose pairs fill the memory
 _SMALLEST_BATCH = 32
-_SHORT = 40  # particles; events have fewer, most jets more
 
 
 class Adaptation(Recipe):
@@ -252,7 +252,7 @@ class NetworkRun:
         if backbone == "frozen":  # its embeddings stay what they are
             model = ProbedModel(model.features, model.backbone, model.head)
             events = self._embedded
-        select = self.rows.select[self._by_length(self.rows.select)]
+        select = by_length(self.data.shards, self.rows.select)
         result = fit(
             self.how.objective.build(model),
             self._loader(events, self.rows.fit, optim.batch_size),
@@ -317,7 +317,7 @@ class NetworkRun:
         return _LONG_BATCH if self._long(rows) else _SCORING_BATCH
 
     def _long(self, rows: Rows) -> bool:
-        return bool(self.data.shards.lengths[rows].max(initial=0) > _SHORT)
+        return long_sets(self.data.shards.lengths[rows])
 
 
 @contextmanager

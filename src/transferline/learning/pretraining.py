@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -30,7 +31,14 @@ from transferline.learning.jet_sampling import save_generator
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.optim import Optim
 from transferline.learning.source_labels import source_labels
-from transferline.learning.source_rows import FIT_ROWS, evenly, source_rows
+from transferline.learning.source_rows import (
+    FIT_ROWS,
+    Rows,
+    by_length,
+    evenly,
+    mixed,
+    source_rows,
+)
 from transferline.learning.training import FitResult, fit
 from transferline.learning.training_log import history, validated, validation_summary
 from transferline.models.backbones import BACKBONES
@@ -172,16 +180,16 @@ def _pretrain(
         if config.objective.needs_labels:
             model.head = config.head.build(model.backbone.width, len(config.classes))
         objective = config.objective.build(model)
-    size = config.optim.batch_size
-    some = evenly(train_rows, FIT_ROWS)
-    model.features.fit(Loader(shards, some, 1024, shuffle=False).batches(0))
-    train = Loader(shards, train_rows, size, seed=config.seed, **labels)
+    some = Loader(shards, evenly(train_rows, FIT_ROWS), 1024, shuffle=False)
+    model.features.fit(some.batches(0))
+    objective.fit_constants(lambda: some.batches(0))
+    train, valid = _loaders(config, shards, train_rows, valid_rows, labels)
     if world.main and label is not None:
         say(str(train.memory))
     result = fit(
         objective,
         train,
-        Loader(shards, valid_rows, 2 * size, shuffle=False, **labels) if len(valid_rows) else None,
+        valid,
         config.optim,
         out / "training",
         seed=config.seed,
@@ -226,6 +234,20 @@ def _pretrain(
     checkpoint.save(out)
     # Only now: a kill at any earlier moment leaves a state to resume from.
     shutil.rmtree(out / "training")
+
+
+def _loaders(
+    config: PretrainConfig, shards: ShardSet, train: Rows, valid: Rows, labels: Mapping[str, Any]
+) -> tuple[Loader, Loader | None]:
+    """Batches of similar lengths, or where the objective compares them, of all alike."""
+    size = config.optim.batch_size
+    if config.objective.mixed_batches:
+        batches = Loader(shards, train, size, seed=config.seed, pool=1, **labels)
+        order, judged = mixed(valid), size
+    else:
+        batches = Loader(shards, train, size, seed=config.seed, **labels)
+        order, judged = by_length(shards, valid), 2 * size
+    return batches, Loader(shards, order, judged, shuffle=False, **labels) if len(valid) else None
 
 
 def _digest(fold: Fold | None, ingredients: Ingredients) -> list[Any]:

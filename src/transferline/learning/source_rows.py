@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from transferline.data.readers.shards import ShardSet
 from transferline.errors import DataError
 
 Rows = NDArray[np.int64]
+
+_SHORT = 40  # particles; events have fewer, most jets more
 
 FIT_ROWS = 20_000
 """Events from which the constants of Features are taken."""
@@ -44,6 +47,25 @@ def source_rows(
         )
     order = np.random.default_rng(seed).permutation(pool)[:wanted]
     return np.sort(order), np.flatnonzero(free & is_valid).astype(np.int64)
+
+
+def by_length(shards: ShardSet, rows: Rows) -> Rows:
+    """Return the rows in the order of their lengths where padding would cost much.
+
+    Sets of a few objects keep theirs, so that their sums come out as they always did.
+    """
+    lengths = shards.lengths[rows]
+    return rows[np.argsort(lengths, kind="stable")] if long_sets(lengths) else rows
+
+
+def long_sets(lengths: NDArray[np.integer[Any]]) -> bool:
+    """Whether sets of these lengths are so long that padding costs much: jets, not events."""
+    return bool(lengths.max(initial=0) > _SHORT)
+
+
+def mixed(rows: Rows) -> Rows:
+    """Return the rows in an order by chance, the same one every time."""
+    return np.random.default_rng(len(rows)).permutation(rows)
 
 
 def evenly(rows: Rows, most: int) -> Rows:

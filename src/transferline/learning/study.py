@@ -124,7 +124,7 @@ def _run(
     """Do what is not done yet; return the failures by key, and how many runs there were to do."""
     places = _samples(config, out, cache, pool)
     questions = [_question(config, task, places) for task in config.questions()]
-    tokenizers = prepare_tokenizers(config, places, out / "tokenizers")
+    tokenizers = prepare_tokenizers(config, places, out / "tokenizers", pool)
     checkpoints = prepare_checkpoints(config, places, out / "pretrain", pool, tokenizers)
     for question in questions:
         _check_overlap(config, question.data, checkpoints)

@@ -36,17 +36,20 @@ class Part(Recipe):
         modes: those of the grid's modes that are done; all unless given.
         largest: its largest size.
         seeds: its largest number of seeds.
+        sizes: mode -> its sizes, where it is not done at all of them.
     """
 
     modes: tuple[Mode, ...] = ()
     largest: int | None = Field(None, gt=0)
     seeds: int | None = Field(None, gt=0)
+    sizes: dict[Mode, tuple[int, ...]] = added({})
 
     def holds(self, mode: Mode, n_train: int, seed: int) -> bool:
         """Tell whether a run of the grid belongs to the part."""
         return (
             mode in (self.modes or (mode,))
             and n_train <= (self.largest or n_train)
+            and n_train in self.sizes.get(mode, (n_train,))
             and seed < (self.seeds or seed + 1)
         )
 
@@ -55,7 +58,7 @@ class Only(Part):
     """The part of the grid that is run for one pre-training.
 
     Attributes:
-        modes, largest, seeds: see `Part`.
+        modes, largest, seeds, sizes: see `Part`.
         tasks: names of the tasks that it is used for; all unless given.
         scratch: another pre-training, with whose scratch runs this one is compared in place of
             its own; architecture, inputs and settings must be the same, the constants of the
@@ -242,6 +245,9 @@ class StudyConfig(Recipe):
             for mode in variant.only.modes:
                 if mode not in self.grid.modes:
                     raise ValueError(f"pretrain.{name}.only: grid.modes does not name {mode}.")
+            for size in (size for sizes in variant.only.sizes.values() for size in sizes):
+                if size not in self.grid.n_train:
+                    raise ValueError(f"pretrain.{name}.only.sizes: grid.n_train has no {size}.")
             other = variant.only.scratch
             if other is not None:
                 self._check_scratch(name, other)

@@ -15,8 +15,12 @@ from transferline.models.tokenizers.base import GradientTokenizer
 class TokenizerObjective(Objective):
     """Train a tokenizer; distances are in its standardised features.
 
-    The reconstruction is averaged over features, over the particles of a jet, then over jets.
+    The reconstruction is averaged over features, over the particles of a jet, then over jets. It
+    alone tells the best weights: the commitment grows as encodings move apart, which they do while
+    the reconstruction gets better.
     """
+
+    chosen_by = "reconstruction"
 
     def __init__(self, tokenizer: GradientTokenizer, alpha: float, distance: str) -> None:
         super().__init__(Model(tokenizer.features, tokenizer.encoder))

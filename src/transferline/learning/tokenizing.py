@@ -16,7 +16,7 @@ from transferline.data.loader import Loader
 from transferline.data.readers.shards import Shards, ShardSet
 from transferline.files import json_hash, write_json
 from transferline.learning.optim import Optim
-from transferline.learning.source_rows import FIT_ROWS, Rows, evenly, source_rows
+from transferline.learning.source_rows import FIT_ROWS, Rows, by_length, evenly, source_rows
 from transferline.learning.tokenizer_objective import TokenizerObjective
 from transferline.learning.tokenizer_quality import quality
 from transferline.learning.training import fit
@@ -96,6 +96,7 @@ def tokenize(
         tokenizer = config.recipe().build()
     tokenizer.features.fit(Loader(shards, evenly(train, FIT_ROWS), 1024, shuffle=False).batches(0))
     if isinstance(tokenizer, GradientTokenizer):
+        _start(config, tokenizer, shards, train)
         batches = _batches(config, shards, train, valid)
         digest = json_hash([config.digest(), shards.content_hash])
         _train(config, tokenizer, batches, out, digest=digest, resume=resume, label=label)
@@ -113,6 +114,18 @@ def tokenize(
     # Only now: a kill at any earlier moment leaves a state to resume from.
     shutil.rmtree(out / "training", ignore_errors=True)
     return out
+
+
+def _start(
+    config: TokenizeConfig, tokenizer: GradientTokenizer, shards: ShardSet, rows: Rows
+) -> None:
+    """Take the first codes from events of all lengths: a batch of the training holds one length."""
+    assert config.optim is not None
+    some = evenly(rows, config.optim.batch_size)
+    batch = next(Loader(shards, some, len(some), shuffle=False).batches(0))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(config.seed)
+        tokenizer.train().reconstruct(tokenizer.features(batch))
 
 
 def _train(
@@ -145,7 +158,8 @@ def _batches(
 ) -> tuple[Loader, Loader | None]:
     assert config.optim is not None
     size = config.optim.batch_size
-    judged = Loader(shards, valid, 2 * size, shuffle=False) if len(valid) else None
+    order = by_length(shards, valid)
+    judged = Loader(shards, order, 2 * size, shuffle=False) if len(valid) else None
     return Loader(shards, train, size, seed=config.seed), judged
 
 

@@ -31,7 +31,9 @@ __all__ = ["Batches", "FitResult", "StopRequestedError", "fit"]
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training did; `best_loss` is the validation loss of the weights it left.
+    """What a training did; `best_loss` is what chose the weights it left, in validation.
+
+    That is the loss, or the part of it that the objective is `chosen_by`.
 
     Examples and CPU seconds are those of all processes together.
     """
@@ -61,6 +63,8 @@ def fit(
     world: World = ALONE,
 ) -> FitResult:
     """Minimise `objective` and leave it with its best weights by validation loss.
+
+    An objective may be `chosen_by` something else, or keep its last weights.
 
     Every random number of step s comes from (seed, s), and the loader's position from s, so a
     resumed training equals an uninterrupted one bit for bit on the same machine.
@@ -213,8 +217,12 @@ class _Fit:
         if self.valid is None:
             return row
         found = self.stepper.mean_loss(self.valid)
-        if found["loss"] < self.at.best_loss:
-            self.at.best_step, self.at.best_loss, self.at.bad = self.at.step, found["loss"], 0
+        chosen_by = self.objective.chosen_by
+        value = found[chosen_by or "loss"]
+        if chosen_by is None:
+            self.at.best_step, self.at.best_loss = self.at.step, value
+        elif value < self.at.best_loss:
+            self.at.best_step, self.at.best_loss, self.at.bad = self.at.step, value, 0
             self._keep()
         elif self.at.step > self.optim.warmup_steps:  # a rising rate may well make it worse
             self.at.bad += 1

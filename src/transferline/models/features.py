@@ -98,6 +98,8 @@ _TYPES = ("is_charged_hadron", "is_neutral_hadron", "is_photon", "is_electron", 
 _KINEMATIC = ("log_pt", "log_energy", "log_pt_share", "log_energy_share", "delta_r")
 _DIRECTION = ("delta_eta", "delta_phi")
 _TRACK = ("tanh_d0", "d0err", "tanh_dz", "dzerr")
+TRACK_FEATURES = frozenset(_TRACK)
+"""Those that neutral particles have none of; files hold 0 for them."""
 
 JETCLASS_FEATURES: dict[str, tuple[str, ...]] = {
     "kin": (*_KINEMATIC, *_DIRECTION),
@@ -128,18 +130,26 @@ def _known(name: str) -> str:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a backbone embeds: `x [n, p, f]` standardised, `p4 [n, p, 4]` physical, `is_real`."""
+    """What a backbone embeds: `x [n, p, f]` standardised, `p4 [n, p, 4]` physical, `is_real`.
+
+    `rank [n, p]` is the place by falling pT where `p4` does not tell it, as of masked particles.
+    """
 
     x: Tensor
     p4: Tensor
     is_real: Tensor
+    rank: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """Sizes that a backbone is built for; never configured, always derived."""
+    """Sizes that a backbone is built for; never configured, always derived.
+
+    `momenta` tells whether the inputs come with four-momenta, as those of heads do not.
+    """
 
     n_features: int
+    momenta: bool = True
 
 
 class Features(Recipe):
@@ -151,14 +161,16 @@ class Features(Recipe):
             has none set), `integer` the bare code, `hidden` nothing.
         scaling: `standard` subtracts the mean and divides by the spread, `none` leaves the
             features as they are, `published` takes the constants of arXiv:2202.03772: momenta and
-            distance are shifted, scaled and cut at +-5, all others left as they are.
+            distance are shifted, scaled and cut at +-5, all others left as they are. `tracks` does
+            what `standard` does and scales impact parameters and their errors too: by mean and
+            spread of the charged particles, cut at +-5; neutral ones, which have none, get 0.
     """
 
     particles: tuple[Annotated[str, AfterValidator(_known)], ...] = Field(
         ("log_pt", "eta", "sin_phi", "cos_phi", "log_mass", "charge"), min_length=1
     )
     species: Literal["onehot", "integer", "hidden"] = "onehot"
-    scaling: Literal["standard", "none", "published"] = "standard"
+    scaling: Literal["standard", "none", "published", "tracks"] = "standard"
 
     def build(self) -> FeatureExtractor:
         """Return the module, its constants not yet fitted."""
@@ -182,8 +194,13 @@ class FeatureExtractor(nn.Module):
         self.register_buffer("scale", torch.ones(len(recipe.particles)))
         self.cut: Tensor | None
         self.register_buffer("cut", None, persistent=False)
+        self.of_tracks: Tensor | None
+        self.register_buffer("of_tracks", None, persistent=False)
         if recipe.scaling == "published":
             self._take_published()
+        elif recipe.scaling == "tracks" and not TRACK_FEATURES.isdisjoint(recipe.particles):
+            self.of_tracks = torch.tensor([name in TRACK_FEATURES for name in recipe.particles])
+            self.cut = torch.where(self.of_tracks, _CUT, torch.inf)
 
     def _take_published(self) -> None:
         names = self.recipe.particles
@@ -202,28 +219,40 @@ class FeatureExtractor(nn.Module):
         columns = [PARTICLE_FEATURES[name](batch) for name in self.recipe.particles]
         return torch.stack(columns, dim=-1)
 
+    def meant(self, batch: Batch) -> Tensor:
+        """Which entries of `x` mean something, `[n, p, len(particles)]` bool.
+
+        All of real particles; under `scaling: tracks` none of the track of a neutral one.
+        """
+        kept = batch.is_real.unsqueeze(-1)
+        if self.of_tracks is None:
+            return kept.expand(-1, -1, len(self.recipe.particles))
+        charged = (batch.columns["charge"] != 0).unsqueeze(-1)
+        return kept & (charged | ~self.of_tracks)
+
     @torch.no_grad()
     def fit(self, batches: Iterable[Batch]) -> None:
         """Set mean and scale to mean and standard deviation over the real particles.
 
-        Other kinds of scaling take nothing from the data.
+        `scaling: none` and `published` take nothing from the data.
         """
-        if self.recipe.scaling != "standard":
+        if self.recipe.scaling not in ("standard", "tracks"):
             return
-        count = 0
-        total = torch.zeros(len(self.recipe.particles), dtype=torch.float64)
-        square = torch.zeros_like(total)
+        count = torch.zeros(len(self.recipe.particles), dtype=torch.float64)
+        total, square = torch.zeros_like(count), torch.zeros_like(count)
         for batch in batches:
-            real = self._raw(batch)[batch.is_real].double()
-            count += len(real)
+            meant = self.meant(batch)[batch.is_real]
+            real = self._raw(batch)[batch.is_real].double() * meant
+            count = count + meant.sum(0)
             total = total + real.sum(0)
             square = square + (real**2).sum(0)
-        if count == 0:
+        if not count.any():
             raise ConfigError("Features cannot be fitted: the training split has no particle.")
-        mean = total / count
-        scale = (square / count - mean**2).clamp(min=0).sqrt()
+        mean = total / count.clamp(min=1)
+        scale = (square / count.clamp(min=1) - mean**2).clamp(min=0).sqrt()
+        left = _UNSCALED - TRACK_FEATURES if self.recipe.scaling == "tracks" else _UNSCALED
         for i, name in enumerate(self.recipe.particles):
-            if name in _UNSCALED or scale[i] < 1e-6:
+            if name in left or scale[i] < 1e-6:
                 mean[i], scale[i] = 0.0, 1.0
         self.mean.copy_(mean)
         self.scale.copy_(scale)
@@ -233,6 +262,8 @@ class FeatureExtractor(nn.Module):
         x = (self._raw(batch) - self.mean) / self.scale
         if self.cut is not None:
             x = torch.maximum(torch.minimum(x, self.cut), -self.cut)
+        if self.of_tracks is not None:
+            x = torch.where(self.meant(batch), x, torch.zeros_like(x))
         if self.recipe.species == "onehot":
             codes = torch.arange(1, len(SPECIES), device=x.device)
             x = torch.cat((x, (batch.columns["species"].unsqueeze(-1) == codes).to(x)), dim=-1)

@@ -21,9 +21,10 @@ from transferline.testing.expectation import expect
 
 _P4 = ("pt", "eta", "phi", "mass")
 _STEPS = 60
+_TINY = Transformer(width=16, depth=1, heads=2)
 
 
-def check_objective(recipe: ObjectiveRecipe) -> None:
+def check_objective(recipe: ObjectiveRecipe, backbone: Transformer = _TINY) -> None:
     """Check one objective around a tiny transformer, on toy events with labels.
 
     Finite, also on an empty event; all the randomness from torch's global generator; concealed
@@ -35,7 +36,7 @@ def check_objective(recipe: ObjectiveRecipe) -> None:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        objective = recipe.build(tiny_model())
+        objective = recipe.build(tiny_model(backbone))
         batch = toy_batch(64)
         _check_finite(objective, batch)
         _check_draws(objective, batch)
@@ -44,12 +45,12 @@ def check_objective(recipe: ObjectiveRecipe) -> None:
         _check_learning(objective, batch)
 
 
-def tiny_model() -> Model:
+def tiny_model(backbone: Transformer = _TINY) -> Model:
     """Return Features, one transformer block of width 16, and a linear head of two outputs."""
     features = Features().build()
     features.fit([toy_batch(256)])
-    backbone = Transformer(width=16, depth=1, heads=2).build(features.spec)
-    return Model(features, backbone, Head().build(backbone.width, 2))
+    built = backbone.build(features.spec)
+    return Model(features, built, Head().build(built.width, 2))
 
 
 def _check_finite(objective: Objective, batch: Batch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -30,9 +30,13 @@ class Objective(nn.Module, ABC):
     Attributes:
         conceals: particle columns (`pt eta phi mass` among them) that `hidden` objects lose
             before the encoder; the conformance check alters them there and sees no difference.
+        chosen_by: what of a validation tells the best weights, `loss` or a part of it, the lower
+            the better. None: nothing does, as where a teacher moves the target; the last weights
+            stay, and no patience ends the training.
     """
 
     conceals: frozenset[str] = frozenset()
+    chosen_by: str | None = "loss"
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -46,6 +50,15 @@ class Objective(nn.Module, ABC):
     def forward(self, batch: Batch) -> Loss:
         """Return the loss of one batch; randomness comes from torch's global generator."""
 
+    def fit_constants(self, draw: Callable[[], Iterable[Batch]]) -> None:
+        """Take constants of its own, such as those of targets, from training events.
+
+        Called once, before the first step and after the Features of the model are fitted.
+
+        Args:
+            draw: gives the batches of one pass, the same ones at every call.
+        """
+
     def after_step(self) -> None:
         """Run after each optimiser step; teachers update themselves here."""
 
@@ -58,6 +71,16 @@ class ObjectiveRecipe(Recipe, ABC):
     @property
     def needs_labels(self) -> bool:
         """Whether the events need a target, and the model a head."""
+        return False
+
+    @property
+    def mixed_batches(self) -> bool:
+        """Whether events of a batch are compared with each other.
+
+        Then batches hold events of all lengths, as a batch of equally long ones would take from
+        the comparison whatever the length tells; else they are sorted, which is several times
+        cheaper.
+        """
         return False
 
     @property

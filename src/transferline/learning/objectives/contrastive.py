@@ -36,6 +36,11 @@ class Contrastive(ObjectiveRecipe):
     hidden: int = Field(256, gt=0, le=65_536)
     projection: int = Field(128, gt=0, le=65_536)
 
+    @property
+    def mixed_batches(self) -> bool:
+        """The other jets of the batch are the negatives."""
+        return True
+
     @classmethod
     def example(cls) -> Self:
         """Return a small instance."""
@@ -68,9 +73,10 @@ class ContrastiveObjective(Objective):
 def nt_xent(z: Tensor, temperature: float) -> Loss:
     """Return the loss of the views `z [2n, d]`, of which i and i + n belong together."""
     n = len(z) // 2
-    z = F.normalize(z.float(), dim=-1, eps=1e-6)
     itself = torch.eye(2 * n, dtype=torch.bool, device=z.device)
-    scores = (z @ z.T / temperature).masked_fill(itself, -torch.inf)
+    with torch.autocast(z.device.type, enabled=False):  # which would round the cosines
+        z = F.normalize(z.float(), dim=-1, eps=1e-6)
+        scores = (z @ z.T / temperature).masked_fill(itself, -torch.inf)
     partner = torch.arange(2 * n, device=z.device).roll(n)
     right = (scores.argmax(-1) == partner).float().mean()
     return Loss(F.cross_entropy(scores, partner), {"accuracy": right})

@@ -28,8 +28,8 @@ class FlowSettings(Recipe):
         hidden: width of the two hidden layers of each one's network.
         bins: of a spline.
         tail: splines act within plus and minus this, beyond it the variable stays as it is.
-        noise: spread of the Gaussian that is added to impact parameters and their errors, many of
-            which are equal: a density would rise there without end.
+        noise: spread of the Gaussian that is added to impact parameters and their errors, in units
+            of their own: many are equal, and a density would rise there without end.
     """
 
     couplings: int = Field(6, gt=0, le=100)

@@ -69,6 +69,7 @@ class JepaObjective(Objective):
     """
 
     conceals = frozenset(_CONTENT)
+    chosen_by = None  # the teacher moves, so losses of different steps compare nothing
 
     def __init__(self, model: Model, recipe: Jepa) -> None:
         super().__init__(model)

@@ -7,7 +7,7 @@ particles was found best where labels are few (arXiv:2606.14870).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -54,6 +54,11 @@ class Joint(ObjectiveRecipe):
         """Whether any part does."""
         return any(part.needs_labels for part in self.parts)
 
+    @property
+    def mixed_batches(self) -> bool:
+        """Whether any part does."""
+        return any(part.mixed_batches for part in self.parts)
+
     def ingredients(self) -> dict[str, str]:
         """Those of all parts."""
         return {
@@ -79,6 +84,8 @@ class JointObjective(Objective):
         self.weights = recipe.weights or (1.0,) * len(recipe.parts)
         self.names = [part.kind for part in recipe.parts]
         self.parts = nn.ModuleList(_sharing(part.build(model), model) for part in recipe.parts)
+        if any(part.chosen_by is None for part in self._each()):
+            self.chosen_by = None
 
     def forward(self, batch: Batch) -> Loss:
         """Return the sum, and of every part its loss and what it logs, under its name."""
@@ -91,11 +98,20 @@ class JointObjective(Objective):
             logged |= {f"{name}_{key}": value for key, value in loss.parts.items()}
         return Loss(total, logged)
 
+    def fit_constants(self, draw: Callable[[], Iterable[Batch]]) -> None:
+        """Let every part take its own."""
+        for part in self._each():
+            part.fit_constants(draw)
+
     def after_step(self) -> None:
         """Let every part update its teachers."""
+        for part in self._each():
+            part.after_step()
+
+    def _each(self) -> Iterator[Objective]:
         for part in self.parts:
             assert isinstance(part, Objective)
-            part.after_step()
+            yield part
 
 
 def _sharing(part: Objective, model: Model) -> Objective:

@@ -10,10 +10,11 @@ A trap: a particle's place in a list that is sorted by pT tells its momentum. Wh
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -24,7 +25,6 @@ from transferline.learning.objectives.coupling_flow import FlowSettings
 from transferline.learning.objectives.masked_readers import (
     MaskToken,
     ParticleHead,
-    Positions,
     SetHead,
 )
 from transferline.learning.objectives.masked_targets import (
@@ -34,7 +34,7 @@ from transferline.learning.objectives.masked_targets import (
     RegressionTarget,
     Target,
     TokenTarget,
-    asked_columns,
+    asked_features,
 )
 from transferline.learning.objectives.masking import masked_share, pt_rank, without_hidden
 from transferline.learning.set_means import mean_over_sets
@@ -56,14 +56,16 @@ class MaskedParticles(TokenRecipe):
             `flow`, their density.
         tokenizer: directory of a trained tokenizer (`transferline tokenize`), or the name of one
             among those of the study; it stays as it is.
-        targets: features that `regression` and `flow` ask for; all continuous inputs unless given.
+        targets: features that `regression` and `flow` ask for, each with mean 0 and spread 1; all
+            continuous inputs unless given. Of neutral particles no track is asked for.
         distance: of `regression`: `l2` (v1) or `l1` (v2), summed over features.
         flow: sizes of the flow.
         identity: weight of the cross-entropy with the particle's species and charge (v2: 0.3).
         decoder: `bert`, a learned token in the place of each masked particle; or `mae`: the encoder
             sees the others alone, and a transformer decoder gets null tokens for the masked ones.
-        order: what tells masked particles apart: `none`; `backbone`, a vector for each rank by pT
-            added to what the encoder gets; `head`, added behind it only.
+        order: what tells masked particles apart: `none`; `backbone`, the vectors for each rank by
+            pT of a backbone that has them (transformer, `positions`), and keeps them when it is
+            transferred; `head`, such vectors added behind it only.
         ranks: among which particles the rank counts: of `all` (v1) or of the `masked` alone (v2);
             as published for the decoder unless given. With `all`, MAE gets too easy.
         fraction: of the particles of a jet that are masked; v1 0.3, v2 0.4.
@@ -75,7 +77,7 @@ class MaskedParticles(TokenRecipe):
             of its `input` columns, as in the code of v1.
         head: of BERT: `mlp`, each particle by itself (text of v1), or `transformer` (its code).
         reader: size of the `transformer` head or of the decoder.
-        places: ranks that have a vector of their own; later ones share the last.
+        places: ranks that have a vector of their own in the head; later ones share the last.
         average: over the particles of each `jet`, then over jets; or over all `particle`s.
         label_smoothing: of tokens.
         identity_smoothing: of identities.
@@ -109,8 +111,10 @@ class MaskedParticles(TokenRecipe):
                 "target: vqvae or kmeans and tokenizer: DIRECTORY belong together; "
                 "`transferline tokenize train` makes one."
             )
-        if self.decoder == "mae" and self.order == "backbone":
+        if self.order == "backbone" and self.decoder == "mae":
             raise ValueError("order: backbone has no meaning with decoder: mae; take head or none.")
+        if self.order == "backbone" and self.ranks == "masked":
+            raise ValueError("order: backbone counts ranks among all; leave `ranks` out.")
         return self
 
     @classmethod
@@ -139,7 +143,22 @@ class MaskedParticles(TokenRecipe):
         return found
 
     def build(self, model: Model) -> MaskedParticlesObjective:
-        """Return the module with its reader and its target."""
+        """Return the module with its reader and its target.
+
+        Raises:
+            ConfigError: the backbone does not know the order and should, or the reverse.
+        """
+        ordered = model.backbone.ordered
+        if self.order == "backbone" and not ordered:
+            raise ConfigError(
+                "masked_particles: order: backbone needs a backbone that knows the order: "
+                "{kind: transformer, positions: 128}."
+            )
+        if ordered and self.decoder == "bert" and self.order != "backbone":
+            raise ConfigError(
+                "masked_particles: the backbone has `positions`, so masked particles have a place "
+                "in it: give order: backbone, or leave them out."
+            )
         return MaskedParticlesObjective(model, self)
 
 
@@ -150,11 +169,8 @@ class MaskedParticlesObjective(Objective):
         super().__init__(model)
         self.recipe = recipe
         self.conceals = frozenset(_CONTENT if recipe.order == "backbone" else ("pt", *_CONTENT))
-        width, token_width = model.backbone.width, model.backbone.token_width
+        width = model.backbone.width
         places = recipe.places if recipe.order == "head" else None
-        self.positions = (
-            Positions(recipe.places, token_width) if recipe.order == "backbone" else None
-        )
         self.mask: MaskToken | None = None
         self.reader: ParticleHead | SetHead
         if recipe.decoder == "bert":
@@ -168,6 +184,12 @@ class MaskedParticlesObjective(Objective):
         if recipe.identity:
             self.identity = IdentityTarget(self.reader.width, recipe.identity_smoothing)
 
+    def fit_constants(self, draw: Callable[[], Iterable[Batch]]) -> None:
+        """Let targets take theirs."""
+        self.target.fit(draw())
+        if self.identity is not None:
+            self.identity.fit(draw())
+
     def hidden(self, batch: Batch) -> Tensor:
         """Draw the masked particles."""
         return masked_share(batch, self.recipe.fraction, self.recipe.masking)
@@ -178,8 +200,7 @@ class MaskedParticlesObjective(Objective):
             batch = self.recipe.augment(batch)
         hidden = self.hidden(batch)
         rows = self._read(batch, hidden)[hidden]
-        with torch.no_grad():
-            masked = Masked(batch, hidden, self.model.features(batch).x[hidden])
+        masked = Masked(batch, hidden)
         asked = self.target(rows, masked)
         total, parts = self._mean(asked.losses, hidden), dict(asked.parts)
         if self.identity is not None:
@@ -205,9 +226,7 @@ class MaskedParticlesObjective(Objective):
             tokens = backbone.encode(backbone.embed(inputs), shown, pairs).tokens
             decoded: Tensor = self.reader(tokens, batch.is_real, rank, hidden)
             return decoded
-        tokens = self.mask.embed(backbone, inputs, hidden)
-        if self.positions is not None:
-            tokens = tokens + self.positions(rank).to(tokens.dtype)
+        tokens = self.mask.embed(backbone, replace(inputs, rank=rank), hidden)
         latent = backbone.encode(tokens, batch.is_real, pairs)
         read: Tensor = self.reader(latent.tokens, batch.is_real, rank)
         return read
@@ -224,7 +243,7 @@ def _target(recipe: MaskedParticles, model: Model, width: int) -> Target:
     stored = recipe.stored_tokenizer()
     if stored is not None:
         return TokenTarget(stored.tokenizer(), width, recipe.label_smoothing)
-    columns = asked_columns(model.features, recipe.targets)
+    asked = asked_features(model.features, recipe.targets)
     if recipe.target == "flow":
-        return FlowTarget(columns, model.features, width, recipe.flow)
-    return RegressionTarget(columns, width, recipe.distance)
+        return FlowTarget(asked, width, recipe.flow)
+    return RegressionTarget(asked, width, recipe.distance)

@@ -13,26 +13,16 @@ vector for each rank by pT.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from transferline.models.backbones.base import Backbone
+from transferline.models.backbones.positions import Positions
 from transferline.models.backbones.transformer import Transformer
 from transferline.models.features import Inputs, InputSpec
-
-
-class Positions(nn.Module):
-    """A vector for each of the first ranks `[places, d]`; later ones share the last."""
-
-    def __init__(self, places: int, width: int) -> None:
-        super().__init__()
-        self.vectors = nn.Parameter(0.02 * torch.randn(places, width))
-
-    def forward(self, rank: Tensor) -> Tensor:
-        """[n, p] -> [n, p, d]."""
-        return self.vectors[rank.clamp(max=len(self.vectors) - 1)]
 
 
 class MaskToken(nn.Module):
@@ -48,13 +38,17 @@ class MaskToken(nn.Module):
         self.vector = nn.Parameter(start)
 
     def embed(self, backbone: Backbone, inputs: Inputs, hidden: Tensor) -> Tensor:
-        """Embed the particles, the masked ones replaced; `inputs` does not hold them as real."""
+        """Embed the particles, the masked ones replaced; `inputs` does not hold them as real.
+
+        A backbone that knows an order adds the vector of `inputs.rank` to masked ones too.
+        """
         places = hidden.unsqueeze(-1)
         if self.kind == "token":
             tokens = backbone.embed(inputs)
-            return torch.where(places, self.vector.to(tokens.dtype), tokens)
+            mask = self.vector.to(tokens.dtype).expand_as(tokens)
+            return torch.where(places, backbone.placed(mask, inputs), tokens)
         filled = torch.where(places, self.vector, inputs.x)
-        return backbone.embed(Inputs(x=filled, p4=inputs.p4, is_real=inputs.is_real | hidden))
+        return backbone.embed(replace(inputs, x=filled, is_real=inputs.is_real | hidden))
 
 
 class ParticleHead(nn.Module):
@@ -86,7 +80,7 @@ class SetHead(nn.Module):
     def __init__(self, inputs: int, size: Transformer, places: int | None, *, null: bool) -> None:
         super().__init__()
         self.width = size.width
-        self.transformer = size.build(InputSpec(n_features=inputs))
+        self.transformer = size.build(InputSpec(n_features=inputs, momenta=False))
         self.positions = Positions(places, size.width) if places else None
         self.null = nn.Parameter(0.02 * torch.randn(size.width)) if null else None
 

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from transferline.data.batch import ETA, PHI, PT, Batch
+from transferline.data.batch import ETA, PHI, Batch
+from transferline.models.backbones.positions import places, rank_by_pt
 from transferline.models.features import Inputs
 
 Where = Literal["chance", "neighbourhood"]
@@ -28,7 +29,7 @@ def masked_share(batch: Batch, fraction: float, where: Where) -> Tensor:
     key = torch.rand(batch.is_real.shape, device=batch.is_real.device)
     if where == "neighbourhood":
         key = _distance(batch, _one_of(key, batch.is_real))
-    place = _places(key.masked_fill(~batch.is_real, torch.inf))
+    place = places(key.masked_fill(~batch.is_real, torch.inf))
     return (place < number) & batch.is_real
 
 
@@ -56,9 +57,4 @@ def pt_rank(batch: Batch, among: Tensor) -> Tensor:
 
     The ranks of all others are larger.
     """
-    return _places((-batch.p4[..., PT]).masked_fill(~among, torch.inf))
-
-
-def _places(key: Tensor) -> Tensor:
-    """The place of each entry in its sorted row, `[n, p]`."""
-    return key.argsort(dim=1, stable=True).argsort(dim=1)
+    return rank_by_pt(batch.p4, among)

@@ -46,9 +46,22 @@ class Backbone(nn.Module, ABC):
         """Size t of what `embed` gives; d, unless the architecture has no embedding."""
         return self.width
 
+    @property
+    def ordered(self) -> bool:
+        """Whether tokens tell the place of their particle by pT."""
+        return False
+
     @abstractmethod
     def embed(self, inputs: Inputs) -> Tensor:
         """Return one token per particle, `[n, p, t]`."""
+
+    def placed(self, tokens: Tensor, inputs: Inputs) -> Tensor:
+        """Add what an architecture that knows an order adds to the tokens `[n, p, t]`.
+
+        Most know none and return them as they are. `embed` does it by itself; an objective that
+        puts other tokens into the places of some particles does it for these.
+        """
+        return tokens
 
     @abstractmethod
     def encode(

@@ -1,4 +1,4 @@
-"""Transformer encoder over the particles of an event, without positional encoding.
+"""Transformer encoder over the particles of an event, without positional encoding unless asked.
 
 Source of the block: arXiv:1706.03762 (post-norm), arXiv:2002.04745 (pre-norm, the default).
 The event-level use, and `embedding = Linear + LayerNorm`, follow arXiv:2312.06909.
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from transferline.config import added
+from transferline.errors import ConfigError
 from transferline.models.backbones.base import (
     Backbone,
     BackboneRecipe,
@@ -23,6 +24,7 @@ from transferline.models.backbones.base import (
     masked_mean,
 )
 from transferline.models.backbones.dot_attention import LARGEST, dot_attention
+from transferline.models.backbones.positions import Positions, rank_by_pt
 from transferline.models.features import Inputs, InputSpec
 
 _ROUND = 128  # tokens
@@ -46,6 +48,9 @@ class Transformer(BackboneRecipe):
             like objects.
         slots: places of an event whose padding is seen. Events of more objects keep them all and
             have no empty place.
+        positions: places by falling pT that have a learned vector of their own, added to the
+            tokens (`order: backbone` of masked particles); later ones share the last. None: the
+            order is not told.
     """
 
     kind: Literal["transformer"] = "transformer"
@@ -58,6 +63,7 @@ class Transformer(BackboneRecipe):
     activation: Literal["gelu", "relu"] = "gelu"
     padding: Literal["masked", "seen"] = added("masked")
     slots: int | None = added(None, gt=0, le=1000)
+    positions: int | None = added(None, gt=0, le=65_536)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -67,7 +73,16 @@ class Transformer(BackboneRecipe):
         return self
 
     def build(self, spec: InputSpec) -> TransformerBackbone:
-        """Return the module."""
+        """Return the module.
+
+        Raises:
+            ConfigError: it has `positions`, and the inputs have no momenta.
+        """
+        if self.positions is not None and not spec.momenta:
+            raise ConfigError(
+                "transformer: positions: belong to a backbone. A head, decoder or predictor reads "
+                "embeddings, which have no pT; leave them out there."
+            )
         return TransformerBackbone(self, spec)
 
 
@@ -190,11 +205,26 @@ class TransformerBackbone(Backbone):
         )
         self.blocks = nn.ModuleList(_Block(recipe) for _ in range(recipe.depth))
         self.final_norm = nn.LayerNorm(recipe.width) if recipe.norm == "pre" else nn.Identity()
+        self.positions = Positions(recipe.positions, recipe.width) if recipe.positions else None
+
+    @property
+    def ordered(self) -> bool:
+        """See `Backbone.ordered`."""
+        return self.positions is not None
 
     def embed(self, inputs: Inputs) -> Tensor:
-        """Return `LayerNorm(Linear(x))`, `[n, p, d]`."""
-        tokens: Tensor = self.embedding(inputs.x)
-        return tokens
+        """Return `LayerNorm(Linear(x))`, and the vectors of the order if there are any."""
+        return self.placed(self.embedding(inputs.x), inputs)
+
+    def placed(self, tokens: Tensor, inputs: Inputs) -> Tensor:
+        """See `Backbone.placed`; the rank is that among real particles unless `inputs` say it."""
+        if self.positions is None:
+            return tokens
+        rank = inputs.rank
+        if rank is None:
+            rank = rank_by_pt(inputs.p4, inputs.is_real)
+        placed: Tensor = tokens + self.positions(rank).to(tokens.dtype)
+        return placed
 
     def encode(
         self,

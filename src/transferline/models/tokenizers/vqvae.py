@@ -66,7 +66,7 @@ class VQVAETokenizer(GradientTokenizer):
         self.encoder = recipe.encoder.build(features.spec)
         self.down = nn.Linear(self.encoder.width, recipe.latent)
         self.codebook = Codebook(recipe.codes, recipe.latent, recipe.codebook)
-        self.decoder = recipe.decoder.build(InputSpec(n_features=recipe.latent))
+        self.decoder = recipe.decoder.build(InputSpec(n_features=recipe.latent, momenta=False))
         self.up = nn.Linear(self.decoder.width, features.spec.n_features)
 
     def reconstruct(self, inputs: Inputs) -> Reconstruction:
