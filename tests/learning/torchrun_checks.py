@@ -18,14 +18,17 @@ from transferline.learning.distributed import ALONE, joined
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.objectives.base import Loss, Objective
 from transferline.learning.objectives.masked_type import MaskedType
+from transferline.learning.objectives.resimulation import ResimulationObjective
 from transferline.learning.objectives.supervised import Supervised
 from transferline.models.augment import Augment
 from transferline.models.backbones import BACKBONES
 from transferline.models.model import ModelRecipe
 from transferline.testing import toy_batch
+from transferline.testing.batches import toy_replicas
 from transferline.testing.objective import tiny_model
 
 BATCH = toy_batch(33)  # two processes get shares of different size
+REPLICAS = toy_replicas(16)
 
 
 class Contrastive(Objective):
@@ -64,7 +67,8 @@ def gradients(objective, world):
     objective.zero_grad(set_to_none=True)
     torch.manual_seed(5)
     with divided(objective, world):
-        loss = objective(BATCH)
+        nested = isinstance(objective, ResimulationObjective)
+        loss = objective(REPLICAS if nested else BATCH)
         loss.total.backward()
     trained = [p for p in objective.parameters() if p.requires_grad]
     average_gradients(trained, world)

@@ -58,3 +58,8 @@ class Nested:
 
 AnyBatch = Batch | Nested
 """What loaders give and models take."""
+
+
+def sets_of(batch: AnyBatch) -> Batch:
+    """Return what backbones take one by one: the sets of a batch, the jets of events of jets."""
+    return batch.sets if isinstance(batch, Nested) else batch

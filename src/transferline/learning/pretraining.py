@@ -16,6 +16,8 @@ from torch import nn
 from transferline.config import Recipe, Seed, one_of
 from transferline.data.folds import Fold
 from transferline.data.loader import Loader
+from transferline.data.nested import sets_of
+from transferline.data.readers.nested_shards import NestedShardSet
 from transferline.data.readers.shards import Shards, ShardSet
 from transferline.files import json_hash, write_json
 from transferline.learning.attention import attention_by_kind
@@ -160,7 +162,8 @@ def _pretrain(
     if world.main:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "resolved.json", config.to_dict())
-    shards = config.data.open()
+    opened = NestedShardSet if config.objective.nested else ShardSet
+    shards = opened(config.data.paths())
     if world.main:
         shards.verify()
     train_rows, valid_rows = source_rows(
@@ -181,7 +184,7 @@ def _pretrain(
             model.head = config.head.build(model.backbone.width, len(config.classes))
         objective = config.objective.build(model)
     some = Loader(shards, evenly(train_rows, FIT_ROWS), 1024, shuffle=False)
-    model.features.fit(some.batches(0))
+    model.features.fit(map(sets_of, some.batches(0)))
     objective.fit_constants(lambda: some.batches(0))
     train, valid = _loaders(config, shards, train_rows, valid_rows, labels)
     if world.main and label is not None:

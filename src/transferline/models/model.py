@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from transferline.config import Recipe, one_of
 from transferline.data.batch import Batch
-from transferline.data.nested import AnyBatch, Nested
+from transferline.data.nested import AnyBatch, Nested, sets_of
 from transferline.models.backbones import BACKBONES
 from transferline.models.backbones.base import Backbone, Latent
 from transferline.models.event_head import EventHead
@@ -54,7 +54,7 @@ class Model(nn.Module):
 
     def pooled(self, batch: AnyBatch) -> Tensor:
         """Return the embedding of every set, `[n, d]`; of a `Nested`, of every jet, `[m, d]`."""
-        sets = batch.sets if isinstance(batch, Nested) else batch
+        sets = sets_of(batch)
         if isinstance(batch, Nested) and not len(sets):  # events without jets alone
             return sets.p4.new_zeros(0, self.backbone.width)
         return self.latent(sets).pooled

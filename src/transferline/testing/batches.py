@@ -7,6 +7,7 @@ from torch import Tensor
 
 from transferline.data.batch import Batch
 from transferline.data.events import SPECIES
+from transferline.data.nested import Nested
 
 _LEPTONS = (SPECIES["electron"], SPECIES["muon"], SPECIES["tau"])
 _HADRONIC = (SPECIES["bjet"], SPECIES["jet"])
@@ -69,3 +70,30 @@ def empty_set_batch(seed: int = 0) -> Batch:
     columns = {name: values * is_real for name, values in batch.columns.items()}
     p4 = batch.p4 * is_real.unsqueeze(-1)
     return batch.replace(is_real=is_real, columns=columns, p4=p4)
+
+
+def toy_replicas(n: int = 32, seed: int = 0) -> Nested:
+    """Return `n` events of two jets each, the second like the first with other momenta by 10 %.
+
+    One more event has a single jet, and another none.
+    """
+    random = torch.Generator().manual_seed(seed)
+    parent = torch.cat([torch.arange(n).repeat_interleave(2), torch.tensor([n])])
+    sets = _taken(toy_batch(n + 1, seed=seed), parent)
+    other = 1 + 0.1 * torch.randn(n, 1, generator=random)
+    p4 = sets.p4.clone()
+    p4[1:-1:2, :, 0] *= other
+    events = toy_batch(n + 2, 2, seed=seed, fewest=2)
+    is_real = torch.arange(2) < torch.bincount(parent, minlength=n + 2)[:, None]
+    return Nested(sets.replace(p4=p4), parent, events.replace(is_real=is_real))
+
+
+def _taken(batch: Batch, rows: Tensor) -> Batch:
+    """Return these events as sets without a target."""
+    return Batch(
+        p4=batch.p4[rows],
+        is_real=batch.is_real[rows],
+        weight=batch.weight[rows],
+        id=batch.id[rows],
+        columns={name: values[rows] for name, values in batch.columns.items()},
+    )

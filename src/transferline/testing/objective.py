@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from transferline.data.batch import Batch
+from transferline.data.nested import AnyBatch
 from transferline.learning.objectives.base import Objective, ObjectiveRecipe
 from transferline.models.backbones.base import Latent
 from transferline.models.backbones.transformer import Transformer
 from transferline.models.features import Features
 from transferline.models.heads import Head
 from transferline.models.model import Model
-from transferline.testing.batches import empty_set_batch, toy_batch
+from transferline.testing.batches import empty_set_batch, toy_batch, toy_replicas
 from transferline.testing.expectation import expect
 
 _P4 = ("pt", "eta", "phi", "mass")
@@ -25,7 +26,7 @@ _TINY = Transformer(width=16, depth=1, heads=2)
 
 
 def check_objective(recipe: ObjectiveRecipe, backbone: Transformer = _TINY) -> None:
-    """Check one objective around a tiny transformer, on toy events with labels.
+    """Check one objective around a tiny transformer, on toy events with labels or of replicas.
 
     Finite, also on an empty event; all the randomness from torch's global generator; concealed
     content never reaches the encoder; a gradient on every parameter of the backbone and of the
@@ -37,10 +38,11 @@ def check_objective(recipe: ObjectiveRecipe, backbone: Transformer = _TINY) -> N
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         objective = recipe.build(tiny_model(backbone))
-        batch = toy_batch(64)
+        batch = toy_replicas(64) if recipe.nested else toy_batch(64)
         _check_finite(objective, batch)
         _check_draws(objective, batch)
-        _check_concealment(objective.eval(), batch)
+        if isinstance(batch, Batch):
+            _check_concealment(objective.eval(), batch)
         _check_gradients(objective.train(), batch)
         _check_learning(objective, batch)
 
@@ -53,10 +55,11 @@ def tiny_model(backbone: Transformer = _TINY) -> Model:
     return Model(features, built, Head().build(built.width, 2))
 
 
-def _check_finite(objective: Objective, batch: Batch) -> None:
+def _check_finite(objective: Objective, batch: AnyBatch) -> None:
+    empty = empty_set_batch() if isinstance(batch, Batch) else toy_replicas(0)
     for mode in (True, False):
         objective.train(mode)
-        for events in (batch, empty_set_batch()):
+        for events in (batch, empty):
             loss = objective(events)
             expect(loss.total.shape == (), "the loss is one number")
             expect(loss.total.isfinite(), "the loss is finite, also with an empty event")
@@ -65,7 +68,7 @@ def _check_finite(objective: Objective, batch: Batch) -> None:
                 expect(not part.requires_grad, f"the part {name} of the loss is detached")
 
 
-def _check_draws(objective: Objective, batch: Batch) -> None:
+def _check_draws(objective: Objective, batch: AnyBatch) -> None:
     losses = []
     for seed in (1, 1):
         torch.manual_seed(seed)
@@ -142,7 +145,7 @@ def _same(one: list[Tensor], other: list[Tensor]) -> bool:
     return len(one) == len(other) and all(map(torch.equal, one, other))
 
 
-def _check_gradients(objective: Objective, batch: Batch) -> None:
+def _check_gradients(objective: Objective, batch: AnyBatch) -> None:
     objective.zero_grad()
     objective(batch).total.backward()
     head = objective.model.head
@@ -161,7 +164,7 @@ def _check_gradients(objective: Objective, batch: Batch) -> None:
             expect(fixed, f"no parameter of {name} requires a gradient")
 
 
-def _check_learning(objective: Objective, batch: Batch) -> None:
+def _check_learning(objective: Objective, batch: AnyBatch) -> None:
     trainable = [p for p in objective.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trainable, lr=1e-2)
     losses = []

@@ -14,5 +14,6 @@ OBJECTIVES: Registry[ObjectiveRecipe] = Registry(
     masked_type="transferline.learning.objectives.masked_type:MaskedType",
     next_token="transferline.learning.objectives.next_token:NextToken",
     replaced_object="transferline.learning.objectives.replaced_object:ReplacedObject",
+    resimulation="transferline.learning.objectives.resimulation:Resimulation",
     supervised="transferline.learning.objectives.supervised:Supervised",
 )

@@ -84,6 +84,11 @@ class ObjectiveRecipe(Recipe, ABC):
         return False
 
     @property
+    def nested(self) -> bool:
+        """Whether it takes events of jets, `Nested`, in place of sets."""
+        return False
+
+    @property
     def generative(self) -> bool:
         """Whether the pre-training keeps what it has learnt beside the backbone, to draw from."""
         return False

@@ -57,17 +57,18 @@ class ContrastiveObjective(Objective):
     def __init__(self, model: Model, recipe: Contrastive) -> None:
         super().__init__(model)
         self.recipe = recipe
-        self.projector = nn.Sequential(
-            nn.Linear(model.backbone.width, recipe.hidden),
-            nn.GELU(),
-            nn.Linear(recipe.hidden, recipe.projection),
-        )
+        self.projector = projector(model.backbone.width, recipe.hidden, recipe.projection)
 
     def forward(self, batch: Batch) -> Loss:
         """Return the loss, and how often the partner is the nearest of all."""
         views = [self.recipe.views(batch) for _ in range(2)]
         z = torch.cat([self.projector(self.model.latent(view).pooled) for view in views])
         return nt_xent(z, self.recipe.temperature)
+
+
+def projector(width: int, hidden: int, projection: int) -> nn.Sequential:
+    """Return the network between embedding and loss, which is thrown away."""
+    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, projection))
 
 
 def nt_xent(z: Tensor, temperature: float) -> Loss:

@@ -42,6 +42,9 @@ class Joint(ObjectiveRecipe):
         twice = sorted({kind for kind in kinds if kinds.count(kind) > 1})
         if twice:
             raise ValueError(f"parts: {twice[0]} stands twice.")
+        alone = [part.kind for part in self.parts if part.nested]
+        if alone:
+            raise ValueError(f"parts: {alone[0]} takes events of replicas and can be no part.")
         return self
 
     @classmethod
