@@ -14,12 +14,14 @@ from transferline.data.readers import Reader
 from transferline.data.readers.hbb import Hbb
 from transferline.data.readers.jetclass import JetClass
 from transferline.data.readers.nanoaod import NanoAOD
+from transferline.data.selections.jets import JetSelection
 from transferline.errors import ConfigError
 from transferline.files import file_hash, json_hash
 from transferline.provenance import package_versions
 from transferline.runtime import cache_directory
 
 if TYPE_CHECKING:
+    from transferline.data.selections.kinds import AnySelection
     from transferline.generate.catalogue import Process
     from transferline.samples import Sample
 
@@ -38,10 +40,10 @@ def made_name(sample: Sample) -> str | None:
     return sample.process or sample.jets
 
 
-def reader_of(sample: Sample, files: list[str]) -> Reader:
-    """Return the reader of what `generated_file` wrote."""
+def reader_of(sample: Sample, files: list[str], chosen: AnySelection) -> Reader:
+    """Return the reader of what `generated_file` wrote, of the sets that the selection takes."""
     if sample.hh4b is not None:
-        return Hbb(files=files, sets="events")
+        return Hbb(files=files, sets="jets" if isinstance(chosen, JetSelection) else "events")
     return NanoAOD(files=files) if sample.jets is None else JetClass(files=files)
 
 

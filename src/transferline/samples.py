@@ -240,7 +240,7 @@ def materialise(
         reader: Reader | None = sample.reader
         if reader is None:
             made = [str(generated_file(sample, cache, jobs=jobs, executor=executor))]
-            reader = reader_of(sample, made)
+            reader = reader_of(sample, made, chosen)
         prepare(
             reader,
             chosen,

@@ -48,6 +48,20 @@ def test_pyhf_and_the_formula_agree():
     assert more.limit < result.limit / 1.5
 
 
+@pytest.mark.parametrize("luminosity", [1e-3, 1.0, 1e3, 1e6])
+def test_the_fit_is_as_exact_with_millions_of_events(luminosity):
+    pytest.importorskip("pyhf", reason="extra stats")
+    found = binned(*toy(luminosity=luminosity), bins=8)
+    result = fit(found)
+    assert result.significance == pytest.approx(result.asimov, rel=1e-3)
+
+
+def test_the_limit_ends_at_what_simulation_knows():
+    pytest.importorskip("pyhf", reason="extra stats")
+    much, more = (fit(binned(*toy(luminosity=x), bins=8)).limit for x in (1e4, 1e7))
+    assert more == pytest.approx(much, rel=0.02)
+
+
 def test_the_limit_is_where_cls_is_a_twentieth():
     pyhf = pytest.importorskip("pyhf", reason="extra stats")
     for luminosity in (1.0, 1e-4):  # the second expects less than an event in every bin

@@ -228,13 +228,31 @@ def test_rejections_of_known_scores():
     rng = np.random.default_rng(0)
     target = np.repeat([1, 0], [20_000, 100_000])
     scores = np.where(target == 1, rng.random(120_000), rng.random(120_000) ** 2)
-    found = rejections(scores, target, np.ones(len(scores)), replicas=30)
+    found, _ = rejections(scores, target, np.ones(len(scores)), replicas=30)
     for point in (50, 70, 90):  # efficiency e needs s > 1 - e, which background passes rarely
         expected = 1 / (1 - np.sqrt(1 - point / 100))
         value = found[f"rejection_{point}"]
         assert abs(value.value - expected) < 4 * value.error < 0.2 * expected
     above = effective_background(scores, target, np.ones(len(scores)), 90)
     assert above == pytest.approx(100_000 / found["rejection_90"].value, rel=0.01)
+
+
+def test_a_sample_of_which_nothing_passes_adds_to_the_error():
+    rng = np.random.default_rng(0)
+    target = np.repeat([1, 0, 0], [1000, 5000, 5000])
+    stratum = np.repeat([0, 1, 2], [1000, 5000, 5000])
+    scores = np.where(stratum == 0, 0.9, np.where(stratum == 1, 0.1, rng.random(len(target))))
+    weight = np.where(stratum == 1, 50.0, 1.0)
+    alone, _ = rejections(scores, target, weight)
+    told, _ = rejections(scores, target, weight, stratum=stratum)
+    one, other = (found["rejection_90"] for found in (alone, told))
+    assert other.value == one.value
+    passing = 0.1 * 5000
+    expected = np.hypot(one.error / one.value, 50.0 / passing)
+    assert other.error / other.value == pytest.approx(expected, rel=0.1)
+    sizes = [effective_background(scores, target, weight, 90, s) for s in (None, stratum)]
+    assert sizes[0] == pytest.approx(passing, rel=0.1)
+    assert sizes[1] == pytest.approx(passing**2 / (passing + 50**2), rel=0.1)
 
 
 def test_the_sensitivity_is_that_of_the_whole_luminosity(task, monkeypatch):

@@ -16,6 +16,7 @@ from transferline.evaluation.measurement import Measurement
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def binned(
     target: npt.ArrayLike,
     weight: npt.ArrayLike,
     *,
-    bins: int = 8,
+    bins: int = 20,
     least: float = 10.0,
 ) -> Binned:
     """Histogram scores in bins each of which holds half the background of the one below.
@@ -180,10 +180,12 @@ class Sensitivity:
 
 
 def fit(found: Binned) -> Sensitivity:
-    """Profile the binned likelihood with pyhf.
+    r"""Profile the binned likelihood with pyhf.
 
     Each bin's background has a Poisson-constrained parameter of the size of its statistical
-    error in simulation (`shapesys`). Test statistics q0 and q-tilde on Asimov data sets.
+    error in simulation (`shapesys`). Test statistics q0 and q-tilde on Asimov data sets. The
+    minimiser starts where the likelihood of such bins has its maximum, which is the root of a
+    quadratic: of millions of expected events it would not find a signal of a few by itself.
 
     Raises:
         ConfigError: pyhf is not installed.
@@ -241,6 +243,8 @@ class _Asimov:
 
     pyhf: Any
     model: Any
+    found: Binned
+    truth: float
     data: Any
     best: float
 
@@ -250,14 +254,33 @@ class _Asimov:
         parameters = model.config.suggested_init()
         parameters[model.config.poi_index] = strength
         data = model.expected_data(parameters)
-        return cls(pyhf, model, data, float(pyhf.infer.mle.twice_nll(parameters, data, model)[0]))
+        best = float(pyhf.infer.mle.twice_nll(parameters, data, model)[0])
+        return cls(pyhf, model, found, strength, data, best)
 
     def distance(self, strength: float) -> float:
         """Twice the log of the likelihood ratio of its own strength and another one."""
+        start = self.model.config.suggested_init()
+        start[self.model.config.poi_index] = strength
+        start[self.model.config.par_slice("simulation")] = self._profiled(strength).tolist()
         _, fitted = self.pyhf.infer.mle.fixed_poi_fit(
-            strength, self.data, self.model, return_fitted_val=True
+            strength, self.data, self.model, init_pars=start, return_fitted_val=True
         )
-        return float(fitted) - self.best
+        there = self.pyhf.infer.mle.twice_nll(start, self.data, self.model)[0]
+        return min(float(fitted), float(there)) - self.best
+
+    def _profiled(self, strength: float) -> Floats:
+        r"""The factors $\gamma$ on the background of each bin that fit best at a strength.
+
+        With n events seen, s and b expected and $\tau = (b / \sigma)^2$ in simulation,
+        $n b / (\mu s + \gamma b) - b + \tau (1 / \gamma - 1) = 0$.
+        """
+        b = self.found.background
+        s, seen = strength * self.found.signal, self.truth * self.found.signal + b
+        tau = (b / self.found.error) ** 2
+        linear = (b + tau) * s - (seen + tau) * b
+        root = np.sqrt(linear**2 + 4 * (b + tau) * b * tau * s)
+        found: Floats = (root - linear) / (2 * (b + tau) * b)
+        return found
 
 
 def _model(pyhf: Any, found: Binned) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from transferline.evaluation.measurement import Measurement
-from transferline.evaluation.roc import Floats
+from transferline.evaluation.roc import Bools, Floats, Ints
 
 FEWEST = 3.0
 """Effective background events below which a limit is quoted: an estimate from two is off by
@@ -19,7 +19,9 @@ FEWEST = 3.0
 _MOST = (3.00, 4.74, 6.30, 7.75)
 
 
-def rejection(background: float, drawn: Floats, passing: Floats, every: Floats) -> Measurement:
+def rejection(
+    background: float, drawn: Floats, passing: Floats, every: Floats, unseen: float = 0.0
+) -> Measurement:
     r"""Return $1 / \epsilon_B$ with its error, or a lower limit.
 
     The error is the spread of the replicas to first order in $\epsilon_B$: a replica in which no
@@ -32,13 +34,15 @@ def rejection(background: float, drawn: Floats, passing: Floats, every: Floats) 
         drawn: `[replicas]` the same on the replicas of the test set.
         passing: weights of the background events that pass.
         every: weights of all background events.
+        unseen: see the function of that name; it adds to the square of the error.
     """
-    count = effective(passing)
+    count = effective(passing, unseen)
     if background <= 0.0 or count < FEWEST:
         limit = effective(every) / _MOST[min(math.ceil(count), len(_MOST) - 1)]
         return Measurement(max(limit, 1.0), math.inf, "at least")
     value = 1.0 / background
-    return Measurement(value, value**2 * float(np.std(drawn, ddof=1)))
+    unknown = math.sqrt(unseen) / float(np.sum(every))
+    return Measurement(value, value**2 * math.hypot(float(np.std(drawn, ddof=1)), unknown))
 
 
 def over_seeds(found: Sequence[Measurement]) -> Measurement:
@@ -60,11 +64,26 @@ def over_seeds(found: Sequence[Measurement]) -> Measurement:
     return Measurement(whole, whole**2 * math.hypot(seeds, test))
 
 
-def effective(weight: Floats) -> float:
+def unseen(weight: Floats, stratum: Ints, passes: Bools) -> float:
+    """Return the sum of squared weights of one event of every stratum of which none passes.
+
+    A sample of large weights, such as multijets of low momentum, may leave no event above a
+    threshold. That it is absent is no knowledge: one event more or less would be as likely.
+
+    >>> unseen(np.array([4.0, 4.0, 1.0]), np.array([0, 0, 1]), np.array([False, False, True]))
+    16.0
+    """
+    absent = set(np.unique(stratum).tolist()) - set(np.unique(stratum[passes]).tolist())
+    return float(sum(np.mean(weight[stratum == one]) ** 2 for one in absent))
+
+
+def effective(weight: Floats, unseen: float = 0.0) -> float:
     r"""Return $(\sum w)^2 / \sum w^2$, the number of events of weight one that know as much.
+
+    `unseen` adds to the sum of squares.
 
     >>> effective(np.array([2.0, 2.0, 2.0]))
     3.0
     """
-    squares = float(np.sum(weight**2))
+    squares = float(np.sum(weight**2)) + unseen
     return float(np.sum(weight)) ** 2 / squares if squares > 0.0 else 0.0

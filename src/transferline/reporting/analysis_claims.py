@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from transferline.errors import DataError, TransferlineError
@@ -62,10 +64,11 @@ class ProbeRises(LineClaim):
 
 
 class RatioOf(Claim):
-    """A line's metric, such as a rejection, is at least `least` times that of another line.
+    """A line's background rejection is at least `least` times that of another line.
 
     Decided where the ratio is `sigma` errors away from `least`, and both were made with several
-    seeds. The error takes the two as independent: on one test set it is an upper bound.
+    seeds. The error of the common test set is taken in pairs where the Records hold replicas of
+    the metric; else both are taken as independent, which is an upper bound.
 
     Attributes:
         line, n_train: what is claimed to be better.
@@ -83,37 +86,122 @@ class RatioOf(Claim):
     other_task: str | None = None
     other_n_train: int | None = None
     least: float = Field(1.0, gt=0)
-    sigma: float = Field(1.0, ge=0)
+    sigma: float = Field(2.0, ge=0)
 
     def judge(self, records: Sequence[Record]) -> Verdict:
         """See `Claim.judge`."""
         try:
-            one, seeds = self._found(records, self.task, self.line, self.n_train)
-            other_n = self.other_n_train or self.n_train
-            other, others = self._found(records, self.other_task or self.task, self.other, other_n)
+            one = runs_of(records, self.task, self.line, self.n_train, self.metric)
+            task, n_train = self.other_task or self.task, self.other_n_train or self.n_train
+            other = runs_of(records, task, self.other, n_train, self.metric)
         except TransferlineError as problem:
             return Verdict(OPEN, str(problem))
-        ratio = one.value / other.value
-        error = ratio * math.hypot(one.error / one.value, other.error / other.value)
-        found = Measurement(ratio, error)
-        numbers = f"{one} against {other}: ratio {found}"
-        excess = ratio - self.least
-        known = min(seeds, others) > 1 and math.isfinite(error)
-        if not known or not abs(excess) > self.sigma * error:
+        values = [over_seeds([r.metrics[self.metric] for r in side]) for side in (one, other)]
+        found = ratio(one, other, self.metric)
+        numbers = f"{values[0]} against {values[1]}: ratio {found}"
+        excess = found.value - self.least
+        known = min(len(one), len(other)) > 1 and math.isfinite(found.error)
+        if not known or not abs(excess) > self.sigma * found.error:
             return Verdict(OPEN, numbers)
         return Verdict(HOLDS if excess > 0 else FAILS, numbers)
 
-    def _found(
-        self, records: Sequence[Record], task: str, chosen: Chosen, n_train: int
-    ) -> tuple[Measurement, int]:
-        """Return the metric over all seeds, and their number."""
-        known = [r for r in records_of(records, task) if self.metric in r.metrics]
-        if not known:
-            raise DataError(f"no Record of the task '{task}' has the metric {self.metric}.")
-        line = line_of(learning_curve(known, self.metric), chosen)
-        if n_train not in line.n_train:
-            raise DataError(f"{line.name}: has no size {n_train}.")
-        point = line.at(n_train)
-        if "rejection" in self.metric:
-            return over_seeds([r.metrics[self.metric] for r in point.records]), len(point.records)
-        return point.measurement, len(point.records)
+
+class MattersLess(Claim):
+    """What another task gains in background rejection is smaller for one line than for another.
+
+    The ratio of this task to `other_task` in the line `without`, over the same ratio in the line
+    `within`, is above one by `sigma` errors, the two ratios taken as independent.
+
+    Attributes:
+        without, within: lines such as the frozen and the fine-tuned one.
+        other_task: what this task is compared with in both.
+        n_train: size.
+    """
+
+    kind: Literal["matters_less"] = "matters_less"
+    metric: str = "unweighted_rejection_90"
+    without: Chosen
+    within: Chosen
+    other_task: str
+    n_train: int
+    sigma: float = Field(2.0, ge=0)
+
+    def judge(self, records: Sequence[Record]) -> Verdict:
+        """See `Claim.judge`."""
+        sides = []
+        try:
+            for line in (self.without, self.within):
+                one, other = (
+                    runs_of(records, task, line, self.n_train, self.metric)
+                    for task in (self.task, self.other_task)
+                )
+                sides.append((ratio(one, other, self.metric), min(len(one), len(other))))
+        except TransferlineError as problem:
+            return Verdict(OPEN, str(problem))
+        (without, seeds), (within, others) = sides
+        value = without.value / within.value
+        error = value * math.hypot(without.error / without.value, within.error / within.value)
+        numbers = f"ratio {without} against {within}"
+        known = min(seeds, others) > 1 and math.isfinite(error)
+        if not known or not abs(value - 1) > self.sigma * error:
+            return Verdict(OPEN, numbers)
+        return Verdict(HOLDS if value > 1 else FAILS, numbers)
+
+
+def runs_of(
+    records: Sequence[Record], task: str, chosen: Chosen, n_train: int, metric: str
+) -> list[Record]:
+    """Return the Records of all seeds of a line at a size that have the metric."""
+    # The curve of a metric that is always finite: one limit anywhere would forbid the mean.
+    line = line_of(learning_curve(records_of(records, task), "auc"), chosen)
+    if n_train not in line.n_train:
+        raise DataError(f"{line.name}: has no size {n_train}.")
+    found = [r for r in line.at(n_train).records if metric in r.metrics]
+    if not found:
+        raise DataError(f"{line.name}: no Record has the metric {metric}.")
+    return found
+
+
+def ratio(one: Sequence[Record], other: Sequence[Record], metric: str) -> Measurement:
+    r"""Return the ratio of a rejection of two sets of runs, that of mean efficiencies.
+
+    The relative error adds the spread over seeds of each, $s / \sqrt{k}$, and the error of the
+    test set: the spread of the ratio over common replicas, else that of two independent numbers.
+    A limit among them leaves the error infinite.
+    """
+    sides = [[r.metrics[metric] for r in side] for side in (one, other)]
+    top, below = (over_seeds(found) for found in sides)
+    value = top.value / below.value
+    if not (math.isfinite(top.error) and math.isfinite(below.error)):
+        return Measurement(value, math.inf)
+    parts = [_seeds(found) for found in sides]
+    drawn = _paired(one, other, metric)
+    if drawn is None:
+        parts += [statistics.fmean(m.error / m.value for m in found) for found in sides]
+    else:
+        parts.append(float(np.std(drawn, ddof=1)) / value)
+    return Measurement(value, value * math.hypot(*parts))
+
+
+def _seeds(found: Sequence[Measurement]) -> float:
+    """Relative error of the mean efficiency from the spread over seeds."""
+    passing = [1.0 / one.value for one in found]
+    if len(passing) < 2:
+        return 0.0
+    return statistics.stdev(passing) / math.sqrt(len(passing)) / statistics.fmean(passing)
+
+
+def _paired(
+    one: Sequence[Record], other: Sequence[Record], metric: str
+) -> NDArray[np.float64] | None:
+    """Return the ratio on every common replica of the test set, if all Records hold the same."""
+    replicas = [r.replicas for r in (*one, *other)]
+    kept = [r for r in replicas if r is not None and metric in r.values]
+    if len(kept) < len(replicas) or not all(r.paired_with(kept[0]) for r in kept):
+        return None
+    passing = 1.0 / np.array([r.values[metric] for r in kept])
+    of_one, of_other = passing[: len(one)].mean(0), passing[len(one) :].mean(0)
+    if not of_one.all():
+        return None
+    found: NDArray[np.float64] = of_other / of_one
+    return found

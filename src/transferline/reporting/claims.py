@@ -24,6 +24,7 @@ CLAIMS: Registry[Claim] = Registry(
     closes_gap="transferline.reporting.claims:ClosesGap",
     reduces_error="transferline.reporting.transfer_claims:ReducesError",
     probe_rises="transferline.reporting.analysis_claims:ProbeRises",
+    matters_less="transferline.reporting.analysis_claims:MattersLess",
     ratio_of="transferline.reporting.analysis_claims:RatioOf",
     agrees_with="transferline.reporting.transfer_claims:AgreesWith",
     has_value="transferline.reporting.transfer_claims:HasValue",

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from transferline.config import Recipe
+from transferline.config import Recipe, added
 from transferline.data.cutflow import Cutflow, Step
 from transferline.data.events import Events
 from transferline.data.jagged import flat_columns, offsets_of, records
 from transferline.data.layouts.shards import P4_COLUMNS
 from transferline.data.selections.apply import Selected, certified
 from transferline.data.selections.flat import Mask
-from transferline.errors import DataError
+from transferline.errors import DataError, did_you_mean
 
 CONSTITUENT, CONTEXT = "constituent", "context"
 
@@ -32,6 +32,8 @@ class JetSelection(Recipe):
         golden_json: path of the certified luminosity blocks, applied to collision data only.
         pt_min, pt_max, abs_eta_max: window on the jet, GeV; null for none.
         sdmass_min, sdmass_max: window on the soft-drop mass, GeV.
+        label: keep only jets of which this label is true, such as `isH` for those of a Higgs
+            boson; for pre-trainings that know the class of every jet.
         min_constituents: jets with fewer are left out.
         max_constituents: jets with more keep the hardest by pt; the card counts them.
         particles: columns of constituents beside the momenta; null for all that the files have.
@@ -47,6 +49,7 @@ class JetSelection(Recipe):
     abs_eta_max: float | None = Field(None, gt=0)
     sdmass_min: float | None = None
     sdmass_max: float | None = None
+    label: str | None = added(None)
     min_constituents: int = Field(1, ge=0)
     max_constituents: int = Field(128, ge=1)
     particles: tuple[str, ...] | None = None
@@ -147,6 +150,8 @@ def _steps(
     for title, column, low, high in selection.windows():
         values: NDArray[np.floating[Any]] = np.asarray(events.context[column], np.float64)
         yield title, (values > low) & (values < high)
+    if selection.label is not None:
+        yield f"label {selection.label}", _labelled(selection, events)
     least = selection.min_constituents
     if least:
         yield f"constituents >= {least}", counts >= least
@@ -154,6 +159,18 @@ def _steps(
     for name in selection.context or ():
         finite &= np.isfinite(events.context[name].astype(np.float64))
     yield "finite columns of the jet", finite
+
+
+def _labelled(selection: JetSelection, events: Events) -> Mask:
+    name = selection.label or ""
+    if name not in events.labels:
+        raise DataError(
+            f"the selection '{selection.name}' asks for the label '{name}', which these files "
+            f"have not; they have {', '.join(sorted(events.labels)) or 'none'}."
+            f"{did_you_mean(name, events.labels)}"
+        )
+    found: Mask = np.asarray(events.labels[name]) > 0
+    return found
 
 
 def hardest(

@@ -19,6 +19,7 @@ from transferline.data.readers.shards import ShardSet
 from transferline.evaluation.bootstrap import Replicas
 from transferline.evaluation.event_rejection import effective_background, rejections
 from transferline.evaluation.measurement import Measurement
+from transferline.evaluation.metrics import measure
 from transferline.evaluation.sculpting import Sculpting
 from transferline.evaluation.sensitivity import MISSING, can_fit, expected
 from transferline.learning.engineered import Engineered
@@ -123,7 +124,9 @@ class JointAnalysis(EventClassification):
         """AUC and accuracy, rejections, their effective size, sensitivity, and mass sculpting.
 
         `rejection_90` counts the background by its weights, `unweighted_rejection_90` by events,
-        whatever their cross section, as the paper did; also at 50 and 70. The test set above the
+        whatever their cross section, as the paper did; also at 50 and 70, and `unweighted_auc`
+        beside `auc`. The replicas of the unweighted numbers travel in the Record, so that ratios
+        of two runs are taken in pairs. The test set above the
         threshold is worth `n_eff_90` background events. `sculpting` is the divergence of
         `transferline.evaluation.sculpting` of the mass of the two leading jets.
 
@@ -134,13 +137,30 @@ class JointAnalysis(EventClassification):
         """
         found, replicas = super().evaluate(scores, data, rows)
         target, weight = data.target[rows], data.weight[rows]
-        found |= rejections(scores, target, weight)
-        plain = rejections(scores, target, np.ones(len(rows)))
-        found |= {f"unweighted_{name}": value for name, value in plain.items()}
-        size = effective_background(scores, target, weight, _HEADLINE)
-        found[f"n_eff_{_HEADLINE}"] = Measurement(size, 0.0)
+        stratum = np.asarray(data.shards.source)[rows]
+        found |= rejections(scores, target, weight, stratum=stratum)[0]
+        plain, kept = self._by_events(scores, target)
+        size = effective_background(scores, target, weight, _HEADLINE, stratum)
+        found |= {**plain, f"n_eff_{_HEADLINE}": Measurement(size, 0.0)}
         found["sculpting"] = self._sculpting(scores, data, rows).measurement()
+        replicas = replace(replicas, values={**replicas.values, **kept})
         return {**found, **self._by_sample(scores, data, rows)}, replicas
+
+    @staticmethod
+    def _by_events(
+        scores: NDArray[np.float64], target: NDArray[np.int64]
+    ) -> tuple[dict[str, Measurement], dict[str, tuple[float, ...]]]:
+        """Rejections and AUC of events that all count the same, and replicas of two of them."""
+        ones = np.ones(len(scores))
+        found, drawn = rejections(scores, target, ones)
+        every, replicas = measure(scores, target, ones)
+        headline = f"rejection_{_HEADLINE}"
+        found["auc"] = every["auc"]
+        kept = {headline: drawn[headline], "auc": replicas.values["auc"]}
+        return (
+            {f"unweighted_{name}": value for name, value in found.items()},
+            {f"unweighted_{name}": values for name, values in kept.items()},
+        )
 
     def details(self, scores: NDArray[np.float64], data: TaskData, rows: Rows) -> dict[str, Any]:
         """Return `mass`: that of the two leading jets of background events in slices of the score.
@@ -162,7 +182,7 @@ class JointAnalysis(EventClassification):
     ) -> dict[str, Measurement]:
         """The headline and the sensitivity for the signal of each sample."""
         found: dict[str, Measurement] = {}
-        source, target = data.shards.source[rows], data.target[rows]
+        source, target = np.asarray(data.shards.source)[rows], data.target[rows]
         events = None if self.luminosity is None else self._expected_events(data, rows)
         names = _names([card.sample for card in data.shards.cards[: len(self.signal)]])
         for i, name in enumerate(names):
@@ -172,7 +192,13 @@ class JointAnalysis(EventClassification):
             part: dict[str, Measurement] = {}
             if len(names) > 1:
                 weight = data.weight[rows][of_it]
-                part = rejections(scores[of_it], target[of_it], weight, points=(_HEADLINE,))
+                part, _ = rejections(
+                    scores[of_it],
+                    target[of_it],
+                    weight,
+                    points=(_HEADLINE,),
+                    stratum=source[of_it],
+                )
             if events is not None:
                 part |= expected(scores[of_it], target[of_it], events[of_it])
             single = len(names) == 1
