@@ -43,6 +43,11 @@ class Resimulation(ObjectiveRecipe):
         """Its events are hard processes, their jets the replicas."""
         return True
 
+    @property
+    def mixed_batches(self) -> bool:
+        """Hard processes are told apart, whatever the number of their particles."""
+        return True
+
     def build(self, model: Model) -> ResimulationObjective:
         """Return the module with its projection."""
         return ResimulationObjective(model, self)
