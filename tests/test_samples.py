@@ -369,6 +369,30 @@ def test_the_place_of_jets_follows_whatever_changes_them():
     assert "jets" not in SIGNAL.to_dict()
 
 
+def test_replicas_become_pairs_or_single_jets(tmp_path):
+    pairs = Sample(**(JETS.to_dict() | {"replicas": 2, "selection": "replicas"}))
+    shards = NestedShardSet([materialise(pairs, tmp_path)])
+    assert len(shards) == 4
+    assert shards.n_particles.tolist() == [2] * 4
+    (file,) = (tmp_path / "generated").iterdir()
+    single = pairs.model_copy(update={"selection": "jets"})
+    assert load_card(materialise(single, tmp_path)).n_events == 8
+    assert list((tmp_path / "generated").iterdir()) == [file]
+    base = sample_generation.generation(JETS)
+    assert not {"replicas", "showers"} & set(base)
+    assert sample_generation.generation(single) == sample_generation.generation(pairs)
+    assert sample_generation.generation(pairs)["replicas"] == 2
+    assert "replicas" not in JETS.to_dict()
+    with pytest.raises(ConfigError, match="Only Pythia showers"):
+        sample_generation.generation(pairs.model_copy(update={"generator": "sherpa"}))
+
+
+@pytest.mark.parametrize("other", [{"process": "ttbar"}, {"hh4b": {"mass": 1000}}])
+def test_replicas_are_of_jets(other):
+    with pytest.raises(ValidationError, match=r"replicas are of generated jets.*`jets: CLASS`"):
+        Sample(**other, n=4, selection="replicas", replicas=2)
+
+
 def test_jets_of_another_generator_are_other_jets():
     top = JETS.model_copy(update={"jets": "Tbqq"})
     pythia, sherpa = (top.model_copy(update={"generator": g}) for g in ("pythia", "sherpa"))

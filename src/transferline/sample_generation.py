@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from transferline.data.readers import Reader
 from transferline.data.readers.hbb import Hbb
@@ -42,9 +42,12 @@ def made_name(sample: Sample) -> str | None:
 
 def reader_of(sample: Sample, files: list[str], chosen: AnySelection) -> Reader:
     """Return the reader of what `generated_file` wrote, of the sets that the selection takes."""
+    sets: Literal["jets", "events"] = "jets" if isinstance(chosen, JetSelection) else "events"
     if sample.hh4b is not None:
-        return Hbb(files=files, sets="jets" if isinstance(chosen, JetSelection) else "events")
-    return NanoAOD(files=files) if sample.jets is None else JetClass(files=files)
+        return Hbb(files=files, sets=sets)
+    if sample.jets is None:
+        return NanoAOD(files=files)
+    return JetClass(files=files, sets=sets if sample.replicas > 1 else "jets")
 
 
 def generated_file(
@@ -87,7 +90,12 @@ def _generator_of(sample: Sample) -> Callable[..., object]:
     if sample.hh4b is not None:
         return partial(generate_hh4b, mass=sample.hh4b.mass, qcd=sample.hh4b.qcd)
     if sample.jets is not None:
-        return partial(generate_jets, sample.jets, generator=_generator_of_jets(sample))
+        return partial(
+            generate_jets,
+            sample.jets,
+            generator=_generator_of_jets(sample),
+            replicas=sample.replicas,
+        )
     assert sample.process is not None  # it is the last kind that is generated
     return partial(
         generate_events,
@@ -162,7 +170,9 @@ def _jets(sample: Sample) -> dict[str, Any]:
     how = {name: getattr(sample, name) for name in names}
     return {
         **{name: getattr(sample, name) for name in ("jets", "n", "seed", *names)},
-        **made_of(sample.jets, **how, generator=_generator_of_jets(sample)),
+        **made_of(
+            sample.jets, **how, generator=_generator_of_jets(sample), replicas=sample.replicas
+        ),
         "versions": package_versions(_MADE_BY),
     }
 

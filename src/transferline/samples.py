@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _OVERRIDES = ("triggers", "veto_triggers", "golden_json")
 _INHERITED = ("selection", *_OVERRIDES)
-_GENERATED = ("mpi", "detector", "filter", "tune", "lhe", "generator")
+_GENERATED = ("mpi", "detector", "filter", "tune", "lhe", "generator", "replicas")
 _MADE = ("process", "jets", "hh4b")
 _NOT_OF = {"jets": ("filter", "lhe"), "hh4b": ("filter", "lhe", "generator")}
 
@@ -83,10 +83,12 @@ class Sample(Recipe):
         process: name in the catalogue of processes; generated with `n`, `seed`, `mpi`,
             `detector`, `filter`, `tune`, `lhe`, `generator` as `generate_events` describes.
         jets: class of jets of JetClass, instead of a process; generated with `n`, `seed`, `mpi`,
-            `detector`, `tune` and `generator` as `generate_jets` describes.
+            `detector`, `tune`, `generator` and `replicas` as `generate_jets` describes.
         hh4b: events of large jets, instead of a process; generated with `n`, `seed`, `mpi`,
             `detector` and `tune` as `generate_hh4b` describes. Cross section times the share of
             events with two jets is that of the generator.
+        replicas: of each jet, which are events of jets to a selection of those (`replicas`), and
+            to one of jets (`jets`) are jets by themselves; `n` counts each once.
         n: events (or jets) to generate, counted after the process-level filter and before the
             selection.
         reader: files in one format, instead of what is generated.
@@ -114,6 +116,7 @@ class Sample(Recipe):
     tune: str = "monash"
     lhe: str | None = None
     generator: Literal["pythia", "sherpa"] | None = None
+    replicas: int = added(1, ge=1, le=100)
     reader: one_of(READERS) | None = None  # type: ignore[valid-type]  # registry-driven
     shards: str | None = None
     mix: Annotated[dict[str, Sample], Field(min_length=1)] | None = None
@@ -144,6 +147,8 @@ class Sample(Recipe):
         for name in _NOT_OF.get(sources[0], ()):
             if getattr(self, name) is not None:
                 raise ValueError(f"{sources[0]} have no {name}.")
+        if self.replicas != 1 and sources[0] not in {"jets", "mix"}:
+            raise ValueError("replicas are of generated jets: they belong to `jets: CLASS`.")
         self._check_mixture()
         return self
 

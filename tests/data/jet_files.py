@@ -157,6 +157,16 @@ def write_jetclass(path, jets, drop=(), **replaced):
     return write_tree(path, "tree", kept)
 
 
+def write_replicas(path, jets, per_event):
+    """JetClass with one entry per hard process, `per_event` jets each, as RNTuple."""
+    branches = jetclass_branches(jets)
+    with uproot.recreate(path) as file:
+        file.mkrntuple(
+            "tree", {name: ak.unflatten(values, per_event) for name, values in branches.items()}
+        )
+    return Path(path)
+
+
 def write_jetclass2(path, jets, **options):
     branches = jetclass_branches(jets)
     table = {

@@ -83,6 +83,22 @@ def test_jets_that_count_are_kept_by_falling_pt(reader, everything):
     assert [s.name for s in few.cutflow.steps][1:] == ["jets >= 2", "finite columns of the jets"]
 
 
+def test_the_first_jets_are_kept_as_the_file_has_them(reader):
+    chosen = changed(keep_jets="first", max_jets=2, min_jets=2).resolved(reader.columns())
+    (events,) = reader.chunks(needed_columns(chosen))
+    done = apply(chosen, events, is_simulation=True).events
+    jets, parts = events.particles["jet"], events.particles["constituent"]
+    good = (abs(jets.eta) < 2.0) & (ak.num(parts, axis=2) >= 1)
+    jets, parts = jets[good], parts[good]
+    enough = ak.num(jets) >= 2
+    assert ak.to_list(done.particles["object"].pt) == ak.to_list(jets.pt[enough][:, :2])
+    leading = ak.max(parts.pt, axis=2)[enough][:, :2]
+    first = ak.firsts(done.particles["constituent"].pt, axis=2)
+    assert ak.to_list(first) == ak.to_list(ak.values_astype(leading, np.float32))
+    assert not ak.all(jets.pt[enough][:, 0] >= jets.pt[enough][:, 1])
+    assert "keep_jets" not in changed().to_dict()
+
+
 def test_the_shards_give_every_jet_its_event_and_lose_none(folder, everything):
     jets, parts = everything
     shards = NestedShardSet(folder)

@@ -186,6 +186,36 @@ def test_jets_without_particles_and_files_without_jets(tmp_path):
     assert list(reader.chunks()) == []
 
 
+def test_jetclass_with_one_entry_per_hard_process(tmp_path, jets):
+    path = files.write_replicas(tmp_path / "a.root", jets, PER_EVENT)
+    single, together = (JetClass(files=[str(path)], sets=sets) for sets in ("jets", "events"))
+    events = read(single)
+    check_jets(events, jets)
+    assert len(np.unique(events.id)) == (PER_EVENT > 0).sum()
+    assert (events.id[:2] == events.id[0]).all()
+    plain = read(JetClass(files=[str(files.write_jetclass(tmp_path / "b.root", jets))]))
+    assert (plain.id[np.cumsum(PER_EVENT[:1])[0] - 2] == events.id[0]).all()
+    assert (plain.labels["Hbb"] == events.labels["Hbb"]).all()
+    nested = read(together)
+    assert ak.num(nested.particles["jet"]).to_list() == PER_EVENT.tolist()
+    check_against(nested, jets, mass=0.3)
+    assert "label_Hbb" in ak.fields(nested.particles["jet"])
+    assert single.source(str(path)).format == "JetClass, one entry per hard process"
+    for reader in (single, together):
+        check_reader(reader)
+
+
+def test_events_of_single_jets_of_jetclass_are_refused(tmp_path, jets):
+    path = files.write_jetclass(tmp_path / "flat.root", jets)
+    reader = JetClass(files=[str(path)], sets="events")
+    why = r"flat\.root: has one entry per jet, so it holds no events.*generate jets --replicas"
+    for refused in (reader.columns, lambda: reader.source(str(path)), lambda: read(reader)):
+        with pytest.raises(DataError, match=why):
+            refused()
+    # Recipes that were written before keep their digest.
+    assert "sets" not in JetClass(files=[str(path)]).to_dict()
+
+
 # JetClass-II
 
 

@@ -72,7 +72,10 @@ def prepare(
     ] = None,
     sets: Annotated[
         str | None,
-        typer.Option(metavar="jets|events", help="Of hbb files: single jets, or events of jets."),
+        typer.Option(
+            metavar="jets|events",
+            help="Of hbb files, or of replicas: single jets, or events of jets.",
+        ),
     ] = None,
     label: Annotated[
         list[str] | None,

@@ -149,6 +149,12 @@ def jets(
     generator: Annotated[
         str, typer.Option(metavar="NAME", help="pythia, or sherpa for QCD and Tbqq.")
     ] = "pythia",
+    replicas: Annotated[
+        int,
+        typer.Option(
+            metavar="R", min=1, max=100, help="Jets of each hard process, showered again for each."
+        ),
+    ] = 1,
     json: options.Json = False,
 ) -> None:
     """Generate jets of one class of JetClass, in its layout.
@@ -171,11 +177,13 @@ def jets(
             detector=detector,
             tune=tune,
             generator=generator,
+            replicas=replicas,
         )
     if json:
         output.show_json(asdict(done) | {"path": str(done.path)})
         return
-    output.wrote(done.path, f"{done.jets} jets of class {done.jet_class}")
+    each = f", {done.replicas} replicas of each" if done.replicas > 1 else ""
+    output.wrote(done.path, f"{done.jets} jets of class {done.jet_class}{each}")
     output.show_rows(
         [
             ("tried", f"{done.tried} events, {done.passed} passed the filter on the decay"),

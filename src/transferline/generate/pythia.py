@@ -19,6 +19,8 @@ from transferline.generate.veto import veto_hook
 BATCH = 100
 """Events per call: the full record takes about 180 kB per event, so more only costs memory."""
 
+_MOST_TRIED = 100_000  # events for one that passes
+
 COMMON = (
     "Beams:eCM = 13000.",
     "Random:setSeed = on",
@@ -78,7 +80,8 @@ class PythiaRun:
     """One initialised Pythia with its process-level filter.
 
     `settings` are Pythia's own strings; `seed` lies in 1 to 900,000,000. With `lhe`, hard events
-    come from that file, of which the first `skip` are passed over.
+    come from that file, of which the first `skip` are passed over; with `source`, from that
+    `LHAup` object.
     """
 
     settings: Sequence[str]
@@ -87,6 +90,7 @@ class PythiaRun:
     lhe: Path | None = None
     skip: int = 0
     count: FilterCount = field(default_factory=FilterCount)
+    source: Any = None
 
     def __post_init__(self) -> None:
         """Configure and initialise; raises ConfigError naming what Pythia refused."""
@@ -106,10 +110,14 @@ class PythiaRun:
         self._thinning = Thinning(self.seed)
         self._hook = veto_hook(module, self.rule, self.count, info.weight, self._thinning)
         self._pythia.setUserHooksPtr(self._hook)
+        if self.source is not None:
+            self._pythia.setLHAupPtr(self.source)
         if not self._pythia.init():
             raise ConfigError("Pythia could not initialise with: " + "; ".join(self.settings))
 
     def _input(self) -> tuple[str, ...]:
+        if self.source is not None:
+            return ("Beams:frameType = 5",)
         if self.lhe is None:
             return ()
         return (
@@ -139,6 +147,24 @@ class PythiaRun:
                 raise DataError("Pythia made no event: check the settings.")
             n -= len(batch) if self.lhe is None else asked
             yield truth_from_batch(batch, self._charges)
+
+    def hard_event(self) -> tuple[Any, Any]:
+        """Make one event that passes the filter; return its process record and its numbers.
+
+        Both belong to Pythia, and are those of the next event after the next call.
+
+        Raises:
+            DataError: of a great many events none passes.
+        """
+        for _ in range(_MOST_TRIED):
+            if self._pythia.next():
+                return self._pythia.process, self._pythia.infoPython()
+        raise DataError("Pythia made no event: check the settings.")
+
+    def exactly(self, n: int) -> Truth | None:
+        """Return the next `n` events in one batch, None if Pythia fails to make one of them."""
+        batch = self._pythia.nextBatch(n, "skip")
+        return truth_from_batch(batch, self._charges) if len(batch) == n else None
 
     def kept(self, truth: Truth) -> list[Kept]:
         """Return what a filter that thins knows of the events of the latest batch."""

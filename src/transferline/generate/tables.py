@@ -73,7 +73,8 @@ class EventTable:
     @property
     def n(self) -> int:
         """Number of events."""
-        return len(next(iter(self.scalars.values())))
+        scalars, collections = self.scalars.values(), self.collections.values()
+        return len(next(iter(scalars)) if scalars else next(iter(collections)).counts)
 
     def take(self, order: Array) -> EventTable:
         """Return the events `order`, in that order."""

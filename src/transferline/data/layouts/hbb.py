@@ -26,9 +26,6 @@ FLAGS: dict[str, str] = {
 
 MM_PER_CM = 10.0
 
-SHAPE = "fj_pt"
-"""The branch that tells the layouts apart: a number per entry, or a list."""
-
 EVENT = ("event_no", "npv", "ntrueInt", "rho")
 """Branches of the event; there is no run or luminosity block. `event_no` alone repeats from sample
 to sample, so all that are there identify an event together."""
@@ -69,6 +66,7 @@ HBB = JetTable(
         "mass_param": "mass_param",
     },
     label_prefix="label_",
+    particles="pfcand_",
 )
 
 JET_LABELS = ("QCD_b", "QCD_bb", "QCD_c", "QCD_cc", "QCD_others", "H_bb")

@@ -17,9 +17,11 @@ class JetTable:
         format: its name for people.
         tree: where the branches are, empty where the format has no trees.
         constituents, context: column -> ways to make it.
-        identity: branches that say which event, or which jet, an entry is.
+        identity: branches that say which event, or which jet, an entry is. The first of them
+            tells layouts apart: a number per entry, which is a jet, or a list, in an event.
         labels: column of `Events.labels` -> branch.
         label_prefix: branches that begin so are labels, too, named by what follows.
+        particles: how branches of the particles begin, and no others.
     """
 
     format: str
@@ -29,6 +31,12 @@ class JetTable:
     identity: tuple[str, ...]
     labels: Mapping[str, str] = field(default_factory=dict)
     label_prefix: str | None = None
+    particles: str = ""
+
+    @property
+    def shape(self) -> str:
+        """The branch that tells the layouts apart."""
+        return self.identity[0]
 
 
 def one(*branches: str) -> Ways:

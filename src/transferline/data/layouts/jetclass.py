@@ -1,5 +1,8 @@
 """JetClass (ROOT, arXiv:2202.03772) and JetClass-II (Parquet, arXiv:2405.12972): one jet per entry.
 
+Files of replicas (`generate jets --replicas`) have one entry per hard process: the same branches
+with one level of lists more.
+
 Momenta are Cartesian, in GeV; impact parameters and their errors in mm, 0 for neutral particles.
 The angles to the jet axis (`part_deta`, which is flipped for jets with eta < 0, and `part_dphi`)
 follow from the particles and `jet_eta`, `jet_phi`, so they are no columns. Neither format stores
@@ -55,6 +58,7 @@ JETCLASS = JetTable(
     },
     identity=JET_P4,
     label_prefix="label_",
+    particles="part_",
 )
 
 PARTICLE_BRANCHES: dict[str, str] = {

@@ -1,129 +1,72 @@
-"""JetClass: ROOT files with one jet per entry of the tree `tree` (arXiv:2202.03772)."""
+"""JetClass (arXiv:2202.03772): ROOT files with one jet, or its replicas, per entry of `tree`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from transferline.config import added
 from transferline.data.events import Events
 from transferline.data.layouts import jetclass as layout
+from transferline.data.layouts.jet_table import JetTable
 from transferline.data.layouts.jetclass import JETCLASS
-from transferline.data.readers.addresses import public_name
-from transferline.data.readers.base import CHUNK_SIZE, Columns, Source, unit_sums
-from transferline.data.readers.jet_columns import Plan, offered, species_of
-from transferline.data.readers.jet_sets import content_identity
+from transferline.data.readers.jet_columns import Plan, species_of
+from transferline.data.readers.jet_sets import JetSets, content_identity
 from transferline.data.readers.jet_values import (
     Raw,
     Values,
     jet_sets,
-    lists,
     mass_of,
     pseudorapidity,
-    same_bounds,
-    scalar,
     transverse,
 )
-from transferline.data.readers.rootfile import (
-    RootReader,
-    iterated,
-    open_root,
-    open_tree,
-    opened_status,
-    read_provenance,
-)
+from transferline.data.readers.root_jets import RootJets, taken_apart
 
 STEP = 5_000
 """Jets that are read at a time: some 50 MB; larger steps are no faster."""
 
-_WHERE = f"tree '{JETCLASS.tree}'"
 
-
-class JetClass(RootReader):
-    """JetClass files and those of `generate jets`: one jet per entry, ROOT.
+class JetClass(RootJets):
+    """JetClass files and those of `generate jets`: one jet per entry, or its replicas, ROOT.
 
     Collection `constituent` with momenta (GeV, rad), charge, species (as code and as one column
     `is_*` for each), impact parameters (mm); the jet's own numbers are `context`, the ten classes
     `label_*` are labels. A jet is known by its momentum, since the files name no events: the same
-    jet in two files is the same, whatever the files are called.
+    jet in two files is the same, whatever the files are called. Replicas, the jets that one hard
+    process gave, share the identity of their first; `sets: events` keeps them together.
     """
 
     kind: Literal["jetclass"] = "jetclass"
     step: ClassVar[int] = STEP
+    table = JETCLASS
+    no_events = (
+        "JetClass is so: every jet is of another collision. Use files with one entry per hard "
+        "process (`generate jets --replicas`)"
+    )
+    sets: Literal["jets", "events"] = added("jets")
 
-    def offers(self, path: str) -> dict[str, list[str]]:
-        """Return collection -> columns that this file has."""
-        with open_root(path, self.patience) as file:
-            branches = open_tree(file, public_name(path), JETCLASS.tree).keys()
-            Plan.make(public_name(path), JETCLASS, branches, {}, _WHERE)
-            return offered(JETCLASS, branches)
+    def format_of(self, *, jagged: bool) -> str:
+        """Name the layout of a file for people."""
+        return f"{JETCLASS.format}, one entry per hard process" if jagged else JETCLASS.format
 
-    def source(self, path: str, columns: Columns | None = None) -> Source:
-        """Describe one file; checks that `columns` can be read."""
-        name = public_name(path)
-        with open_root(path, self.patience) as file:
-            status = opened_status(file, path)
-            tree = open_tree(file, name, JETCLASS.tree)
-            Plan.make(name, JETCLASS, tree.keys(), columns or {}, _WHERE)
-            entries = int(tree.num_entries)
-            return Source(
-                path=name,
-                entries=entries,
-                format=JETCLASS.format,
-                is_simulation=True,
-                **asdict(status),
-                **unit_sums(entries),
-                provenance=read_provenance(file, name),
-            )
-
-    def read(
-        self,
-        path: str,
-        start: int,
-        stop: int,
-        columns: Columns | None = None,
-        chunk_size: int = CHUNK_SIZE,
-    ) -> Iterator[Events]:
-        """Yield jets of one file; only the branches behind `columns` are read."""
-        with open_root(path, self.patience) as file:
-            name = public_name(path)
-            tree = open_tree(file, name, JETCLASS.tree)
-            wanted = offered(JETCLASS, tree.keys()) if columns is None else columns
-            plan = Plan.make(name, JETCLASS, tree.keys(), wanted, _WHERE)
-            chunks = iterated(tree, plan.branches(), start, stop, min(chunk_size, STEP))
-            for arrays in chunks:
-                yield jet_events(name, plan, arrays)
+    def jet_sets(self, plan: Plan, raw: Raw, identity: NDArray[np.void]) -> JetSets:
+        """Compute the columns of a plan."""
+        return jet_sets(plan, raw, constituent, context, identity)
 
 
-def jet_events(path: str, plan: Plan, arrays: Mapping[str, ak.Array]) -> Events:
-    """Turn the branches of some entries of JetClass or JetClass-II into events.
+def jet_events(path: str, plan: Plan, arrays: Mapping[str, ak.Array], table: JetTable) -> Events:
+    """Turn the branches of some entries of JetClass or JetClass-II, jets all, into events.
 
     Raises:
         DataError: a branch holds another type or other counts, or a momentum is not finite.
     """
-    raw = _raw(path, plan, arrays)
+    _, raw = taken_apart(path, plan, arrays, table)
     identity = content_identity(*(raw.jet[branch] for branch in plan.identity))
     return jet_sets(plan, raw, constituent, context, identity).events()
-
-
-def _raw(path: str, plan: Plan, arrays: Mapping[str, ak.Array]) -> Raw:
-    jet: dict[str, Values] = {}
-    part: dict[str, Values] = {}
-    offsets: NDArray[np.int64] | None = None
-    of_particles = {b for way in plan.constituents.values() for b in way}
-    for branch in plan.branches():
-        if branch not in of_particles:
-            jet[branch] = scalar(path, branch, arrays[branch])
-            continue
-        (bounds,), part[branch] = lists(path, branch, arrays[branch])
-        same_bounds(path, branch, bounds, bounds if offsets is None else offsets)
-        offsets = bounds
-    n = len(jet[plan.identity[0]])
-    return Raw(path, np.zeros(n + 1, np.int64) if offsets is None else offsets, jet, part)
 
 
 def constituent(column: str, raw: Raw) -> Values:

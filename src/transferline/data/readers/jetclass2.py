@@ -76,7 +76,7 @@ class JetClass2(Reader):
             plan = Plan.make(path, JETCLASS2, names, wanted, _WHERE)
             for batch in _batches(file, start, stop, plan.branches(), min(chunk_size, STEP)):
                 arrays = {name: ak.from_arrow(batch.column(name)) for name in batch.schema.names}
-                yield jet_events(path, plan, arrays)
+                yield jet_events(path, plan, arrays, JETCLASS2)
 
 
 def _batches(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from transferline.config import Recipe
+from transferline.config import Recipe, added
 from transferline.data.cutflow import Cutflow, Step
 from transferline.data.events import Events
 from transferline.data.jagged import flat_columns, flat_sets, nested_records, offsets_of, records
@@ -33,7 +33,9 @@ class JetEventSelection(Recipe):
         pt_min, abs_eta_max: jets outside are no jets of the event, GeV; null for none.
         min_constituents: so are jets with fewer.
         min_jets: events with fewer are left out; 0 keeps events without any.
-        max_jets: events with more keep the hardest by pt.
+        max_jets: events with more keep some of them.
+        keep_jets: `hardest` keeps those and puts them by falling pt, `first` keeps jets as the
+            file has them: replicas of one jet, say, of which none is to be preferred.
         max_constituents: jets with more keep the hardest by pt; the card counts the events that
             lost jets or constituents.
         particles: columns of constituents beside the momenta; null for all that the files have.
@@ -49,6 +51,7 @@ class JetEventSelection(Recipe):
     min_constituents: int = Field(1, ge=0)
     min_jets: int = Field(2, ge=0)
     max_jets: int = Field(5, ge=1)
+    keep_jets: Literal["hardest", "first"] = added("hardest")
     max_constituents: int = Field(100, ge=1)
     particles: tuple[str, ...] | None = None
     jets: tuple[str, ...] | None = None
@@ -98,9 +101,9 @@ def apply_jet_events(
 ) -> Selected:
     """Return the events that pass, with their jets as `object` and the nested `constituent`.
 
-    Jets and constituents come by falling pt. Impact parameters that are not finite become 0, as
-    in `apply_jets`; an event with a jet one of whose columns is not finite is left out, and
-    counted in the cut-flow.
+    Jets come by falling pt, unless the `first` are kept, and constituents always do. Impact
+    parameters that are not finite become 0, as in `apply_jets`; an event with a jet one of whose
+    columns is not finite is left out, and counted in the cut-flow.
 
     Args:
         selection: the recipe, its columns spelled out.
@@ -121,7 +124,9 @@ def apply_jet_events(
     for name, mask in _steps(selection, events, counts, broken, is_simulation=is_simulation):
         passed &= mask
         steps.append(Step.of(name, events.weight[passed]))
-    rows = good[hardest(jets["pt"][good], counts, passed, selection.max_jets)]
+    # Equal keys stay in the order of the file.
+    rank = jets["pt"][good] if selection.keep_jets == "hardest" else np.zeros(len(good))
+    rows = good[hardest(rank, counts, passed, selection.max_jets)]
     kept = np.minimum(counts[passed], selection.max_jets)
     chosen = Events(
         particles={

@@ -20,15 +20,22 @@ from transferline.generate.generators import SHERPA
 from transferline.generate.large_jets.card import JetCard, load_jet_card
 from transferline.generate.large_jets.content import jet_table
 from transferline.generate.large_jets.hard_filter import BoostedDecay
+from transferline.generate.large_jets.replica_content import replica_table
 from transferline.generate.pythia import BATCH, PythiaRun
+from transferline.generate.replicas import ReplicaRun
 from transferline.generate.shares import shares
 from transferline.generate.sherpa.run import SherpaRun
 from transferline.generate.tables import EventTable, concatenate
 from transferline.generate.truth import Truth
 from transferline.stopping import check_stop
 
+Run = PythiaRun | ReplicaRun | SherpaRun
+
 REVISION = 2
 """Raised with every change that makes equal configurations give other jets."""
+
+REPLICAS_REVISION = 1
+"""The same of replicas."""
 
 _FEWEST = 10  # events at a time
 _ENDLESS = 10**9
@@ -40,7 +47,8 @@ class JetConfiguration:
     """Everything that determines the content of a sample of jets, apart from how many it has.
 
     `settings` of each alternative are Pythia's strings, or the two parts of Sherpa's run card.
-    `jet_class` is a class of jets, or the name of a process whose events are kept.
+    `jet_class` is a class of jets, or the name of a process whose events are kept. With several
+    `replicas` of each, `showers` are Pythia's settings after the hard process of each alternative.
     """
 
     jet_class: str
@@ -52,11 +60,17 @@ class JetConfiguration:
     generator: str
     block_size: int
     versions: tuple[tuple[str, str], ...]
+    replicas: int = 1
+    showers: tuple[tuple[str, ...], ...] = ()
 
     @property
     def hash(self) -> str:
-        """SHA-256 over all fields."""
+        """SHA-256 over all fields; that of single jets is what it was before there were others."""
         content = asdict(self) | {"jets_revision": REVISION}
+        if self.replicas == 1:
+            del content["replicas"], content["showers"]
+        else:
+            content["replicas_revision"] = REPLICAS_REVISION
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def random(self, block: int, part: str) -> int:
@@ -64,9 +78,20 @@ class JetConfiguration:
         text = f"{self.seed}/jets/{self.jet_class}/{block}/{part}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
 
-    def run(self, block: int, part: int) -> PythiaRun | SherpaRun:
+    def _seed(self, block: int, part: str) -> int:
+        return 1 + self.random(block, part) % 900_000_000
+
+    def run(self, block: int, part: int) -> Run:
         """Return the generator of one alternative, ready to make events."""
-        seed = 1 + self.random(block, f"{self.generator}{part}") % 900_000_000
+        seed = self._seed(block, f"{self.generator}{part}")
+        if self.replicas > 1:
+            return ReplicaRun(
+                self.settings[part],
+                self.showers[part],
+                seeds=(seed, self._seed(block, f"replicas{part}")),
+                rule=self.rule,
+                replicas=self.replicas,
+            )
         kind = SherpaRun if self.generator == SHERPA else PythiaRun
         return kind(self.settings[part], seed, self.rule)
 
@@ -89,21 +114,19 @@ def _only(batches: Iterator[Truth]) -> Truth:
 
 
 @contextmanager
-def _batches(run: PythiaRun | SherpaRun) -> Iterator[Callable[[int], Truth]]:
+def _batches(run: Run) -> Iterator[Callable[[int], Truth]]:
     """Yield what returns the next events: as many as asked for, or as Sherpa makes at a time.
 
     Sherpa is one process for the whole block, and ends with it.
     """
-    if isinstance(run, PythiaRun):
+    if not isinstance(run, SherpaRun):
         yield lambda asked: _only(run.batches(asked))
         return
     with closing(run.batches(_ENDLESS)) as stream:
         yield lambda _: next(stream)
 
 
-def _make(
-    run: PythiaRun | SherpaRun, n: int, table_of: TableOf, card: JetCard, rng: np.random.Generator
-) -> _Made:
+def _make(run: Run, n: int, table_of: TableOf, card: JetCard, rng: np.random.Generator) -> _Made:
     """Simulate until there are `n` rows; what is left over of the last batch is dropped."""
     tables: list[EventTable] = []
     made, found, events = 0, 0, 0
@@ -154,10 +177,16 @@ def make_block(
 def generate_jet_block(
     configuration: JetConfiguration, block: int, n: int, path: str
 ) -> BlockCount:
-    """Generate block number `block` with `n` jets of a class, see `make_block`."""
-    table_of = partial(
-        jet_table, jet_class=configuration.jet_class, resonance=configuration.rule.resonance
-    )
+    """Generate block number `block` with `n` jets of a class, or replicas, see `make_block`."""
+    name, resonance = configuration.jet_class, configuration.rule.resonance
+    table_of: TableOf = partial(jet_table, jet_class=name, resonance=resonance)
+    if configuration.replicas > 1:
+        table_of = partial(
+            replica_table,
+            jet_class=name,
+            resonance=resonance,
+            replicas=configuration.replicas,
+        )
     return make_block(configuration, block, n, path, table_of)
 
 

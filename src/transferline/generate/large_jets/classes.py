@@ -29,8 +29,10 @@ class JetClass(BaseModel):
     resonance: int = 0
     sherpa: SherpaProcess | None = None
 
-    def settings(self, alternative: int) -> tuple[str, ...]:
-        """Return Pythia's settings of one alternative."""
+    def settings(self, alternative: int, *, external: bool = False) -> tuple[str, ...]:
+        """Return Pythia's settings of one alternative, or of `external` hard processes of it."""
+        if external:
+            return (*self.decays, *self.alternatives[alternative])
         low, high = self.pt_hat
         window = f"PhaseSpace:pTHatMin = {low:g}", f"PhaseSpace:pTHatMax = {high:g}"
         return (*self.production, *window, *self.decays, *self.alternatives[alternative])

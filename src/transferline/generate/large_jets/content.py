@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from transferline.data.layouts import jetclass as layout
@@ -36,10 +38,22 @@ _PREFIX = f"{PARTICLES}_"
 _KINDS = (HADRON, NEUTRAL_HADRON, PHOTON, ELECTRON, MUON)  # in the order of `layout.FLAGS`
 
 
-def jet_table(
-    truth: Truth, card: JetCard, rng: np.random.Generator, *, jet_class: str, resonance: int
-) -> EventTable:
-    """Simulate a batch of events and return its jets of a class, one row each."""
+@dataclass(frozen=True)
+class Found:
+    """Jets of a batch of events `[m]`; `match [m]` is which of `decays` each belongs to, or -1."""
+
+    candidates: Candidates
+    jets: Jets
+    decays: Decays
+    match: Array
+
+    def take(self, index: Array) -> Found:
+        """Return the jets `index`, in that order."""
+        return replace(self, jets=self.jets.take(index), match=self.match[index])
+
+
+def find(truth: Truth, card: JetCard, rng: np.random.Generator, resonance: int) -> Found:
+    """Simulate a batch of events; find its jets and what they are matched to."""
     candidates = simulate(truth, card, rng)
     jets = find_jets(candidates, truth.n, card.jets)
     hard = hard_process(truth)
@@ -52,13 +66,26 @@ def jet_table(
         decays.direction,
         card.jets.radius,
     )
+    return Found(candidates, jets, decays, match)
+
+
+def jet_table(
+    truth: Truth, card: JetCard, rng: np.random.Generator, *, jet_class: str, resonance: int
+) -> EventTable:
+    """Simulate a batch of events and return its jets of a class, one row each."""
+    found = find(truth, card, rng, resonance)
     if resonance:
-        matched = np.flatnonzero(match >= 0)
-        jets, match = jets.take(matched), match[matched]
+        found = found.take(np.flatnonzero(found.match >= 0))
+    return table_of(found, card, jet_class)
+
+
+def table_of(found: Found, card: JetCard, jet_class: str) -> EventTable:
+    """Return jets with the branches of JetClass, one row each."""
+    jets, candidates = found.jets, found.candidates
     scalars = {
         **_labels(jet_class, len(jets.event)),
         **_of_jets(jets, candidates, card.jets),
-        **_truth(jet_class, decays, match),
+        **_truth(jet_class, found.decays, found.match),
     }
     typed = {name: scalars[name].astype(kind) for name, kind in layout.JET_BRANCHES.items()}
     p4 = _at_calorimeter(candidates) if card.eta_at_calorimeter else candidates.p4

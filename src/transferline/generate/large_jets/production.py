@@ -33,6 +33,8 @@ def configure(
     detector: str,
     block_size: int,
     generator: str = PYTHIA,
+    replicas: int = 1,
+    showers: tuple[tuple[str, ...], ...] = (),
 ) -> JetConfiguration:
     """Return the configuration of a sample.
 
@@ -50,6 +52,8 @@ def configure(
         generator=generator,
         block_size=block_size,
         versions=(generator_version(generator), *((name, version(name)) for name in _PACKAGES)),
+        replicas=replicas,
+        showers=showers,
     )
 
 

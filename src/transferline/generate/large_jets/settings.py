@@ -13,21 +13,23 @@ from transferline.generate.generators import (
     SHERPA,
     wanted_version,
 )
-from transferline.generate.large_jets.blocks import REVISION
+from transferline.generate.large_jets.blocks import REPLICAS_REVISION, REVISION
 from transferline.generate.large_jets.card import JetCard, load_jet_card
 from transferline.generate.large_jets.classes import JetClass, jet_class, jet_classes
 from transferline.generate.pythia import tune_settings
+
+MOST_REPLICAS = 100
 
 _ALL_DECAY = 1000.0  # mm: K_S, Lambda and heavier, as Pythia lets decay; not pions, kaons and K_L
 
 
 def pythia_settings(
-    entry: JetClass, card: JetCard, *, mpi: bool, tune: str
+    entry: JetClass, card: JetCard, *, mpi: bool, tune: str, external: bool = False
 ) -> tuple[tuple[str, ...], ...]:
-    """Return Pythia's settings of every alternative."""
+    """Return Pythia's settings of every alternative, or of `external` hard processes of it."""
     after = (*lifetime_settings(card), *(() if mpi else ("PartonLevel:MPI = off",)))
     return tuple(
-        (*tune_settings(tune), *entry.settings(part), *after)
+        (*tune_settings(tune), *entry.settings(part, external=external), *after)
         for part in range(len(entry.alternatives))
     )
 
@@ -72,8 +74,34 @@ def generator_cards(
     return entry.sherpa.cards(mpi=mpi, longest_lifetime=longest)
 
 
+def replica_settings(
+    entry: JetClass, card: JetCard, replicas: int, generator: str, *, mpi: bool, tune: str
+) -> tuple[tuple[str, ...], ...]:
+    """Return Pythia's settings of the showers of every alternative; none without replicas.
+
+    Raises:
+        ConfigError: there are none or too many replicas, or another generator is to make them.
+    """
+    if not 1 <= replicas <= MOST_REPLICAS:
+        raise ConfigError(f"There are 1 to {MOST_REPLICAS} replicas of a jet, not {replicas}.")
+    if replicas == 1:
+        return ()
+    if generator != PYTHIA:
+        raise ConfigError(
+            "Only Pythia showers a hard process several times: leave out --generator with "
+            "--replicas (`generator` with `replicas`)."
+        )
+    return pythia_settings(entry, card, mpi=mpi, tune=tune, external=True)
+
+
 def made_of(
-    class_name: str, *, mpi: bool, tune: str, detector: str, generator: str = PYTHIA
+    class_name: str,
+    *,
+    mpi: bool,
+    tune: str,
+    detector: str,
+    generator: str = PYTHIA,
+    replicas: int = 1,
 ) -> dict[str, Any]:
     """Return all that decides what `generate_jets` writes but seed, number and versions.
 
@@ -82,7 +110,13 @@ def made_of(
     """
     entry, card = jet_class(class_name), load_jet_card(detector)
     # What Pythia makes keeps the hash that it had when there was no other.
-    other = {} if generator == PYTHIA else {"generator": [generator, wanted_version(generator)]}
+    other: dict[str, Any] = (
+        {} if generator == PYTHIA else {"generator": [generator, wanted_version(generator)]}
+    )
+    showers = replica_settings(entry, card, replicas, generator, mpi=mpi, tune=tune)
+    # So do single jets.
+    if showers:
+        other |= {"replicas": replicas, "showers": showers, "replicas_revision": REPLICAS_REVISION}
     return {
         "settings": generator_cards(entry, card, generator, mpi=mpi, tune=tune),
         "rule": asdict(entry.rule),
