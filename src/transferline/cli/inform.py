@@ -43,9 +43,9 @@ def _rows(family: str) -> list[tuple[str, str]]:
         return [(entry.full_name, entry.purpose) for entry in processes()]
     if family == "selections":
         from transferline.data.selections import load_selection, shipped  # noqa: PLC0415
-        from transferline.data.selections.kinds import KINDS  # noqa: PLC0415
+        from transferline.data.selections.kinds import SHIPPED  # noqa: PLC0415
 
-        return [(name, load_selection(name).comment.strip()) for name in [*shipped(), *KINDS]]
+        return [(name, load_selection(name).comment.strip()) for name in [*shipped(), *SHIPPED]]
     return [(name, _first_line(row)) for name, row in _registry_rows(family)]
 
 

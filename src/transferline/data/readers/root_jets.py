@@ -5,6 +5,7 @@ The layouts are told apart from the branches, never from the file's name.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
@@ -58,9 +59,9 @@ class RootJets(RootReader):
     no_events: ClassVar[str]
     sets: Literal["jets", "events"] = "jets"
 
+    @abstractmethod
     def jet_sets(self, plan: Plan, raw: Raw, identity: NDArray[np.void]) -> JetSets:
         """Compute the columns of a plan."""
-        raise NotImplementedError
 
     def format_of(self, *, jagged: bool) -> str:
         """Name the layout of a file for people."""

@@ -27,7 +27,14 @@ KINDS: dict[str, type[JetSelection | JetEventSelection]] = {
     "jets": JetSelection,
     "jet_events": JetEventSelection,
 }
-"""Kinds of selections that state theirs; one of the name of each comes with the package."""
+"""Kinds of selections that state theirs."""
+
+SHIPPED: dict[str, type[JetSelection | JetEventSelection]] = {
+    "jets": JetSelection,
+    "jet_events": JetEventSelection,
+    "replicas": JetEventSelection,
+}
+"""Those of the package, beside selections of events, by name."""
 
 
 def load_selection(name_or_path: str | Path) -> AnySelection:
@@ -40,10 +47,10 @@ def load_selection(name_or_path: str | Path) -> AnySelection:
     128
     """
     text = str(name_or_path)
-    if text in KINDS:
-        return load_config(HERE / f"{text}.yaml", KINDS[text])
+    if text in SHIPPED:
+        return load_config(HERE / f"{text}.yaml", SHIPPED[text])
     if not text.endswith((".yaml", ".yml")):
-        known = [*shipped(), *KINDS]
+        known = [*shipped(), *SHIPPED]
         if text not in known:
             hint = did_you_mean(text, known)
             raise ConfigError(f"'{text}' is not a shipped selection nor a .yaml file.{hint}")

@@ -235,7 +235,7 @@ class Selection(_Sparse):
 
 
 HERE = Path(__file__).parent
-_NOT_SELECTIONS = ("objects", "btag_working_points", "jets", "jet_events")
+_NOT_SELECTIONS = ("objects", "btag_working_points", "jets", "jet_events", "replicas")
 
 
 def shipped() -> list[str]:
