@@ -265,6 +265,7 @@ def _run_network(run: NetworkRun) -> _Outcome:
         "grid": run.grid,
         "batch_size": trial.optim.batch_size,
         "steps": trial.result.steps,
+        "cap": run.how.sized(len(run.rows.fit)).steps,
         "best_step": trial.result.best_step,
         "best_loss": _finite(trial.result.best_loss),
         "stopped": trial.result.stopped,

@@ -7,16 +7,18 @@ from collections.abc import Iterable, Sequence
 
 from transferline.evaluation.learning_curve import Line
 from transferline.evaluation.records import Record
+from transferline.evaluation.training_cap import runs_at_cap
 
 WANTED_SEEDS = 5
 
 
 def warnings_about(records: Sequence[Record], lines: Iterable[Line]) -> list[str]:
-    """Return warnings in words: seeds, baselines, test sets, sources and weights."""
+    """Return warnings in words: seeds, baselines, budgets, test sets, sources and weights."""
     found = list(lines)
     return [
         *_few_seeds(found),
         *_baselines(found),
+        *still_improving(found),
         *_test_sets(records),
         *_sources(records),
     ]
@@ -45,6 +47,17 @@ def _baselines(lines: Iterable[Line]) -> list[str]:
         )
         if mode not in modes
     ]
+
+
+def still_improving(lines: Iterable[Line]) -> list[str]:
+    """Name the networks of which a longer training may have made more, if there are any."""
+    places = [
+        f"{line.name} at {point.n_train} ({number} of {len(point.records)})"
+        for line in lines
+        for point in line.points
+        if line.mode in ("scratch", "finetuned") and (number := runs_at_cap(point))
+    ]
+    return [f"Still improving when their steps ended: {', '.join(places)}."] if places else []
 
 
 def _test_sets(records: Iterable[Record]) -> list[str]:

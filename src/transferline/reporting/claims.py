@@ -11,8 +11,9 @@ from pydantic import Field
 from transferline.config import Recipe, one_of
 from transferline.errors import DataError, TransferlineError
 from transferline.evaluation.comparison import Difference, gap_closed, paired_difference
-from transferline.evaluation.learning_curve import Line, learning_curve, scratch_for
+from transferline.evaluation.learning_curve import Line, Point, learning_curve, scratch_for
 from transferline.evaluation.records import Record
+from transferline.evaluation.training_cap import unfinished
 from transferline.registry import Registry
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be decided"
@@ -22,6 +23,7 @@ CLAIMS: Registry[Claim] = Registry(
     beats_scratch="transferline.reporting.claims:BeatsScratch",
     better_than="transferline.reporting.claims:BetterThan",
     closes_gap="transferline.reporting.claims:ClosesGap",
+    not_below_scratch="transferline.reporting.claims:NotBelowScratch",
     reduces_error="transferline.reporting.transfer_claims:ReducesError",
     probe_rises="transferline.reporting.analysis_claims:ProbeRises",
     matters_less="transferline.reporting.analysis_claims:MattersLess",
@@ -105,7 +107,8 @@ def records_of(records: Sequence[Record], task: str) -> list[Record]:
 class BeatsScratch(LineClaim):
     """A line is better than scratch at `n_train` by more than `sigma` paired errors.
 
-    With a single seed the error lacks the spread over seeds, and nothing is decided.
+    Worse by as much it is not better; between the two, and with a single seed, whose spread is
+    unknown, nothing is decided. Nor is it where the loser was still improving when its steps ended.
     """
 
     kind: Literal["beats_scratch"] = "beats_scratch"
@@ -120,7 +123,11 @@ class BeatsScratch(LineClaim):
 
 
 class BetterThan(LineClaim):
-    """A line is better than another at `n_train` by more than `sigma` paired errors."""
+    """A line is better than another at `n_train` by more than `sigma` paired errors.
+
+    See `BeatsScratch`. Errors are of the runs: of two pre-trainings there is one each, and another
+    start of either would give other numbers.
+    """
 
     kind: Literal["better_than"] = "better_than"
     line: Chosen
@@ -131,23 +138,63 @@ class BetterThan(LineClaim):
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""
         line, other = line_of(lines, self.line), line_of(lines, self.other)
-        return _compare(line, other, self.n_train, self.sigma)
+        found = _compare(line, other, self.n_train, self.sigma)
+        if "none" in (line.pretraining, other.pretraining) or "scratch" in (line.mode, other.mode):
+            return found
+        if line.pretraining == other.pretraining:
+            return found
+        return found._replace(numbers=f"{found.numbers}, one pre-training each")
+
+
+class NotBelowScratch(LineClaim):
+    """A line is nowhere worse than scratch by more than `sigma` paired errors.
+
+    Wide error bars are below nothing: the numbers are those of the size where it fares worst.
+    """
+
+    kind: Literal["not_below_scratch"] = "not_below_scratch"
+    line: Chosen
+    sigma: float = 2.0
+
+    def check(self, lines: Sequence[Line]) -> Verdict:
+        """See `LineClaim.check`."""
+        line = line_of(lines, self.line)
+        found = paired_difference(line, scratch_of(line, lines))
+        if not found:
+            raise DataError(f"{line.name} and scratch have no size and seed in common.")
+        known = [difference for difference in found if len(difference.seeds) > 1]
+        worst = min(known or found, key=lambda difference: difference.significance)
+        numbers = f"worst of {len(found)} sizes, at {worst.n_train:,}: {numbers_of(worst)}"
+        if known and worst.measurement.value < -self.sigma * worst.measurement.error:
+            return Verdict(FAILS, numbers)
+        return Verdict(HOLDS if len(known) == len(found) else OPEN, numbers)
 
 
 class ClosesGap(LineClaim):
-    """A line at `n_low` closes at least `share` of scratch's gap from `n_low` to `n_high`."""
+    """A line at `n_low` closes at least `share` of scratch's gap from `n_low` to `n_high`.
+
+    Decided where the number is `sigma` errors away from `share`, all of it made with several seeds,
+    and scratch was not still improving at `n_high`.
+    """
 
     kind: Literal["closes_gap"] = "closes_gap"
     line: Chosen
     n_low: int
     n_high: int
     share: float
+    sigma: float = Field(2.0, ge=0)
 
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""
         line = line_of(lines, self.line)
-        found = gap_closed(line, scratch_of(line, lines), self.n_low, self.n_high)
-        return Verdict(HOLDS if found.value >= self.share else FAILS, f"{found} of the gap")
+        scratch = scratch_of(line, lines)
+        found = gap_closed(line, scratch, self.n_low, self.n_high)
+        low, high = line.at(self.n_low), scratch.at(self.n_high)
+        for point in (low, scratch.at(self.n_low), high):
+            if len(point.values) < 2:
+                return Verdict(OPEN, f"{found} of the gap, one seed at {point.n_train:,}")
+        outcome = decided(found.value - self.share, found.error, self.sigma)
+        return _doubted(Verdict(outcome, f"{found} of the gap"), line, low, scratch, high)
 
 
 class Published(Recipe):
@@ -202,11 +249,29 @@ def scratch_of(line: Line, lines: Sequence[Line]) -> Line:
     return scratch
 
 
+def decided(excess: float, error: float, sigma: float) -> str:
+    """Return what a number above zero means with its error: nothing where that is too large."""
+    if not abs(excess) > sigma * error:
+        return OPEN
+    return HOLDS if excess > 0 else FAILS
+
+
 def _compare(line: Line, other: Line, n_train: int, sigma: float) -> Verdict:
     found = difference_at(line, other, n_train)
     if len(found.seeds) < 2:
         return Verdict(OPEN, numbers_of(found))
-    return Verdict(HOLDS if found.significance > sigma else FAILS, numbers_of(found))
+    outcome = decided(found.measurement.value, found.measurement.error, sigma)
+    verdict = Verdict(outcome, numbers_of(found))
+    return _doubted(verdict, line, line.at(n_train), other, other.at(n_train))
+
+
+def _doubted(verdict: Verdict, line: Line, point: Point, other: Line, against: Point) -> Verdict:
+    """Leave open what a longer training of the loser may turn round."""
+    name, loser = (other.name, against) if verdict.outcome == HOLDS else (line.name, point)
+    if verdict.outcome == OPEN or not unfinished(loser):
+        return verdict
+    doubt = f"{name} was still improving when its steps ended"
+    return Verdict(OPEN, f"{verdict.numbers}; {doubt}")
 
 
 def difference_at(line: Line, other: Line, n_train: int) -> Difference:

@@ -14,6 +14,7 @@ from transferline.evaluation.records import Record, read
 from transferline.files import resolved, write_text
 from transferline.reporting import plots
 from transferline.reporting.analysis_table import analysis_tables
+from transferline.reporting.checks import still_improving
 from transferline.reporting.claims import Claim, Claims, Published
 from transferline.reporting.drawing import Drawing
 from transferline.reporting.page_figures import page_figures, source_figures
@@ -182,6 +183,7 @@ def _task(records: Sequence[Record], out_md: Path, published: Sequence[Published
     if curves:
         name = "".join(c if c.isalnum() else "-" for c in f"{out_md.stem}-{study}-{task}")
         text += [_picture(found, out_md.with_name(name)) for found in page_figures(task, curves)]
+        text += [f"{line}\n\n" for line in still_improving(curves[0])]
         by_class = tagging_tables(curves[0], published) or analysis_tables(curves[0], published)
         if published and not by_class:
             by_class = [published_table(published)]

@@ -24,6 +24,7 @@ from transferline.reporting.claims import (
     Claim,
     LineClaim,
     Verdict,
+    decided,
     difference_at,
     line_of,
     numbers_of,
@@ -47,7 +48,7 @@ class ReducesError(LineClaim):
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""
         found = _reduction(lines, self.line, self.n_train)
-        outcome = _decided(found.value - self.share, found.error, self.sigma)
+        outcome = decided(found.value - self.share, found.error, self.sigma)
         return Verdict(outcome, f"{found} of scratch's error removed")
 
 
@@ -76,7 +77,8 @@ class AgreesWith(LineClaim):
 class HasValue(LineClaim):
     """A line's metric at `n_train` is `value` within `sigma` errors, such as a chance of one half.
 
-    A wide error bar agrees with anything: the numbers say how well it is known.
+    A wide error bar agrees with anything: the numbers say how well it is known. One seed, whose
+    spread is unknown, decides nothing.
     """
 
     kind: Literal["has_value"] = "has_value"
@@ -88,6 +90,8 @@ class HasValue(LineClaim):
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""
         point = line_of(lines, self.line).at(self.n_train)
+        if len(point.values) < 2:
+            return Verdict(OPEN, f"{Measurement(point.value, point.error)}, one seed")
         holds = abs(point.value - self.value) <= self.sigma * point.error
         return Verdict(HOLDS if holds else FAILS, str(Measurement(point.value, point.error)))
 
@@ -111,7 +115,7 @@ class GainsInOrder(Claim):
         except TransferlineError as error:
             return Verdict(OPEN, str(error))
         steps = [
-            _decided(a.value - b.value, math.hypot(a.error, b.error), self.sigma)
+            decided(a.value - b.value, math.hypot(a.error, b.error), self.sigma)
             for a, b in pairwise(found)
         ]
         outcome = next((o for o in (FAILS, OPEN) if o in steps), HOLDS)
@@ -169,14 +173,7 @@ class AttentionRises(_AttentionClaim):
         after, spread = mean_received(records, "end")[self.object]
         numbers = f"{before:.3f} before, {after:.3f} (seeds: {spread:.3f}) after"
         error = spread / math.sqrt(len(records)) if len(records) > 1 else math.inf
-        return Verdict(_decided(after - before, error, self.sigma), numbers)
-
-
-def _decided(excess: float, error: float, sigma: float) -> str:
-    """What a number above zero means with its error; nothing where the error is not known."""
-    if not abs(excess) > sigma * error:
-        return OPEN
-    return HOLDS if excess > 0 else FAILS
+        return Verdict(decided(after - before, error, self.sigma), numbers)
 
 
 def _reduction(lines: Sequence[Line], chosen: Chosen, n_train: int) -> Measurement:

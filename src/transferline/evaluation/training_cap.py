@@ -1,0 +1,39 @@
+"""Whether a network was still improving when its steps ended.
+
+Such a number says how long was trained, not what the labels tell, and a gain over it may be time
+alone.
+"""
+
+from __future__ import annotations
+
+from transferline.evaluation.learning_curve import Point
+from transferline.evaluation.records import Record
+
+_LATE = 0.95  # of the steps: a best validation beyond is one at the end
+
+
+def at_cap(record: Record) -> bool:
+    """Tell whether a run used all its steps and was best at the end of them.
+
+    A Record without `extra.cap` is older than that; where one of several learning rates was best
+    in its trial, the training in full came after it and was worse, so that it is not at its cap.
+    """
+    found = record.extra
+    steps, best = found.get("steps"), found.get("best_step")
+    if not steps or best is None or found.get("stopped") != "finished":
+        return False
+    if "cap" in found:
+        return bool(steps >= found["cap"] and best >= _LATE * steps)
+    tried = found.get("grid") or []
+    from_trial = len(tried) > 1 and any(row.get("steps") == steps for row in tried)
+    return bool(best >= _LATE * steps and not from_trial)
+
+
+def runs_at_cap(point: Point) -> int:
+    """Return how many runs of a point were."""
+    return sum(at_cap(record) for record in point.records)
+
+
+def unfinished(point: Point) -> bool:
+    """Tell whether at least half of the runs of a point were."""
+    return 2 * runs_at_cap(point) >= len(point.records)

@@ -1,0 +1,119 @@
+"""Verdicts: errors count, one seed decides nothing, and an unfinished loser leaves it open."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from transferline.evaluation.learning_curve import learning_curve
+from transferline.evaluation.training_cap import at_cap
+from transferline.reporting.checks import warnings_about
+from transferline.reporting.claims import FAILS, HOLDS, OPEN, Claims
+
+from ..evaluation.synthetic import curve, log_line, record
+
+SIZES = (100, 1000, 10000)
+TUNED = {"mode": "finetuned"}
+ENDED = {"steps": 100, "cap": 100, "best_step": 99, "stopped": "finished"}
+
+
+def runs(worth, seeds=5, scratch=None, tuned=None):
+    """Scratch and fine-tuned, which is worth so many times its labels; extras of either."""
+    rng = np.random.default_rng(0)
+    made = []
+    for mode, times, extra in (("scratch", 1, scratch), ("finetuned", worth, tuned)):
+        line = curve(mode, SIZES, range(seeds), lambda n, t=times: log_line(n, t), rng, 3e-4)
+        made += [r.model_copy(update={"extra": extra or {}}) for r in line]
+    return made
+
+
+def judge(found, **claim):
+    whole = {"text": "t", "task": "ttH", "line": TUNED, **claim}
+    [made] = Claims.model_validate({"claims": [whole]}).claims
+    return made.judge(found)
+
+
+@pytest.mark.parametrize(("worth", "outcome"), [(10, HOLDS), (1.02, OPEN), (0.1, FAILS)], ids=str)
+def test_what_is_within_its_error_is_not_decided(worth, outcome):
+    assert judge(runs(worth), kind="beats_scratch", n_train=1000).outcome == outcome
+    assert judge(runs(worth, 1), kind="beats_scratch", n_train=1000).outcome == OPEN
+
+
+@pytest.mark.parametrize(("share", "outcome"), [(0.5, HOLDS), (1.0, OPEN), (1.6, FAILS)], ids=str)
+def test_a_gap_is_closed_where_its_error_says_so(share, outcome):
+    claim = {"kind": "closes_gap", "n_low": 1000, "n_high": 10000, "share": share}
+    assert judge(runs(10), **claim).outcome == outcome
+    alone = [r for r in runs(10) if r.n_train < 10000 or r.seed == 0]
+    found = judge(alone, **claim)
+    assert found.outcome == OPEN
+    assert "one seed at 10,000" in found.numbers
+
+
+@pytest.mark.parametrize(("worth", "outcome"), [(10, HOLDS), (1, HOLDS), (0.3, FAILS)], ids=str)
+def test_nowhere_below_scratch(worth, outcome):
+    found = judge(runs(worth), kind="not_below_scratch")
+    assert found.outcome == outcome
+    assert "worst of 3 sizes, at " in found.numbers
+    alone = [r for r in runs(worth) if r.n_train != 100 or r.seed == 0]
+    expected = FAILS if outcome == FAILS else OPEN
+    assert judge(alone, kind="not_below_scratch").outcome == expected
+
+
+def test_a_loser_that_was_still_improving_has_not_lost():
+    claim = {"kind": "beats_scratch", "n_train": 1000}
+    gap = {"kind": "closes_gap", "n_low": 1000, "n_high": 10000, "share": 0.5}
+    for found in (judge(runs(10, scratch=ENDED), **claim), judge(runs(10, scratch=ENDED), **gap)):
+        assert found.outcome == OPEN
+        assert "scratch was still improving when its steps ended" in found.numbers
+    assert judge(runs(0.1, tuned=ENDED), **claim).outcome == OPEN
+    # The winner may be: it has won already.
+    assert judge(runs(10, tuned=ENDED), **claim).outcome == HOLDS
+    assert judge(runs(0.1, scratch=ENDED), **claim).outcome == FAILS
+    assert judge(runs(0.1, scratch=ENDED), **gap).outcome == FAILS
+
+
+def test_two_pretrainings_are_one_each():
+    made = runs(10)
+    made += [
+        r.model_copy(update={"pretraining": "other"}) for r in runs(100) if r.mode == "finetuned"
+    ]
+    claim = {"kind": "better_than", "n_train": 1000}
+    lines = {name: {"mode": "finetuned", "pretraining": name} for name in ("other", "masked_type")}
+    found = judge(made, **claim, line=lines["other"], other=lines["masked_type"])
+    assert found.outcome == HOLDS
+    assert found.numbers.endswith("one pre-training each")
+    scratch = judge(made, **claim, line=lines["other"], other={"mode": "scratch"})
+    assert "pre-training" not in scratch.numbers
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        (ENDED, True),
+        ({**ENDED, "best_step": 60}, False),
+        ({**ENDED, "stopped": "patience"}, False),
+        ({**ENDED, "cap": 1000}, False),  # its trial was the best: more steps made it worse
+        ({"steps": 100, "best_step": 100, "stopped": "finished"}, True),
+        (
+            {
+                "steps": 100,
+                "best_step": 100,
+                "stopped": "finished",
+                "grid": [{"lr": 1e-3, "steps": 100}, {"lr": 3e-3, "steps": 100}],
+            },
+            False,
+        ),
+        ({}, False),  # trees
+    ],
+    ids=str,
+)
+def test_a_run_at_its_cap_is_known(extra, expected):
+    assert at_cap(record(extra=extra)) is expected
+
+
+def test_cells_at_their_cap_are_named_to_the_reader():
+    made = [r.model_copy(update={"extra": ENDED}) for r in runs(10) if r.seed == 0]
+    found = warnings_about(made, learning_curve(made))
+    [text] = [line for line in found if line.startswith("Still improving")]
+    assert "scratch at 10000 (1 of 1)" in text
+    assert not [w for w in warnings_about(runs(10), []) if w.startswith("Still")]
