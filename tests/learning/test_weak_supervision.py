@@ -26,12 +26,34 @@ def truth(task, data):
     return (np.asarray(data.shards.source) < len(task.signal)).astype(int)
 
 
+def drawn(task, data, seed=0):
+    """All events of the two samples that belong to a seed."""
+    size = task.details(None, data, data.test)["weak"]["n_mixed"]
+    rows = task.labelled(data, 2 * size, seed)
+    return np.concatenate((rows.fit, rows.select))
+
+
+def test_every_seed_mixes_in_signal_of_its_own(task):
+    data = task.load()
+    found = [drawn(task, data, seed) for seed in (0, 1, 0)]
+    signal = [set(rows[truth(task, data)[rows] == 1]) for rows in found]
+    assert signal[0] == signal[2]
+    assert len(signal[0] & signal[1]) < N / 4  # by chance
+    for chosen in signal:
+        assert len(chosen) == N
+        assert (data.target[list(chosen)] == 1).all()
+    few = task.labelled(data, 400, 1)
+    assert set(few.fit) | set(few.select) <= set(found[1])
+
+
 def test_one_sample_is_background_and_the_other_holds_the_signal(task):
     data = task.load()
-    first, second = (data.pool[data.target[data.pool] == label] for label in (0, 1))
+    rows = drawn(task, data)
+    first, second = (rows[data.target[rows] == label] for label in (0, 1))
     assert len(first) == len(second)
     assert truth(task, data)[first].sum() == 0
     assert truth(task, data)[second].sum() == N
+    assert set(rows) <= set(data.pool)
     assert (data.target[data.test] == truth(task, data)[data.test]).all()
     assert not set(data.pool) & set(data.test)
 
@@ -39,13 +61,16 @@ def test_one_sample_is_background_and_the_other_holds_the_signal(task):
 def test_more_signal_contains_less_and_the_test_events_stay(task):
     data = task.load()
     more = task.model_copy(update={"n_signal": 2 * N}).load()
-    pools = [set(d.pool[truth(task, d)[d.pool] == 1]) for d in (data, more)]
-    assert pools[0] < pools[1]
-    assert len(more.pool) == len(data.pool)
+    richer = task.model_copy(update={"n_signal": 2 * N})
+    both = [(task, drawn(task, data, 3)), (richer, drawn(richer, more, 3))]
+    signal = [set(rows[truth(t, data)[rows] == 1]) for t, rows in both]
+    assert signal[0] < signal[1]
     assert (more.test == data.test).all()
-    few = task.model_copy(update={"n_mixed": 500}).load()
-    assert len(few.pool) == 1000
-    assert truth(task, few)[few.pool].sum() == N
+    fewer = task.model_copy(update={"n_mixed": 500})
+    few = fewer.load()
+    rows = drawn(fewer, few)
+    assert len(rows) == 1000
+    assert truth(task, few)[rows].sum() == N
 
 
 def test_mixed_samples_are_told_apart_as_far_as_their_signal_goes(task):
@@ -56,7 +81,7 @@ def test_mixed_samples_are_told_apart_as_far_as_their_signal_goes(task):
         data = other.load()
         best = truth(other, data)[data.test].astype(float)
         found = other.evaluate(best, data, data.test)[0]
-        share = 2 * n / len(data.pool)
+        share = n / other.details(best, data, data.test)["weak"]["n_mixed"]
         assert found["auc"].value == 1.0
         assert found["auc_mixed"].value == pytest.approx(0.5 + share / 2, abs=0.002)
         backwards = other.evaluate(best[::-1], data, data.test[::-1])[0]

@@ -28,7 +28,7 @@ from transferline.learning.engineered import Engineered
 from transferline.learning.engineered_jets import JET_FEATURES
 from transferline.learning.tasks.base import TaskData, place_of
 from transferline.learning.tasks.classification import Classification, Classified
-from transferline.learning.tasks.subsets import Rows
+from transferline.learning.tasks.subsets import LabelledRows, Rows, draw, hold_out
 
 _Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -36,8 +36,10 @@ _Names = Annotated[tuple[str, ...], Field(min_length=1)]
 class WeakSupervision(Classification):
     """Two samples of equal size, N signal events in the second: labels say which sample.
 
-    The training pool is the two samples, of which `n_train` counts all events; a smaller number
-    than the pool's holds a proportionate part of the N. Test events carry their true class.
+    Each seed mixes its own two samples of the training pool, so that the spread over seeds holds
+    what the choice of the N does; with one seed, more signal contains less. `n_train` counts the
+    events of both samples; a smaller number than there are holds a proportionate part of the N.
+    Test events carry their true class.
 
     Metrics: those of two classes and `sic_cut`, `sic_fpr1` (see `significance_improvements`) on
     true classes; `auc_mixed` on two samples that are mixed of the test events in the same
@@ -89,31 +91,52 @@ class WeakSupervision(Classification):
     def load(self) -> TaskData:
         """See `Task.load`; target is the sample in the pool, the true class elsewhere.
 
+        Background is divided by hash: an event is of the same sample whatever the seed.
+
         Raises:
             DataError: there are fewer signal or background events than are wanted.
         """
         data = super().load()
-        first, second = self._mixed(data, data.pool)
+        background = _by_hash(data, data.pool, 0)
         target = data.target.copy()
-        target[first], target[second] = 0, 1
-        pool = np.sort(np.concatenate((first, second)))
-        weight = self._training_weight(data.weight, target, pool)
-        return replace(data, target=target, pool=pool, training_weight=weight)
+        target[background[1::2]] = 1
+        found = replace(data, target=target)
+        weight = self._training_weight(data.weight, target, self._mixed(found, seed=0))
+        return replace(found, training_weight=weight)
 
-    def _mixed(self, data: TaskData, rows: Rows) -> tuple[Rows, Rows]:
-        """Divide rows of the pool into the two samples; more signal events contain fewer."""
-        signal, background = _by_hash(data, rows, 1), _by_hash(data, rows, 0)
-        most = len(background[::2])
-        size = most if self.n_mixed is None else self.n_mixed
-        if size > most or self.n_signal > min(size, len(signal)):
+    def labelled(self, data: TaskData, n_train: int, seed: int) -> LabelledRows:
+        """See `Task.labelled`; drawn of the two samples that belong to the seed."""
+        rows = draw(self._mixed(data, seed), data.target, n_train, seed, self.subset)
+        return hold_out(rows, data.target, self.select_share)
+
+    def _mixed(self, data: TaskData, seed: int) -> Rows:
+        """Return the events of both samples; what they are of is told by the target.
+
+        Raises:
+            DataError: see `load`.
+        """
+        is_signal = np.asarray(data.shards.source)[data.pool] < len(self.signal)
+        first, second = (data.pool[~is_signal & (data.target[data.pool] == i)] for i in (0, 1))
+        signal, size = data.pool[is_signal], self._size(data)
+        wanted = ((first, size), (second, size - self.n_signal), (signal, self.n_signal))
+        if any(number < 0 or number > len(rows) for rows, number in wanted):
             raise DataError(
                 f"task {self.name}: two samples of {size} events, {self.n_signal} of them signal, "
-                f"cannot be mixed of {len(background)} background and {len(signal)} signal events."
+                f"cannot be mixed of {len(first) + len(second)} background and {len(signal)} "
+                "signal events."
             )
-        first, rest = background[::2][:size], background[1::2][: size - self.n_signal]
-        if len(rest) < size - self.n_signal:  # an odd number of background events
-            first = first[: len(rest) + self.n_signal]
-        return first, np.concatenate((signal[: self.n_signal], rest))
+        shuffled = (np.random.default_rng([seed, i]) for i in range(len(wanted)))
+        parts = [r.permutation(rows)[:n] for r, (rows, n) in zip(shuffled, wanted, strict=True)]
+        return np.sort(np.concatenate(parts))
+
+    def _size(self, data: TaskData) -> int:
+        """Events of each sample."""
+        if self.n_mixed is not None:
+            return self.n_mixed
+        is_signal = np.asarray(data.shards.source)[data.pool] < len(self.signal)
+        background = int((~is_signal).sum())
+        # Of an odd number the first half holds one more.
+        return min(background - background // 2, background // 2 + self.n_signal)
 
     def evaluate(
         self, scores: NDArray[np.float64], data: TaskData, rows: Rows
@@ -133,7 +156,7 @@ class WeakSupervision(Classification):
         """
         place = np.argsort(rows)
         signal, background = _by_hash(data, rows, 1), _by_hash(data, rows, 0)
-        share = self.n_signal / max(int((data.target[data.pool] == 1).sum()), 1)
+        share = self.n_signal / max(self._size(data), 1)
         first, rest = background[::2], background[1::2]
         number = min(round(share * len(rest)), len(signal))
         second = np.concatenate((signal[:number], rest[: len(rest) - number]))
@@ -144,7 +167,7 @@ class WeakSupervision(Classification):
 
     def details(self, scores: NDArray[np.float64], data: TaskData, rows: Rows) -> dict[str, Any]:
         """Return what the mixed samples hold."""
-        return {"weak": {"n_signal": self.n_signal, "n_mixed": len(data.pool) // 2}}
+        return {"weak": {"n_signal": self.n_signal, "n_mixed": self._size(data)}}
 
     def folded(self, data: TaskData, fold: Fold) -> TaskData:
         """There are none: labels of the pool and of test events mean different things.
