@@ -6,6 +6,8 @@ alone.
 
 from __future__ import annotations
 
+from typing import Any
+
 from transferline.evaluation.learning_curve import Point
 from transferline.evaluation.records import Record
 
@@ -18,7 +20,7 @@ def at_cap(record: Record) -> bool:
     A Record without `extra.cap` is older than that; where one of several learning rates was best
     in its trial, the training in full came after it and was worse, so that it is not at its cap.
     """
-    found = record.extra
+    found: dict[str, Any] = dict(record.extra)
     steps, best = found.get("steps"), found.get("best_step")
     if not steps or best is None or found.get("stopped") != "finished":
         return False
