@@ -19,6 +19,7 @@ from tests.generate import drell_yan_lhe
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SMALLER = [  # the same commands on fewer events and steps: what a page says must run, not learn
+    (r"-n 100000\b", "-n 400"),
     (r"\bn: (\d+)000\b", r"n: \g<1>0"),
     (r"-n (\d+)000\b", r"-n \g<1>0"),
     (r"--n-train \d+", "--n-train 20"),

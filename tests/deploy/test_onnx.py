@@ -49,7 +49,8 @@ def tiny(name, **features):
     """A model of one architecture with constants fitted on toys, as a checkpoint."""
     cls = BACKBONES.load(name)
     sizes = {key: value for key, value in SMALL.items() if key in cls.model_fields}
-    backbone = cls.example() if hasattr(cls, "example") else cls(**sizes)
+    made = cls.example() if hasattr(cls, "example") else cls()
+    backbone = cls.model_validate({**made.model_dump(), **sizes})
     recipe = ModelRecipe(backbone=backbone, features=Features(**features), head=Head(), n_outputs=2)
     torch.manual_seed(0)
     model = recipe.build()
