@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -181,12 +183,26 @@ frozen: {{lr: [1e-2], optim: {{steps: 3, batch_size: 64}}}}
 """
 
 
+class _Counting(ThreadPoolExecutor):
+    """Counts the calls of each function."""
+
+    def __init__(self, workers):
+        super().__init__(workers)
+        self.calls = Counter()
+
+    def submit(self, function, /, *arguments, **settings):
+        self.calls[function.__name__] += 1
+        return super().submit(function, *arguments, **settings)
+
+
 def test_a_study_makes_its_tokenizers_once(tmp_path):
     names = ("one", "two", "free")
     places = {name: toy_shards(tmp_path / name, 250, seed=i) for i, name in enumerate(names)}
     (tmp_path / "study.yaml").write_text(STUDY.format(**places))
     config = load_config(tmp_path / "study.yaml", StudyConfig)
-    out = study(config, tmp_path / "out")
+    with _Counting(1) as pool:
+        out = study(config, tmp_path / "out", executor=pool)
+    assert pool.calls["_tokenize"] == len(config.tokenizers)
     assert len(records.read(out / "records.jsonl")) == 2
     sha256 = TokenizerCheckpoint.load(out / "tokenizers" / "eight").sha256
     made = out / "tokenizers" / "eight" / "model.safetensors"
