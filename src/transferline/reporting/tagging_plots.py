@@ -19,9 +19,9 @@ _DARK = 55  # per cent above which the number in a cell is written in white
 
 
 def tagging_drawings(lines: Sequence[Line], label: Label) -> list[Drawing]:
-    """Return ROC curves and confusion matrices at the largest size of each line.
+    """Return ROC curves at the largest size, of the lines that reach it, and confusion matrices.
 
-    Empty unless the Records have them (`class_details`).
+    Those are at the largest size of each line. Empty unless the Records have them (`class_details`).
     """
     of_line = [
         (line, style, found)
@@ -30,9 +30,11 @@ def tagging_drawings(lines: Sequence[Line], label: Label) -> list[Drawing]:
     ]
     if not of_line:
         return []
-    curves = [(style, mean_roc(records)) for _, style, records in of_line]
     background = str(of_line[0][2][0].extra["background"])
     largest = max(line.n_train[-1] for line, _, _ in of_line)
+    curves = [
+        (style, mean_roc(records)) for line, style, records in of_line if largest in line.n_train
+    ]
     caption = f"Rejection of {background} by efficiency of each class, {largest} labelled events"
     first = Drawing("roc-classes", caption, lambda: roc_by_class(curves, background, label))
     return [first, *(_confusion(*item, label) for item in of_line)]
