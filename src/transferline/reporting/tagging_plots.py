@@ -21,7 +21,8 @@ _DARK = 55  # per cent above which the number in a cell is written in white
 def tagging_drawings(lines: Sequence[Line], label: Label) -> list[Drawing]:
     """Return ROC curves at the largest size, of the lines that reach it, and confusion matrices.
 
-    Those are at the largest size of each line. Empty unless the Records have them (`class_details`).
+    Those are at the largest size of each line. Empty unless the Records have them
+    (`class_details`).
     """
     of_line = [
         (line, style, found)
@@ -114,7 +115,7 @@ def roc_by_class(
                 linestyle=style.dashes,
                 label=style.title,
             )
-        axes.set_title(name, fontsize="small", loc="right", x=0.95, y=1.0, pad=-18)
+        axes.set_title(name, fontsize="small", loc="left", x=0.06, y=0.03)  # where no curve is
     panels[0].set_yscale("log")
     panels[0].set_ylim(bottom=1.0)
     panels[0].set_xlim(0.0, 1.0)
