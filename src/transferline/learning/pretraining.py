@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from transferline.config import Recipe, Seed, one_of
+from transferline.config import Recipe, Seed, added, one_of
 from transferline.data.folds import Fold
 from transferline.data.loader import Loader
 from transferline.data.nested import sets_of
@@ -24,6 +24,7 @@ from transferline.learning.attention import attention_by_kind
 from transferline.learning.distributed import World, joined
 from transferline.learning.ingredients import (
     Ingredients,
+    begin,
     described,
     hashes,
     ingredients_of,
@@ -69,6 +70,8 @@ class PretrainConfig(Recipe):
         objective: what to learn from the events.
         optim: optimiser and budget.
         seed: of weights, order and masking.
+        start: a checkpoint, whose Features and backbone this one begins with in place of random
+            weights; its own must be the same. So one data set teaches before another.
         n_train: use only so many events, a nested prefix; all unless given. Those of a smaller
             number are among those of a larger one with equal `seed` and `valid_share`, and of a
             mixture (`transferline.data.mix`) they have the proportions of the whole.
@@ -83,6 +86,7 @@ class PretrainConfig(Recipe):
     head: Head = Head()
     optim: Optim
     seed: Seed = 0
+    start: str | None = added(None)
     n_train: int | None = Field(None, gt=0)
     valid_share: float = Field(0.05, ge=0, lt=1)
 
@@ -100,13 +104,14 @@ class PretrainConfig(Recipe):
         return self
 
     def digest(self) -> str:
-        """Return the hash of the recipe; where its tokenizers stand is no part of it.
+        """Return the hash of the recipe; where its tokenizers and its start stand is no part of it.
 
         What they are is: see `ingredients.hashes`.
         """
         named = {place: Path(name) for name, place in self.objective.ingredients().items()}
         objective = self.objective.located(named) if named else self.objective
-        return json_hash(self.model_copy(update={"objective": objective}).to_dict())
+        placeless = self.model_copy(update={"objective": objective, "start": None})
+        return json_hash(placeless.to_dict())
 
     def recipe(self) -> ModelRecipe:
         """The model without any task's head."""
@@ -174,17 +179,19 @@ def _pretrain(
         valid_share=config.valid_share,
         fold=fold,
     )
-    ingredients = ingredients_of(config.objective)
+    ingredients = ingredients_of(config.objective, config.start)
     labels = source_labels(shards, config.classes, train_rows) if config.classes else {}
     shards.forget()  # a training of millions of events needs no table of them
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = config.recipe().build()
+        begun = begin(model, config.recipe(), ingredients)
         if config.objective.needs_labels:
             model.head = config.head.build(model.backbone.width, len(config.classes))
         objective = config.objective.build(model)
     some = Loader(shards, evenly(train_rows, FIT_ROWS), 1024, shuffle=False)
-    model.features.fit(map(sets_of, some.batches(0)))
+    if not begun:
+        model.features.fit(map(sets_of, some.batches(0)))
     objective.fit_constants(lambda: some.batches(0))
     train, valid = _loaders(config, shards, train_rows, valid_rows, labels)
     if world.main and label is not None:

@@ -78,6 +78,8 @@ class Variant(Recipe):
         classes: class -> some of these samples, for objectives that need labels.
         features, backbone, objective, head, optim, seed, n_train, valid_share: see
             `PretrainConfig`.
+        start: name of another pre-training, which has no `start` itself; this one goes on from its
+            weights.
         scratch, frozen, fixed, finetuned: training of the networks of this architecture, in
             place of the study's.
         only: the part of the grid that is run for it, where all of it is too dear. Scratch runs
@@ -93,6 +95,7 @@ class Variant(Recipe):
     objective: one_of(OBJECTIVES) | None = None  # type: ignore[valid-type]  # registry-driven
     optim: Optim | None = None
     seed: Seed = 0
+    start: str | None = added(None)
     n_train: int | None = None
     valid_share: float = 0.05
     scratch: Adaptation | None = None
@@ -251,6 +254,8 @@ class StudyConfig(Recipe):
             other = variant.only.scratch
             if other is not None:
                 self._check_scratch(name, other)
+            if variant.start is not None:
+                self._check_start(name, variant.start)
         for name in self.used():
             if name not in self.samples:
                 raise ValueError(f"no sample '{name}'.{did_you_mean(name, self.samples)}")
@@ -266,6 +271,15 @@ class StudyConfig(Recipe):
             )
         if self.pretrain[other].only.scratch is not None:
             raise ValueError(f"{where}: '{other}' has no scratch runs of its own.")
+
+    def _check_start(self, name: str, other: str) -> None:
+        where = f"pretrain.{name}.start"
+        if other not in self.pretrain:
+            raise ValueError(
+                f"{where}: no pre-training '{other}'.{did_you_mean(other, self.pretrain)}"
+            )
+        if self.pretrain[other].start is not None or other == name:
+            raise ValueError(f"{where}: '{other}' goes on from another one itself.")
 
     def _check_questions(self) -> None:
         if (self.task is None) == (not self.tasks):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,21 +40,37 @@ def prepare_checkpoints(
         DataError: a directory holds the checkpoint of other settings.
     """
     out.mkdir(parents=True, exist_ok=True)
-    made: dict[str, PretrainConfig] = {}
-    for name, variant in config.pretrain.items():
-        if is_current(out, name, _digest(variant, places, tokenizers)):
-            continue
-        if variant.checkpoint is not None:
-            Checkpoint.load(resolve_checkpoint(variant.checkpoint)).save(out / name)
-        else:
-            made[name] = _with(variant.config(places), tokenizers)
-    _run_all(made, out, workers)
+    digests = {
+        name: _digest(variant, places, tokenizers) for name, variant in config.pretrain.items()
+    }
+    for goes_on in (False, True):  # those that begin with the weights of others come last
+        made: dict[str, PretrainConfig] = {}
+        for name, variant in config.pretrain.items():
+            digest = _chained(digests, name, variant)
+            if (variant.start is not None) != goes_on or is_current(out, name, digest):
+                continue
+            if variant.checkpoint is not None:
+                Checkpoint.load(resolve_checkpoint(variant.checkpoint)).save(out / name)
+            else:
+                made[name] = _with(variant.config(places), tokenizers, out)
+        _run_all(made, out, workers)
     return {name: out / name for name in config.pretrain}
 
 
-def _with(config: PretrainConfig, tokenizers: Mapping[str, Path]) -> PretrainConfig:
-    """Put directories in the place of the names of the study's tokenizers."""
-    return config.model_copy(update={"objective": config.objective.located(tokenizers)})
+def _with(
+    config: PretrainConfig, tokenizers: Mapping[str, Path], out: Path | None = None
+) -> PretrainConfig:
+    """Put directories in the place of the names of the study's tokenizers and of the start."""
+    update: dict[str, Any] = {"objective": config.objective.located(tokenizers)}
+    if config.start is not None and out is not None:
+        update["start"] = str(out / config.start)
+    return config.model_copy(update=update)
+
+
+def _chained(digests: Mapping[str, str], name: str, variant: Variant) -> str:
+    """What a pre-training is made of, that of its start included."""
+    own = digests[name]
+    return own if variant.start is None else json_hash([own, digests[variant.start]])
 
 
 def _digest(variant: Variant, places: Mapping[str, Path], tokenizers: Mapping[str, Path]) -> str:

@@ -1,0 +1,103 @@
+"""A pre-training that begins with the weights of another one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from transferline.errors import ConfigError
+from transferline.learning.pretraining import PretrainConfig, pretrain
+from transferline.learning.study import study
+from transferline.learning.study_config import StudyConfig
+from transferline.models.checkpoint import Checkpoint
+
+from .event_shards import write_shards
+
+NET = {"kind": "transformer", "width": 16, "depth": 1, "heads": 2}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    return [
+        write_shards(folder, 200, seed=seed, hardness=hardness)
+        for seed, hardness in ((1, 1.6), (2, 1.0), (3, 1.3))
+    ]
+
+
+def config(place, steps=8, lr=1e-2, **more):
+    return PretrainConfig.model_validate(
+        {
+            "data": {"files": [str(place)]},
+            "backbone": NET,
+            "objective": {"kind": "masked_type"},
+            "optim": {"steps": steps, "batch_size": 64, "lr": lr},
+            **more,
+        }
+    )
+
+
+def weights(checkpoint):
+    return torch.cat([t.float().flatten() for t in checkpoint.backbone().state_dict().values()])
+
+
+def test_it_begins_with_weights_and_constants_and_has_seen_both(places, tmp_path):
+    first = Checkpoint.load(pretrain(config(places[0]), tmp_path / "first", label=None))
+    how = {"steps": 1, "lr": 1e-9}
+    alone = Checkpoint.load(pretrain(config(places[1], **how), tmp_path / "alone", label=None))
+    chained = config(places[1], **how, start=str(tmp_path / "first"))
+    after = Checkpoint.load(pretrain(chained, tmp_path / "after", label=None))
+    torch.testing.assert_close(weights(after), weights(first), atol=1e-6, rtol=0)
+    assert (weights(alone) - weights(first)).abs().max() > 0.01
+    told = after.provenance["ingredients"]["start"]
+    assert told["sha256"] == first.sha256
+    seen = [set(c.saw().samples("pretraining")) for c in (first, alone, after)]
+    assert seen[2] == seen[0] | seen[1]
+    moved = chained.model_copy(update={"start": "elsewhere"})
+    assert moved.digest() == chained.digest()
+
+
+def test_another_architecture_is_refused(places, tmp_path):
+    pretrain(config(places[0]), tmp_path / "first", label=None)
+    wider = config(places[1], backbone={**NET, "width": 32}, start=str(tmp_path / "first"))
+    with pytest.raises(ConfigError, match="other backbone"):
+        pretrain(wider, tmp_path / "after", label=None)
+
+
+@pytest.fixture
+def chained_study(places):
+    one = {
+        "samples": ["one"],
+        "backbone": NET,
+        "objective": {"kind": "masked_type"},
+        "optim": {"steps": 8, "batch_size": 64, "lr": 1e-2},
+    }
+    network = {"lr": [1e-2], "optim": {"steps": 4, "batch_size": 32}}
+    return {
+        "name": "chain",
+        "title": "One after the other",
+        "scale": "smoke",
+        "samples": {n: {"shards": str(p)} for n, p in zip(("one", "s", "b"), places, strict=True)},
+        # The one that goes on stands first: the order in the file does not matter.
+        "pretrain": {"second": {**one, "start": "first"}, "first": one},
+        "task": {"kind": "event_classification", "name": "t", "signal": ["s"], "background": ["b"]},
+        "grid": {"modes": ["frozen"], "n_train": [40], "seeds": 1},
+        "frozen": network,
+    }
+
+
+def test_a_study_makes_the_start_first(chained_study, tmp_path):
+    out = study(StudyConfig.model_validate(chained_study), tmp_path / "out")
+    first, second = (Checkpoint.load(out / "pretrain" / n) for n in ("first", "second"))
+    assert second.provenance["ingredients"]["start"]["sha256"] == first.sha256
+    lines = (out / "records.jsonl").read_text().splitlines()
+    assert {json.loads(line)["pretraining"] for line in lines} == {"first", "second"}
+
+
+@pytest.mark.parametrize(("start", "message"), [("firts", "first"), ("second", "itself")])
+def test_a_start_that_cannot_be_is_explained(chained_study, start, message):
+    chained_study["pretrain"]["second"]["start"] = start
+    with pytest.raises(ValueError, match=message):
+        StudyConfig.model_validate(chained_study)
