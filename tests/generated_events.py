@@ -26,7 +26,7 @@ def cache() -> Path:
 
 
 @contextmanager
-def _one_at_a_time() -> Iterator[Path]:
+def one_at_a_time() -> Iterator[Path]:
     """A process waits for what another one is generating."""
     place = cache()
     place.mkdir(exist_ok=True)
@@ -38,11 +38,11 @@ def _one_at_a_time() -> Iterator[Path]:
 @lru_cache(maxsize=4)
 def shards(sample: Sample) -> Path:
     """The shard directory of a sample."""
-    with _one_at_a_time() as place:
+    with one_at_a_time() as place:
         return materialise(sample, place)
 
 
 def root_file(sample: Sample) -> Path:
     """The NanoAOD file behind a sample."""
-    with _one_at_a_time() as place:
+    with one_at_a_time() as place:
         return generated_file(sample, place)

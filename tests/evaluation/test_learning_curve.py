@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from transferline.errors import DataError, NumericalError
+from transferline.evaluation.bootstrap import Replicas
 from transferline.evaluation.comparison import error_reduction, gap_closed, paired_difference
 from transferline.evaluation.data_efficiency import data_efficiency, isotonic
 from transferline.evaluation.learning_curve import learning_curve, scratch_for
@@ -85,6 +86,16 @@ def test_only_common_seeds_are_paired():
     assert found.seeds == (3, 4)
     assert found.measurement.value == pytest.approx(0.1)
     assert paired_difference(lines["trees"], lines["scratch"]) == []
+
+
+def test_a_replica_without_a_number_leaves_the_error_of_the_record():
+    drawn = (100.0, math.inf, 120.0)
+    one = record(
+        metrics={"rejection": Measurement(110.0, 20.0)},
+        replicas=Replicas("test", 0, {"rejection": drawn}),
+    )
+    [line] = learning_curve([one], "rejection")
+    assert line.points[0].measurement.error == pytest.approx(20.0)
 
 
 def test_the_test_set_is_paired_through_replicas_and_bounded_without():

@@ -56,6 +56,14 @@ def test_the_fit_is_as_exact_with_millions_of_events(luminosity):
     assert result.significance == pytest.approx(result.asimov, rel=1e-3)
 
 
+def test_a_signal_far_above_the_background():
+    pytest.importorskip("pyhf", reason="extra stats")
+    one = Binned(np.array([150.0]), np.array([1.0]), np.array([0.3]), np.zeros(2))
+    result = fit(one)
+    assert result.significance == pytest.approx(result.asimov, rel=1e-3)
+    assert 0.01 < result.limit < 0.04
+
+
 def test_the_limit_ends_at_what_simulation_knows():
     pytest.importorskip("pyhf", reason="extra stats")
     much, more = (fit(binned(*toy(luminosity=x), bins=8)).limit for x in (1e4, 1e7))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from transferline.errors import ConfigError
+from transferline.learning.folded_pretraining import pretrain_folds
 from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.learning.study import study
 from transferline.learning.study_config import StudyConfig
@@ -66,6 +67,13 @@ def test_another_architecture_is_refused(places, tmp_path):
         pretrain(wider, tmp_path / "after", label=None)
 
 
+def test_folds_begin_with_nothing_that_has_seen_them(places, tmp_path):
+    pretrain(config(places[0]), tmp_path / "first", label=None)
+    chained = config(places[1], start=str(tmp_path / "first"))
+    with pytest.raises(ConfigError, match="may have seen the events"):
+        pretrain_folds(chained, 2, tmp_path / "folds", label=None)
+
+
 @pytest.fixture
 def chained_study(places):
     one = {
@@ -100,4 +108,10 @@ def test_a_study_makes_the_start_first(chained_study, tmp_path):
 def test_a_start_that_cannot_be_is_explained(chained_study, start, message):
     chained_study["pretrain"]["second"]["start"] = start
     with pytest.raises(ValueError, match=message):
+        StudyConfig.model_validate(chained_study)
+
+
+def test_a_start_of_another_width_is_refused_before_anything_is_trained(chained_study):
+    chained_study["pretrain"]["second"]["backbone"] = {**NET, "width": 32}
+    with pytest.raises(ValueError, match="other backbone"):
         StudyConfig.model_validate(chained_study)

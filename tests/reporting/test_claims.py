@@ -72,6 +72,19 @@ def test_a_loser_that_was_still_improving_has_not_lost():
     assert judge(runs(0.1, scratch=ENDED), **gap).outcome == FAILS
 
 
+@pytest.mark.parametrize(
+    ("claim", "worth"),
+    [
+        ({"kind": "not_below_scratch"}, 10),
+        ({"kind": "reduces_error", "n_train": 1000, "share": 0.01}, 10),
+        ({"kind": "closes_gap", "n_low": 100, "n_high": 10000, "share": 0.1}, 10),
+    ],
+)
+def test_an_unfinished_scratch_has_not_lost_whatever_the_claim(claim, worth):
+    assert judge(runs(worth), **claim).outcome == HOLDS
+    assert judge(runs(worth, scratch=ENDED), **claim).outcome == OPEN
+
+
 def test_two_pretrainings_are_one_each():
     made = runs(10)
     made += [

@@ -8,14 +8,13 @@ import re
 import pytest
 
 from transferline.cli import run
-from transferline.sample_generation import generated_file
 from transferline.validation import real_simulation
 from transferline.validation.check import Verdict
 from transferline.validation.event_file import EventFile
 from transferline.validation.events import TOPICS
 from transferline.validation.evidence import NEEDS, Evidence, recipes
 
-from ..generated_events import BACKGROUND, cache
+from ..generated_events import BACKGROUND, root_file
 
 N, SEED = 100, 2
 
@@ -77,7 +76,7 @@ def evidence(own, real):
 
 
 def test_real_simulation_is_known_by_its_content_and_compared():
-    path = generated_file(BACKGROUND, cache())
+    path = root_file(BACKGROUND)
     own = EventFile(path)
     assert real_simulation.process_of(own) == "ttbar"
     checks = real_simulation.find(evidence(own, path)).checks
@@ -86,7 +85,7 @@ def test_real_simulation_is_known_by_its_content_and_compared():
 
 
 def test_with_real_cms_simulation(real_data):
-    own = EventFile(generated_file(BACKGROUND, cache()))
+    own = EventFile(root_file(BACKGROUND))
     found = real_simulation.find(evidence(own, real_data / "nano_tt_v12.root"))
     verdicts = {check.quantity.partition(": ")[2]: check.verdict for check in found.checks}
     assert verdicts["resolution of missing momentum (GeV)"] == Verdict.EXPLAINED

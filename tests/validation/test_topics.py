@@ -8,7 +8,6 @@ import pytest
 from transferline.generate.card import load_card
 from transferline.generate.events import generate_events
 from transferline.generate.pythia import leading_order
-from transferline.sample_generation import generated_file
 from transferline.validation import btagging, jet_energy, leptonic, met
 from transferline.validation.check import Verdict
 from transferline.validation.event_file import EventFile
@@ -16,14 +15,14 @@ from transferline.validation.hadronic import matched_w
 from transferline.validation.lepton_truth import ELECTRON, MUON, true_leptons
 from transferline.validation.leptons import card_checks
 
-from ..generated_events import BACKGROUND, cache
+from ..generated_events import BACKGROUND, root_file
 from .broken_card import broken_card
 
 
 @pytest.fixture(scope="module")
 def ttbar():
     """1600 events without multi-parton interactions, made with the shipped card."""
-    return EventFile(generated_file(BACKGROUND, cache()))
+    return EventFile(root_file(BACKGROUND))
 
 
 @pytest.fixture(scope="module")

@@ -117,7 +117,8 @@ def _test_part(records: Sequence[Record], metric: str) -> dict[str, float]:
         for replicas in kept
         if first and replicas and replicas.paired_with(first) and metric in replicas.values
     ]
-    if first is None or len(drawn) < len(records):
+    # A rejection may be infinite in a replica, and then has no mean over them.
+    if first is None or len(drawn) < len(records) or not np.isfinite(drawn).all():
         seen = f"test set as seen by {records[0].mode} {records[0].pretraining}"
         return {seen: math.fsum(_finite(r, metric).error for r in records) / len(records)}
     mean = np.mean(np.array(drawn), axis=0)

@@ -291,8 +291,11 @@ def _model(pyhf: Any, found: Binned) -> Any:
         {"name": "background", "data": found.background.tolist(), "modifiers": [statistics]},
     ]
     highest = {"name": "mu", "inits": [1.0], "bounds": [[0.0, _HIGHEST]]}
+    # Background may have to stand for all of the signal.
+    most = 10.0 * (1.0 + float(np.max(found.signal / found.background)))
+    factors = {"name": "simulation", "bounds": [[1e-10, most]] * len(found.signal)}
     return pyhf.Model(
-        {"channels": [{"name": "score", "samples": samples}], "parameters": [highest]},
+        {"channels": [{"name": "score", "samples": samples}], "parameters": [highest, factors]},
         poi_name="mu",
         validate=False,  # it is built here; the check calls what jsonschema is about to drop
     )

@@ -9,6 +9,7 @@ from transferline.data.folds import Fold
 from transferline.errors import ConfigError
 from transferline.learning.distributed import joined
 from transferline.learning.folds import FOLDS, FoldSet, every_fold
+from transferline.learning.ingredients import hashes, ingredients_of
 from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.models.checkpoint import Checkpoint
 from transferline.provenance import run_facts
@@ -29,9 +30,15 @@ def pretrain_folds(
     that was interrupted.
 
     Raises:
-        ConfigError: `out` holds folds of other settings or data, or fewer than two are wanted.
+        ConfigError: `out` holds folds of other settings or data, fewer than two are wanted, or they
+            should begin with weights that may have seen every fold.
         DataError, NumericalError, StopRequestedError: see `pretrain`.
     """
+    if config.start is not None:
+        raise ConfigError(
+            f"start: {config.start} may have seen the events that a fold leaves out. Pre-train "
+            "folds without it."
+        )
     parts = every_fold(folds)
     with joined() as world:
         data = [card.content_hash for card in config.data.open().cards]
@@ -55,9 +62,11 @@ def _is_finished(config: PretrainConfig, fold: Fold, data: list[str], out: Path)
     if not (place / "config.json").exists():
         return False
     made = Checkpoint.load(place).provenance
-    hashes = [item.get("content_hash") for item in made.get("data", [])]
-    found = (made.get("config_sha256"), made.get("fold"), hashes)
-    if found != (config.digest(), asdict(fold), data):
+    contents = [item.get("content_hash") for item in made.get("data", [])]
+    tokenizers = {name: item.get("sha256") for name, item in made.get("ingredients", {}).items()}
+    found = (made.get("config_sha256"), made.get("fold"), contents, tokenizers)
+    wanted = hashes(ingredients_of(config.objective))
+    if found != (config.digest(), asdict(fold), data, wanted):
         raise ConfigError(
             f"{place}: was made with other settings or data. Choose another --out, or remove "
             f"{out / FOLDS} and the folds to make them anew."

@@ -108,6 +108,7 @@ class Variant(Recipe):
     def _check(self) -> Self:
         made = {"samples", "backbone", "objective", "optim"}
         given = {name for name in made if getattr(self, name)}
+        given |= {"start"} if self.start is not None and self.checkpoint is not None else set()
         if self.checkpoint is not None and given:
             raise ValueError(f"checkpoint stands beside {', '.join(sorted(given))}: give one.")
         if self.checkpoint is None and given != made:
@@ -278,8 +279,14 @@ class StudyConfig(Recipe):
             raise ValueError(
                 f"{where}: no pre-training '{other}'.{did_you_mean(other, self.pretrain)}"
             )
-        if self.pretrain[other].start is not None or other == name:
+        first, second = self.pretrain[other], self.pretrain[name]
+        if first.start is not None or other == name:
             raise ValueError(f"{where}: '{other}' goes on from another one itself.")
+        if first.checkpoint is not None:
+            return  # it is compared when it is read
+        for part in ("features", "backbone"):
+            if getattr(first, part) != getattr(second, part):
+                raise ValueError(f"{where}: '{other}' has other {part}; both must be the same.")
 
     def _check_questions(self) -> None:
         if (self.task is None) == (not self.tasks):
@@ -290,6 +297,10 @@ class StudyConfig(Recipe):
             raise ValueError(f"tasks: the name '{twice[0]}' stands twice; Records go by it.")
         named = {"grid.largest": list(self.grid.largest), "grid.only": list(self.grid.only)}
         named |= {f"pretrain.{key}.only": list(v.only.tasks) for key, v in self.pretrain.items()}
+        for task, part in self.grid.only.items():
+            for size in (size for sizes in part.sizes.values() for size in sizes):
+                if size not in self.grid.n_train:
+                    raise ValueError(f"grid.only: {task}: sizes: grid.n_train has no {size}.")
         for where, tasks in named.items():
             for name in tasks:
                 if name not in names:

@@ -43,17 +43,17 @@ def prepare_checkpoints(
     digests = {
         name: _digest(variant, places, tokenizers) for name, variant in config.pretrain.items()
     }
+    made: dict[str, PretrainConfig] = {}
+    for name, variant in config.pretrain.items():
+        if is_current(out, name, _chained(digests, name, variant)):
+            continue
+        if variant.checkpoint is not None:
+            Checkpoint.load(resolve_checkpoint(variant.checkpoint)).save(out / name)
+        else:
+            made[name] = _with(variant.config(places), tokenizers, out)
     for goes_on in (False, True):  # those that begin with the weights of others come last
-        made: dict[str, PretrainConfig] = {}
-        for name, variant in config.pretrain.items():
-            digest = _chained(digests, name, variant)
-            if (variant.start is not None) != goes_on or is_current(out, name, digest):
-                continue
-            if variant.checkpoint is not None:
-                Checkpoint.load(resolve_checkpoint(variant.checkpoint)).save(out / name)
-            else:
-                made[name] = _with(variant.config(places), tokenizers, out)
-        _run_all(made, out, workers)
+        part = {name: how for name, how in made.items() if (how.start is not None) == goes_on}
+        _run_all(part, out, workers)
     return {name: out / name for name in config.pretrain}
 
 
@@ -78,6 +78,7 @@ def _digest(variant: Variant, places: Mapping[str, Path], tokenizers: Mapping[st
         return Checkpoint.load(resolve_checkpoint(variant.checkpoint)).backbone_hash()
     data = ShardSet([places[name] for name in variant.samples]).content_hash
     plain = variant.config({name: Path(name) for name in variant.samples})
+    plain = plain.model_copy(update={"start": None})  # what it is counts, not its name
     made_of, made_with = plain.to_dict(), hashes(ingredients_of(_with(plain, tokenizers).objective))
     return json_hash({**made_of, "data": data, **({"made_with": made_with} if made_with else {})})
 

@@ -227,6 +227,11 @@ class FeatureExtractor(nn.Module):
         kept = batch.is_real.unsqueeze(-1)
         if self.of_tracks is None:
             return kept.expand(-1, -1, len(self.recipe.particles))
+        if "charge" not in batch.columns:
+            raise ConfigError(
+                "scaling: tracks tells neutral particles by the column `charge`, which these "
+                "samples have not. Prepare them with it, or take another scaling."
+            )
         charged = (batch.columns["charge"] != 0).unsqueeze(-1)
         return kept & (charged | ~self.of_tracks)
 

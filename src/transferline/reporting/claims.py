@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -165,9 +166,17 @@ class NotBelowScratch(LineClaim):
         known = [difference for difference in found if len(difference.seeds) > 1]
         worst = min(known or found, key=lambda difference: difference.significance)
         numbers = f"worst of {len(found)} sizes, at {worst.n_train:,}: {numbers_of(worst)}"
+        if not math.isfinite(worst.measurement.error):
+            return Verdict(OPEN, numbers)
+        scratch = scratch_of(line, lines)
         if known and worst.measurement.value < -self.sigma * worst.measurement.error:
-            return Verdict(FAILS, numbers)
-        return Verdict(HOLDS if len(known) == len(found) else OPEN, numbers)
+            at = worst.n_train
+            return doubted(Verdict(FAILS, numbers), line, line.at(at), scratch, scratch.at(at))
+        verdict = Verdict(HOLDS if len(known) == len(found) else OPEN, numbers)
+        for n_train in (difference.n_train for difference in found):
+            points = line.at(n_train), scratch.at(n_train)
+            verdict = doubted(verdict, line, points[0], scratch, points[1])
+        return verdict
 
 
 class ClosesGap(LineClaim):
@@ -194,7 +203,10 @@ class ClosesGap(LineClaim):
             if len(point.values) < 2:
                 return Verdict(OPEN, f"{found} of the gap, one seed at {point.n_train:,}")
         outcome = decided(found.value - self.share, found.error, self.sigma)
-        return _doubted(Verdict(outcome, f"{found} of the gap"), line, low, scratch, high)
+        verdict = Verdict(outcome, f"{found} of the gap")
+        for against in (high, scratch.at(self.n_low)):  # a low start makes the gap, too
+            verdict = doubted(verdict, line, low, scratch, against)
+        return verdict
 
 
 class Published(Recipe):
@@ -262,10 +274,10 @@ def _compare(line: Line, other: Line, n_train: int, sigma: float) -> Verdict:
         return Verdict(OPEN, numbers_of(found))
     outcome = decided(found.measurement.value, found.measurement.error, sigma)
     verdict = Verdict(outcome, numbers_of(found))
-    return _doubted(verdict, line, line.at(n_train), other, other.at(n_train))
+    return doubted(verdict, line, line.at(n_train), other, other.at(n_train))
 
 
-def _doubted(verdict: Verdict, line: Line, point: Point, other: Line, against: Point) -> Verdict:
+def doubted(verdict: Verdict, line: Line, point: Point, other: Line, against: Point) -> Verdict:
     """Leave open what a longer training of the loser may turn round."""
     name, loser = (other.name, against) if verdict.outcome == HOLDS else (line.name, point)
     if verdict.outcome == OPEN or not unfinished(loser):

@@ -26,6 +26,7 @@ from transferline.reporting.claims import (
     Verdict,
     decided,
     difference_at,
+    doubted,
     line_of,
     numbers_of,
     records_of,
@@ -49,7 +50,11 @@ class ReducesError(LineClaim):
         """See `LineClaim.check`."""
         found = _reduction(lines, self.line, self.n_train)
         outcome = decided(found.value - self.share, found.error, self.sigma)
-        return Verdict(outcome, f"{found} of scratch's error removed")
+        line = line_of(lines, self.line)
+        scratch = scratch_of(line, lines)
+        points = line.at(self.n_train), scratch.at(self.n_train)
+        verdict = Verdict(outcome, f"{found} of scratch's error removed")
+        return doubted(verdict, line, points[0], scratch, points[1])
 
 
 class AgreesWith(LineClaim):

@@ -154,10 +154,11 @@ class MaskedParticles(TokenRecipe):
                 "masked_particles: order: backbone needs a backbone that knows the order: "
                 "{kind: transformer, positions: 128}."
             )
-        if ordered and self.decoder == "bert" and self.order != "backbone":
+        if ordered and self.order != "backbone":
             raise ConfigError(
-                "masked_particles: the backbone has `positions`, so masked particles have a place "
-                "in it: give order: backbone, or leave them out."
+                "masked_particles: the backbone has `positions`, so that masked particles have a "
+                "place in it, and those that MAE leaves have another one than in whole sets: give "
+                "order: backbone (decoder: bert), or leave them out."
             )
         return MaskedParticlesObjective(model, self)
 
