@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+import warnings
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 import pytest
 
 from tests import generated_events
 from tests.generate import drell_yan_lhe
+from transferline.cli import run as transferline
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -31,6 +36,9 @@ SMALLER = [  # the same commands on fewer events and steps: what a page says mus
     (r"--jobs \d+", "--jobs 1"),
 ]
 """Pattern -> replacement, in every block."""
+
+PLAIN = re.compile(r"transferline [^|&;<>$`*?{}()]*")
+"""A command of ours without anything that only a shell understands."""
 
 MADE_ELSEWHERE = re.compile(r"^(make|git clone|pip install|bash \.ci|python -m pip)\b")
 """Commands that continuous integration itself consists of."""
@@ -53,12 +61,37 @@ def run(language: str, title: str, text: str, folder: Path) -> None:
     if title:
         (folder / title).write_text(text)
     if language == "bash":
-        lines = [line for line in text.splitlines() if not MADE_ELSEWHERE.match(line)]
-        execute(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], folder)
+        type_in([line for line in text.splitlines() if not MADE_ELSEWHERE.match(line)], folder)
     elif language == "python":
         execute([sys.executable, "-W", "error", "-c", text], folder)
     elif language == "yaml":
         assert title, "a reader cannot know where to save this"
+
+
+def type_in(lines: list[str], folder: Path) -> None:
+    """Run plain commands of ours in this process, which has imported everything, others in bash.
+
+    What is in the background, and what comes after it, is one script.
+    """
+    while lines:
+        command = lines[0]
+        n = 1
+        while command.endswith("\\"):
+            command, n = command[:-1] + lines[n], n + 1
+        if any(re.search(r"&\s*$", line) for line in lines) or not PLAIN.fullmatch(command):
+            execute(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], folder)
+            return
+        words = shlex.split(command, comments=True)[1:]
+        printed = io.StringIO()
+        with (
+            contextlib.chdir(folder),
+            redirect_stdout(printed),
+            redirect_stderr(printed),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("default")  # a reader sees them, and goes on
+            assert transferline(words) == 0, f"{command}\n{printed.getvalue()[-3000:]}"
+        lines = lines[n:]
 
 
 def execute(command: list[str], folder: Path) -> None:

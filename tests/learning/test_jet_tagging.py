@@ -16,7 +16,7 @@ from transferline.data.prepare import prepare
 from transferline.data.readers.jetclass import JetClass
 from transferline.data.selections import load_selection
 from transferline.errors import ConfigError, DataError
-from transferline.learning import network_run
+from transferline.learning import source_rows
 from transferline.learning.adaptation import transfer
 from transferline.learning.baselines import Labelled, Trees, boosted_trees
 from transferline.learning.engineered_jets import engineered_jets
@@ -175,7 +175,7 @@ def test_scores_do_not_depend_on_the_order_in_which_jets_are_padded(places, chec
     found = []
     for short in (0, 1000):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(network_run, "_SHORT", short)
+            patch.setattr(source_rows, "_SHORT", short)
             how = Adaptation(optim=Optim(steps=1, batch_size=32), min_steps=1)
             out = tmp_path / str(short)
             transfer(checkpoint, task(places), "scratch", n_train=30, seed=0, how=how, out=out)

@@ -167,8 +167,8 @@ def _pretrain(
     if world.main:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "resolved.json", config.to_dict())
-    opened = NestedShardSet if config.objective.nested else ShardSet
-    shards = opened(config.data.paths())
+    data = config.data
+    shards = NestedShardSet(data.paths()) if config.objective.nested else data.open()
     if world.main:
         shards.verify()
     train_rows, valid_rows = source_rows(
