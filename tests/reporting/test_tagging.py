@@ -76,7 +76,7 @@ def test_every_line_has_its_matrix_and_all_share_the_curves(records):
     assert [one.stem for one in drawings] == stems
     curves, matrix = (drawings[i].make() for i in (0, 1))
     panels = [axes for axes in curves.axes if axes.get_lines()]
-    assert [axes.get_title(loc="right") for axes in panels] == ["Hbb", "Tbl"]
+    assert [axes.get_title(loc="left") for axes in panels] == ["Hbb", "Tbl"]
     assert [len(axes.get_lines()) for axes in panels] == [2, 2]
     (cells,) = (axes for axes in matrix.axes if axes.images)
     assert [text.get_text() for text in cells.get_xticklabels()] == list(CLASSES)
