@@ -6,6 +6,7 @@ import torch
 
 from transferline.data.batch import Batch, cartesian
 from transferline.data.events import SPECIES
+from transferline.learning import baselines
 from transferline.learning.adaptation import transfer
 from transferline.learning.baselines import Labelled, Trees, boosted_trees
 from transferline.learning.engineered import engineered
@@ -131,3 +132,18 @@ def test_trees_separate_real_collisions(tmp_path):
     auc = record.metrics["auc"]
     assert auc.value > 0.6 and auc.value - 0.5 > 5 * auc.error
     assert record.backbone == record.objective == record.pretraining == "none"
+
+
+def test_bins_keep_the_order_and_what_is_missing():
+    x = np.random.default_rng(0).normal(size=(2000, 2)).astype(np.float32)
+    x[:, 1] = np.round(x[:, 1])  # few numbers: they stay as they are
+    x[5] = np.nan
+    cuts = baselines._cuts(x)
+    assert cuts[1] is None
+    binned = baselines._binned(x, cuts)
+    assert np.isnan(binned[5]).all()
+    assert np.array_equal(binned[6:, 1], x[6:, 1])
+    found = binned[6:, 0][np.argsort(x[6:, 0])]
+    assert (np.diff(found) >= 0).all()
+    assert (found.min(), found.max()) == (0, 254)
+    assert np.bincount(found.astype(int)).min() > 0
