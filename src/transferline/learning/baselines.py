@@ -179,8 +179,8 @@ def _varying(x: Table) -> NDArray[np.intp]:
 def _cuts(x: Table) -> Cuts:
     """Quantiles of every column with more numbers than bins, None for the others.
 
-    scikit-learn bins by itself, but by weighted quantiles, one by one: ten seconds for sixty
-    columns of a few hundred events, however few trees are grown.
+    scikit-learn bins by itself, but by weighted quantiles, one by one, which takes longer than
+    the trees of a few hundred events.
     """
     cuts: list[NDArray[np.float32] | None] = []
     for column in x.T:
