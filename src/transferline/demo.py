@@ -20,7 +20,7 @@ _SHIPPED = Path(str(resources.files("transferline"))) / "shipped"
 def demo(out: Path, *, from_scratch: bool = False, jobs: int = 2) -> Path:
     """Generate, prepare, transfer the shipped backbone, and write the report; return its page.
 
-    ttH(bb) against ttbar at 500 to 2,000 labelled events, both classes together. Where no
+    ttH(bb) against ttbar at 200 to 800 labelled events, both classes together. Where no
     generator is installed, the events that ship with the package take its place. Repeated, it
     goes on where it stopped.
 

@@ -29,8 +29,8 @@ def demo(
 ) -> None:
     """See everything at once, in under five minutes.
 
-    Generates and prepares ttH(bb) and ttbar events, transfers the shipped backbone at 500 to
-    2,000 labelled events, and reports. Interrupted, it resumes when the command is repeated.
+    Generates and prepares ttH(bb) and ttbar events, transfers the shipped backbone at 200 to
+    800 labelled events, and reports. Interrupted, it resumes when the command is repeated.
     """
     from transferline.demo import demo as run  # noqa: PLC0415
     from transferline.demo import demo_table  # noqa: PLC0415
