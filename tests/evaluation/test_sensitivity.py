@@ -30,6 +30,15 @@ def test_bins_hold_all_events_and_enough_background():
     assert np.allclose(halves[:-1], 0.5, atol=0.01)
 
 
+def test_equal_scores_of_most_events_leave_no_bin_without_background():
+    scores, target, weight = toy()
+    coarse = np.maximum(np.floor(scores * 4), 2.0)  # as of trees of a hundred events
+    assert np.mean(coarse[target == 0] == 2.0) > 0.5
+    found = binned(coarse, target, weight, bins=20)
+    assert (found.background > 0).all()
+    assert found.background.sum() == pytest.approx(2000)
+
+
 def test_the_formula_knows_its_limits():
     sure = Binned(np.array([5.0]), np.array([10_000.0]), np.array([1e-2]), np.zeros(2))
     assert asimov_significance(sure) == pytest.approx(5 / 100, rel=1e-3)

@@ -77,7 +77,8 @@ def binned(
         size = tail.sum() ** 2 / np.sum(tail**2) if len(tail) else 0.0
         if size < least:
             break
-        if not inner or edge > inner[-1]:
+        # Trees of few events give many the same score: below the lowest there is no background.
+        if edge > (inner[-1] if inner else b_score.min()):
             inner.append(edge)
     edges = np.array([-np.inf, *inner, np.inf])
     place = np.searchsorted(edges, s, side="right") - 1
