@@ -27,7 +27,7 @@ def _one_thread():
 @pytest.fixture(scope="session", autouse=True)
 def _fonts_as_shapes():
     """To take out of a font what a PDF needs is a third of the time of every figure."""
-    from transferline.reporting import style  # noqa: PLC0415  # not every session draws
+    from transferline.reporting import style  # not every session draws
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(style._STYLE, "pdf.fonttype", 3)
