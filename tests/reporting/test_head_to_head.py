@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from transferline.evaluation.learning_curve import learning_curve
 from transferline.reporting.head_to_head import compared, head_to_head_drawings
 from transferline.reporting.page_figures import page_figures
-from transferline.reporting.style import Label
+from transferline.reporting.plots import value_axis
+from transferline.reporting.style import Label, new_figure
 
 from ..evaluation.synthetic import record
 
@@ -39,3 +42,16 @@ def test_few_pretrainings_or_unknown_costs_are_not_compared():
     assert not compared(lines(NAMES[:3]))
     assert not compared(lines(told=False))
     assert not head_to_head_drawings(lines(told=False), Label("ten classes"))
+
+
+def test_where_rejections_are_quoted_they_are_drawn_on_axes_of_factors():
+    rejections = [replace(line, metric="unweighted_rejection_90") for line in lines()]
+    drawings = {d.stem: d for d in page_figures("hh", [lines(), rejections])}
+    assert list(drawings)[1:3] == ["head-to-head", "unweighted-rejection-90"]
+    _, [axes] = new_figure(Label("hh"))
+    for values, scale in (((90, 170), "linear"), ((2, 170), "log")):
+        axes.clear()
+        axes.plot(values)
+        value_axis(axes, "unweighted_rejection_90")
+        assert axes.get_yscale() == scale
+    assert "accuracy" not in drawings

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from transferline.evaluation.learning_curve import Line
 from transferline.reporting.drawing import Drawing
-from transferline.reporting.plots import metric_title, sizes_axis
+from transferline.reporting.plots import metric_title, sizes_axis, value_axis
 from transferline.reporting.style import (
     SERIES,
     SIMULATION,
@@ -69,6 +69,7 @@ def head_to_head(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
         style = replace(style, dashes="-" if number < len(SERIES) else "--")
         _bars(axes, line, style, _title(line), 1.012 ** (number - len(own) / 2))
     axes.set_ylabel(metric_title(lines[0].metric))
+    value_axis(axes, lines[0].metric)
     sizes_axis(axes, [n for line in (*references, *own) for n in line.n_train])
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper",
                   fontsize="x-small", handlelength=3.2)  # fmt: skip

@@ -12,6 +12,7 @@ from transferline.reporting.attention_plot import attention, with_attention
 from transferline.reporting.drawing import Drawing
 from transferline.reporting.head_to_head import head_to_head_drawings
 from transferline.reporting.mass_plot import mass_drawings
+from transferline.reporting.plots import metric_title
 from transferline.reporting.pretraining_plots import (
     scaling,
     scaling_points,
@@ -22,6 +23,8 @@ from transferline.reporting.run_plots import Losses
 from transferline.reporting.small_multiples import learning_curves, loss_curves
 from transferline.reporting.style import Label, words
 from transferline.reporting.tagging_plots import tagging_drawings
+
+_QUOTED = ("unweighted_rejection_90", "accuracy")
 
 _SHOWN = 4
 """Pre-trainings whose attention a page shows."""
@@ -37,8 +40,8 @@ def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
     )
     return [
         first,
-        *head_to_head_drawings(_accuracies(curves) or lines, label),
-        *_accuracy(label, curves[1:]),
+        *head_to_head_drawings(second_metric(curves) or lines, label),
+        *_second(label, second_metric(curves[1:])),
         *tagging_drawings(lines, label),
         *mass_drawings(lines, label),
         *_scaling(label, lines),
@@ -69,21 +72,18 @@ def _scaling(label: Label, lines: Sequence[Line]) -> list[Drawing]:
     return [Drawing("scaling", caption, lambda: scaling(lines, label))]
 
 
-def _accuracies(curves: Sequence[Sequence[Line]]) -> Sequence[Line]:
-    return next((lines for lines in curves if lines[0].metric == "accuracy"), [])
+def second_metric(curves: Sequence[Sequence[Line]]) -> Sequence[Line]:
+    """Return the curves of the metric that publications of a task quote beside the area."""
+    of_metric = {lines[0].metric: lines for lines in curves}
+    return next((of_metric[name] for name in _QUOTED if name in of_metric), [])
 
 
-def _accuracy(label: Label, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
-    """The metric of the studies that report accuracy."""
-    return [
-        Drawing(
-            "accuracy",
-            f"Accuracy of {label.sample}",
-            lambda found=lines: learning_curves(found, label),  # type: ignore[misc]
-        )
-        for lines in curves
-        if lines[0].metric == "accuracy"
-    ]
+def _second(label: Label, lines: Sequence[Line]) -> list[Drawing]:
+    if not lines:
+        return []
+    caption = f"{metric_title(lines[0].metric)}: {label.sample}"
+    stem = lines[0].metric.replace("_", "-")
+    return [Drawing(stem, caption, lambda: learning_curves(lines, label))]
 
 
 def _losses(label: Label, lines: Sequence[Line]) -> list[Drawing]:

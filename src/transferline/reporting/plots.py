@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from transferline.evaluation.comparison import paired_difference
 from transferline.evaluation.data_efficiency import Factor
@@ -68,6 +68,25 @@ def metric_title(metric: str) -> str:
     return _METRIC_TITLES.get(metric, metric.replace("_", " "))
 
 
+def is_factor(metric: str) -> bool:
+    """Tell a metric that is compared by ratio, and drawn on a logarithmic axis.
+
+    >>> is_factor("unweighted_rejection_90"), is_factor("auc")
+    (True, False)
+    """
+    return metric.removeprefix("unweighted_").startswith("rejection_")
+
+
+def value_axis(axes: Axes, metric: str) -> None:
+    """Give the y axis of a metric its scale, when all is drawn: logarithmic for large factors."""
+    low, high = axes.get_ylim()
+    if is_factor(metric) and (low <= 0 or high > 10 * low):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def looks(lines: Sequence[Line]) -> list[Look]:
     """Return one look per line; pre-training variants are named only where there are several.
 
@@ -84,10 +103,13 @@ def looks(lines: Sequence[Line]) -> list[Look]:
 def learning_curve(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
     """Draw the metric against labelled events, and below it the paired difference to scratch.
 
+    Rejections have a logarithmic axis and no differences.
+
     Bands are one standard deviation, seeds and test set together. Open markers have one seed, so
     that their spread is unknown.
     """
-    differences = [_differences(line, lines) for line in lines]
+    factors = is_factor(lines[0].metric)
+    differences = [[] if factors else _differences(line, lines) for line in lines]
     heights = (2.2, 1.0) if any(differences) else (1.0,)
     figure, panels = new_figure(label, heights, (7.2, 7.0))
     for line, style, gains in zip(lines, looks(lines), differences, strict=True):
@@ -96,6 +118,7 @@ def learning_curve(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
         if gains:
             band(panels[1], gains, style, None)
     panels[0].set_ylabel(metric_title(lines[0].metric))
+    value_axis(panels[0], lines[0].metric)
     single = any(len(point.values) == 1 for line in lines for point in line.points)
     legend_with_room(panels[0], [one_seed()] if single else [])
     if len(panels) > 1:

@@ -17,11 +17,13 @@ T = TypeVar("T")
 
 MOST = 10
 """Lines that one panel shows."""
+_SHADES = 3
+"""Pre-trainings of one mode that shades of its colour tell apart."""
 
 
 def learning_curves(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
     """Draw learning curves in one panel if it can hold them, else one panel per pre-training."""
-    if len(lines) <= MOST or not _pretrainings(lines):
+    if _fit_one_panel(lines):
         return plots.learning_curve(lines, label)
     return _learning_curves(lines, label)
 
@@ -29,11 +31,17 @@ def learning_curves(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
 def loss_curves(series: Sequence[tuple[Line, Losses]], label: Label = SIMULATION) -> Figure:
     """Draw losses in one panel if it can hold them, else one panel per pre-training."""
     lines = [line for line, _ in series]
-    if len(series) <= MOST or not _pretrainings(lines):
+    if _fit_one_panel(lines):
         styles = plots.looks(lines)
         together = [(style, kept) for style, (_, kept) in zip(styles, series, strict=True)]
         return run_plots.loss_curves(together, label)
     return _loss_curves(series, label)
+
+
+def _fit_one_panel(lines: Sequence[Line]) -> bool:
+    modes = {line.mode for line in lines} - {"scratch", "trees"}
+    shades = 1 if len(modes) == 1 else len(_pretrainings(lines))
+    return not modes or (len(lines) <= MOST and shades <= _SHADES)
 
 
 def by_pretraining(lines: Sequence[Line]) -> dict[str, list[Line]]:
@@ -58,7 +66,7 @@ def _learning_curves(lines: Sequence[Line], label: Label) -> Figure:
         values = [(p.n_train, p.value, p.error, len(p.values)) for p in line.points]
         plots.band(axes, values, style, style.title)
 
-    figure, panels = _panels([(line, line) for line in lines], draw, label)
+    figure, panels = _panels([(line, line) for line in lines], draw, label, lines[0].metric)
     for axes in panels:
         plots.sizes_axis(axes, [n for line in lines for n in line.n_train])
         axes.set_xlabel("")
@@ -79,7 +87,10 @@ def _loss_curves(series: Sequence[tuple[Line, Losses]], label: Label) -> Figure:
 
 
 def _panels(
-    series: Sequence[tuple[Line, T]], draw: Callable[[Axes, Look, T], None], label: Label
+    series: Sequence[tuple[Line, T]],
+    draw: Callable[[Axes, Look, T], None],
+    label: Label,
+    metric: str = "loss",
 ) -> tuple[Figure, list[Axes]]:
     """Draw what belongs to each pre-training into its panel; colours tell the modes."""
     lines = [line for line, _ in series]
@@ -90,8 +101,11 @@ def _panels(
         for line in members:
             draw(axes, look(line.mode), kept[id(line)])
         axes.set_title(words(name), fontsize="small", loc="left", x=0.03, y=1.0, pad=-16)
-    low, high = panels[0].get_ylim()
-    panels[0].set_ylim(low, high + 0.1 * (high - low))  # room for the names
+    plots.value_axis(panels[0], metric)
+    low, high = panels[0].get_ylim()  # above it, room for the names
+    logarithmic = panels[0].get_yscale() == "log"
+    top = high * (high / low) ** 0.1 if logarithmic else high + 0.1 * (high - low)
+    panels[0].set_ylim(low, top)
     return figure, panels
 
 
