@@ -26,6 +26,7 @@ from transferline.executors import (
     result_of,
     size_of,
 )
+from transferline.executors.processes import ProcessPool
 from transferline.stopping import (
     WorkGivenUpError,
     check_stop,
@@ -303,3 +304,74 @@ def test_dask_without_its_extra_is_explained(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match="pip install"), executor(dask="tcp://127.0.0.1:1"):
         pytest.fail("it was opened")
+
+
+SAVES = """
+import os, signal, sys, time
+from pathlib import Path
+
+def work(place):
+    def save(*_):
+        time.sleep(1.0)
+        Path(place).write_text("saved")
+        raise SystemExit
+    signal.signal(signal.SIGTERM, save)
+    Path(place + ".begun").touch()
+    time.sleep(60)
+"""
+MAIN = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from saves import work
+import transferline.config  # which takes yaml along
+from transferline.executors.processes import ProcessPool
+
+signal.signal(signal.SIGTERM, lambda *_: None)  # as commands do: they wait for their workers
+with ProcessPool(1) as pool:
+    future = pool.submit(work, sys.argv[1])
+    while not Path(sys.argv[1] + ".begun").exists():
+        time.sleep(0.01)
+    os.killpg(0, signal.SIGTERM)
+    try:
+        future.result()
+    except BaseException as error:
+        print(type(error).__name__)
+"""
+
+
+def test_a_signal_for_the_whole_session_leaves_workers_time_to_save(tmp_path):
+    """And a file of the user's directory is not taken for the module whose name it has."""
+    (tmp_path / "saves.py").write_text(SAVES)
+    (tmp_path / "main.py").write_text(MAIN)
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    (folder / "yaml.py").write_text("raise RuntimeError('imported from the current directory')")
+    command = [sys.executable, str(tmp_path / "main.py"), str(tmp_path / "state")]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (tmp_path / "state").read_text() == "saved", done.stderr
+    assert "current directory" not in done.stderr
+
+
+def test_workers_have_the_environment_of_their_own_pool(monkeypatch):
+    monkeypatch.setenv("FIRST", "1")
+    with ProcessPool(1) as pool:
+        assert pool.submit(os.getenv, "FIRST").result() == "1"
+    monkeypatch.delenv("FIRST")
+    with ProcessPool(1) as pool:
+        assert pool.submit(os.getenv, "FIRST").result() is None
+        assert pool.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
+        assert pool.submit(os.getenv, "PYTHONSAFEPATH").result() is None
+
+
+def test_where_the_socket_finds_no_place_processes_start_clean(monkeypatch, tmp_path):
+    monkeypatch.setattr(processes, "_LONGEST", 1)
+    with ProcessPool(1) as pool:
+        assert pool.submit(os.getpid).result() != os.getpid()
