@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transferline import files
 from transferline.errors import DataError
 from transferline.files import (
     atomic_directory,
@@ -53,6 +56,34 @@ def test_a_directory_replaces_the_old_one_as_a_whole(tmp_path):
             (temporary / content).write_text(content)
     assert names(tmp_path) == ["set"]
     assert names(target) == ["two"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names that are exchanged in one step")
+def test_a_replaced_directory_is_there_at_every_moment(tmp_path, monkeypatch):
+    """A process killed at the worst moment must find its state again."""
+    seen = []
+    replace = Path.replace
+
+    def watched(path, target):
+        result = replace(path, target)
+        seen.append((tmp_path / "set").exists())
+        return result
+
+    monkeypatch.setattr(Path, "replace", watched)
+    for _ in range(3):
+        with atomic_directory(tmp_path / "set"):
+            pass
+    assert seen
+    assert all(seen)
+
+
+def test_a_directory_is_replaced_where_names_cannot_be_exchanged(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_exchanged", lambda one, other: False)
+    for content in ("one", "two"):
+        with atomic_directory(tmp_path / "set") as temporary:
+            (temporary / content).write_text(content)
+    assert names(tmp_path) == ["set"]
+    assert names(tmp_path / "set") == ["two"]
 
 
 def test_a_crash_leaves_the_old_directory(tmp_path):

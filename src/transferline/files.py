@@ -5,6 +5,7 @@ Also reading JSON, so that every kind of damage gets one clear error.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -122,7 +123,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(target: Path) -> Iterator[Path]:
-    """Yield a temporary directory; on success it replaces the directory `target`."""
+    """Yield a temporary directory; on success it replaces the directory `target`.
+
+    Where the system can exchange two names at once (Linux), `target` is there at every moment.
+    """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(target)
@@ -132,17 +136,35 @@ def atomic_directory(target: Path) -> Iterator[Path]:
             yield temporary
             for file in sorted(temporary.rglob("*")):
                 _sync(file)
-            if target.exists():
-                # A directory cannot be replaced in one step: move the old one aside first.
+            if not target.exists():
+                temporary.replace(target)
+            elif not _exchanged(temporary, target):
                 old = target.with_name(f".{target.name}.{_random()}.old")
                 target.replace(old)
                 temporary.replace(target)
                 shutil.rmtree(old)
-            else:
-                temporary.replace(target)
             _sync(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; False where system or file system cannot (renameat2(2))."""
+    if sys.platform != "linux":
+        return False
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # not in every C library
+    at_working_directory, exchange = -100, 2
+    return (
+        rename is not None
+        and rename(
+            at_working_directory,
+            os.fsencode(one),
+            at_working_directory,
+            os.fsencode(other),
+            exchange,
+        )
+        == 0
+    )
 
 
 def resolved(path: Path | str) -> Path:
