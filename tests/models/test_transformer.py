@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -194,6 +194,27 @@ def test_the_fused_attention_equals_the_plain_one(extra, monkeypatch):
         pooled = backbone(inputs).pooled
         pooled.square().sum().backward()
         results.append((pooled, [p.grad.clone() for p in backbone.parameters()]))
+    torch.testing.assert_close(results[0], results[1], atol=1e-4, rtol=1e-4)
+
+
+@given(seed=st.integers(0, 10_000), causal=st.booleans(), width=st.sampled_from([16, 32]))
+@settings(max_examples=20)
+def test_attention_within_large_sets_equals_that_on_the_grid(seed, causal, width):
+    """Sets of 0 to 40 particles, some of them with gaps: as after masking."""
+    random = torch.Generator().manual_seed(seed)
+    is_real = torch.rand(5, 40, generator=random) < torch.rand(5, 1, generator=random)
+    is_real[0] = False
+    tokens = torch.randn(5, 40, width, generator=random)
+    backbone = built(width=width, heads=2)[1]
+    results = []
+    for kernel in (True, False):
+        backbone.even = kernel
+        backbone.zero_grad()
+        tokens = tokens.detach().requires_grad_()
+        out = backbone.encode(tokens, is_real, causal=causal)
+        (out.pooled.square().sum() + out.tokens[:, ::3].sum()).backward()
+        gradients = [p.grad.clone() for p in backbone.blocks.parameters()]
+        results.append((out.tokens, out.pooled, tokens.grad, gradients))
     torch.testing.assert_close(results[0], results[1], atol=1e-4, rtol=1e-4)
 
 

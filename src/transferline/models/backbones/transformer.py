@@ -24,6 +24,8 @@ from transferline.models.backbones.base import (
     masked_mean,
 )
 from transferline.models.backbones.dot_attention import LARGEST, dot_attention
+from transferline.models.backbones.kernels.biased_attention import Sets, biased_attention
+from transferline.models.backbones.kernels.pair_tables import hiding_tables
 from transferline.models.backbones.positions import Positions, rank_by_pt
 from transferline.models.features import Inputs, InputSpec
 
@@ -91,15 +93,16 @@ class _Grid:
     """Where the packed real tokens `[t, d]` stand on the padded grid `[n, p]`.
 
     Linear layers, norms and activations then work on real tokens only; attention alone sees
-    the grid, and not even it where the kernel for small sets runs. `index` is None on the padded
-    path, which exported graphs need.
+    the grid, and not even it where a kernel runs. `index` is None on the padded path, which
+    exported graphs need.
     """
 
     n: int
     p: int
     index: Tensor | None
-    bias: Tensor  # additive attention bias, [n, 1 or h, p or 1, p]; [t] for small sets
-    counts: Tensor | None  # [n], of small sets alone
+    bias: Tensor  # additive, [n, 1 or h, p or 1, p]; [t] for small sets; [h, s] tables of `sets`
+    counts: Tensor | None = None  # [n], of small sets alone
+    sets: Sets | None = None  # of larger ones, where a kernel runs
 
     def scatter(self, x: Tensor) -> Tensor:
         """[t, c] -> [n, p, c]."""
@@ -122,12 +125,16 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor, grid: _Grid) -> Tensor:
         qkv = self.qkv(x)
-        if grid.counts is None:
-            q, k, v = self._on_grid(qkv, grid)
-            mixed = grid.gather(_attend(q, k, v, grid.bias).transpose(1, 2).flatten(-2))
-        else:
+        if grid.counts is not None:
             rows = qkv.view(-1, 3, self.heads, self.head_width)
             mixed = dot_attention(rows, grid.bias, grid.counts).flatten(1).to(qkv.dtype)
+        elif grid.sets is not None:
+            real = int(grid.sets.starts[-1])
+            mixed = biased_attention(qkv[:real].float(), grid.bias, grid.sets).to(qkv.dtype)
+            mixed = F.pad(mixed, (0, 0, 0, len(qkv) - real))
+        else:
+            q, k, v = self._on_grid(qkv, grid)
+            mixed = grid.gather(_attend(q, k, v, grid.bias).transpose(1, 2).flatten(-2))
         out: Tensor = self.out(mixed)
         return out
 
@@ -199,6 +206,7 @@ class TransformerBackbone(Backbone):
         super().__init__()
         self.width = recipe.width
         self.packed = True
+        self.heads, self.even = recipe.heads, recipe.width // recipe.heads % 8 == 0
         self.slots = recipe.slots
         self.embedding = nn.Sequential(
             nn.Linear(spec.n_features, recipe.width), nn.LayerNorm(recipe.width)
@@ -290,8 +298,8 @@ class TransformerBackbone(Backbone):
         out = grid.scatter(self.final_norm(x)).float()
         return torch.where(is_real.unsqueeze(-1), out, torch.zeros_like(out))
 
-    @staticmethod
     def _grid(
+        self,
         is_real: Tensor,
         pairs: Tensor | None,
         causal: bool,
@@ -301,14 +309,19 @@ class TransformerBackbone(Backbone):
     ) -> _Grid:
         n, p = is_real.shape
         index = _packed(is_real) if packed else None
-        plain = pairs is None and not causal
-        if index is not None and plain and is_real.device.type == "cpu" and p <= LARGEST:
-            bias = torch.zeros(n, p) if key_bias is None else key_bias
-            return _Grid(n, p, index, bias.flatten()[index], is_real.sum(1))
+        if index is not None and pairs is None and is_real.device.type == "cpu":
+            counts = is_real.sum(1)
+            if p <= LARGEST and not causal:
+                bias = torch.zeros(n, p) if key_bias is None else key_bias
+                return _Grid(n, p, index, bias.flatten()[index], counts=counts)
+            if p > LARGEST and key_bias is None and self.even:
+                sets = Sets.of(counts)
+                tables = hiding_tables(self.heads, sets, causal)
+                return _Grid(n, p, index, tables, sets=sets)
         bias = _attention_bias(is_real, pairs, causal)
         if key_bias is not None:
             bias = bias + key_bias[:, None, None, :]
-        return _Grid(n, p, index, bias, None)
+        return _Grid(n, p, index, bias)
 
 
 def _packed(is_real: Tensor) -> Tensor:
