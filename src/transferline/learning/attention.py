@@ -22,6 +22,7 @@ from transferline.data.readers.shards import ShardSet
 from transferline.models.model import Model
 
 _EVENTS, _BATCH = 2000, 500
+_PAIRS = 2**22  # at most: 256 jets of 128 particles tell more than 2000 events of ten objects
 _PLACES = 2**20  # pairs of a batch at most: jets of 128 particles come in fewer
 _KINDS = {"lepton": ("electron", "muon"), "tau": ("tau",), "b jet": ("bjet",), "jet": ("jet",),
           "MET": ("met",), "photon": ("photon",), "charged hadron": ("charged_hadron",),
@@ -33,17 +34,21 @@ _CODES = {**SPECIES, **CONSTITUENTS}
 def attention_by_kind(
     model: Model, shards: ShardSet, rows: NDArray[np.int64]
 ) -> dict[str, Any] | None:
-    """Return kinds, and for every block the table `[kinds + 1, kinds]`, of at most 2000 events.
+    """Return kinds, and for every block the table `[kinds + 1, kinds]`.
 
-    None if the backbone shows no attention, or the events are made of jets. The events are spread
-    evenly over `rows`.
+    It is of at most 2000 events, of fewer if they are large, spread evenly over `rows`. None if the
+    backbone shows no attention, or the events are made of jets.
     """
     if isinstance(shards, NestedShardSet):
         return None
-    some = rows[:: max(1, -(-len(rows) // _EVENTS))]
+    pairs_each = max(1, int(shards.n_particles[rows].max(initial=1)) ** 2)
+    events, size = (
+        max(1, min(most, pairs // pairs_each))
+        for most, pairs in ((_EVENTS, _PAIRS), (_BATCH, _PLACES))
+    )
+    some = rows[:: max(1, -(-len(rows) // events))]
     model.cpu().eval()
     found: list[tuple[Tensor, Tensor]] = []
-    size = max(1, min(_BATCH, _PLACES // max(1, int(shards.n_particles[some].max(initial=1)) ** 2)))
     for part in np.array_split(some, max(1, len(some) // size)):
         batch = shards.gather(part)
         blocks = model.backbone.attention(model.features(batch))

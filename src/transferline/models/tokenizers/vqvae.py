@@ -20,7 +20,7 @@ from transferline.models.tokenizers.base import (
     Reconstruction,
     TokenizerRecipe,
 )
-from transferline.models.tokenizers.codebook import Codebook, CodebookSettings
+from transferline.models.tokenizers.codebook import Codebook, CodebookSettings, Quantised
 
 _SIZE = Transformer(width=128, depth=3, heads=16, hidden=256, dropout=0.1)
 
@@ -71,19 +71,24 @@ class VQVAETokenizer(GradientTokenizer):
 
     def reconstruct(self, inputs: Inputs) -> Reconstruction:
         """See `GradientTokenizer.reconstruct`."""
-        real = inputs.is_real
-        quantised = self.codebook(self._latents(inputs))
-        codes = torch.zeros_like(real, dtype=torch.int64)
-        codes[real] = quantised.codes
-        return Reconstruction(self._decoded(quantised.z, real), codes, quantised.commitment)
+        quantised, codes = self._quantised(inputs)
+        x = self._decoded(quantised.z, inputs.is_real)
+        return Reconstruction(x, codes, quantised.commitment)
 
     def encode(self, inputs: Inputs) -> Tensor:
         """See `Tokenizer.encode`."""
-        return self.reconstruct(inputs).codes
+        return self._quantised(inputs)[1]
 
     def decode(self, codes: Tensor, is_real: Tensor) -> Tensor:
         """See `Tokenizer.decode`."""
         return self._decoded(self.codebook.codes()[codes[is_real]], is_real)
+
+    def _quantised(self, inputs: Inputs) -> tuple[Quantised, Tensor]:
+        """Of the real particles alone; and the codes on the grid, `[n, p]`."""
+        quantised = self.codebook(self._latents(inputs))
+        codes = torch.zeros_like(inputs.is_real, dtype=torch.int64)
+        codes[inputs.is_real] = quantised.codes
+        return quantised, codes
 
     def _latents(self, inputs: Inputs) -> Tensor:
         """Of the real particles alone, `[t, latent]`."""
