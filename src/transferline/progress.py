@@ -28,10 +28,10 @@ class Ticker(Protocol):
 
 
 class _Bar:
-    def __init__(self, bar: Progress, label: str, total: int) -> None:
+    def __init__(self, bar: Progress, label: str, total: int, done: int) -> None:
         self._bar = bar
         self._label = label
-        self._task = bar.add_task(label, total=total)
+        self._task = bar.add_task(label, total=total, completed=done)
 
     def advance(self, n: int = 1) -> None:
         self._bar.advance(self._task, n)
@@ -43,9 +43,10 @@ class _Bar:
 class _Lines:
     """Batch logs keep every line, so print few: one per interval, with the time left."""
 
-    def __init__(self, label: str, total: int, interval: float) -> None:
+    def __init__(self, label: str, total: int, done: int, interval: float) -> None:
         self._label, self._total, self._interval = label, total, interval
-        self._done, self._text = 0, ""
+        self._before = self._done = done
+        self._text = ""
         self._start = self._last = time.monotonic()
 
     def advance(self, n: int = 1) -> None:
@@ -53,7 +54,8 @@ class _Lines:
         now = time.monotonic()
         if now - self._last >= self._interval or self._done == self._total:
             self._last = now
-            left = (now - self._start) * (self._total - self._done) / max(self._done, 1)
+            each = (now - self._start) / max(self._done - self._before, 1)
+            left = each * (self._total - self._done)
             tail = f", {self._text}" if self._text else ""
             sys.stderr.write(
                 f"{self._label}: {self._done}/{self._total}, {left:.0f} s left{tail}\n"
@@ -65,11 +67,14 @@ class _Lines:
 
 
 @contextmanager
-def progress(total: int, label: str, interval: float = 20.0) -> Iterator[Ticker]:
-    """Show the progress of `total` units on standard error while the block runs."""
+def progress(total: int, label: str, *, done: int = 0, interval: float = 20.0) -> Iterator[Ticker]:
+    """Show the progress of `total` units on standard error while the block runs.
+
+    `done` of them were done earlier, which tells nothing of the time that the others need.
+    """
     if not sys.stderr.isatty():
-        yield _Lines(label, total, interval)
+        yield _Lines(label, total, done, interval)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        yield _Bar(bar, label, total)
+        yield _Bar(bar, label, total, done)

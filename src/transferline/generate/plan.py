@@ -96,8 +96,8 @@ class Plan(Generic[C]):
         ready = self.n - sum(sizes[b] for b in missing)
         self.parts.mkdir(parents=True, exist_ok=True)
         calls = [(self.configuration, b, sizes[b], str(self.path(b).absolute())) for b in missing]
-        with progress(self.n, label) as ticker, given_or_new(executor, jobs) as pool:
-            ticker.advance(ready)
+        shown = progress(self.n, label, done=ready)
+        with shown as ticker, given_or_new(executor, jobs) as pool:
 
             def done(i: int, future: futures.Future[BlockCount]) -> None:
                 result_of(future)

@@ -105,8 +105,8 @@ def _pretrain(config: PretrainConfig, out: Path) -> None:
 def _watch(futures: Sequence[Future[None]], made: Mapping[str, PretrainConfig], out: Path) -> None:
     """Show the progress of trainings in other processes, read from their logs."""
     total = sum(config.optim.steps for config in made.values())
-    seen = 0
-    with progress(total, f"pre-train {', '.join(made)}") as ticker:
+    seen = sum(_step(out / name, config) for name, config in made.items())
+    with progress(total, f"pre-train {', '.join(made)}", done=seen) as ticker:
         waiting = set(futures)
         while waiting:
             done, waiting = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)

@@ -123,12 +123,12 @@ class _Fit:
             found = load_state(self.state, self.objective, self.stepper.optimizer, self.digest)
             self.at, self.best = found
         shown = label is not None and self.world.main
-        bar = progress(self.optim.steps, label or "") if shown else nullcontext(_Silent())
+        steps, done = self.optim.steps, self.at.step
+        bar = progress(steps, label or "", done=done) if shown else nullcontext(_Silent())
         # Signals first: as soon as a process sees the others, it must not leave without them.
         with stop_signals() as stop, torch.random.fork_rng(devices=[]), bar as ticker:
             self._start_alike()
             log = TrainingLog(self.out, self.at.step) if self.world.main else NoLog()
-            ticker.advance(self.at.step)
             with divided(self.objective, self.world):
                 stopped = self._loop(log, ticker, stop)
         # Whoever called may still be stopped before the weights are in a checkpoint.
