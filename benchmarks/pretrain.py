@@ -40,8 +40,6 @@ from transferline.learning.distributed import ALONE  # noqa: E402
 from transferline.learning.network_run import Adaptation  # noqa: E402
 from transferline.learning.study_config import StudyConfig  # noqa: E402
 from transferline.learning.training_step import Stepper  # noqa: E402
-from transferline.models.backbones import transformer  # noqa: E402
-from transferline.models.backbones.dot_attention import LARGEST  # noqa: E402
 from transferline.models.backbones.transformer import Transformer  # noqa: E402
 from transferline.models.model import ModelRecipe, parameter_counts  # noqa: E402
 from transferline.provenance import run_facts  # noqa: E402
@@ -97,6 +95,7 @@ class Contestant:
         variant = study.pretrain["replaced_object"]
         backbone = variant.backbone
         model = ModelRecipe(features=variant.features, backbone=backbone).build()
+        model.backbone.fused = fused
         how = study.how("finetuned")
         assert isinstance(how, Adaptation)
         recipe, optim = (how.objective, how.optim) if tuned else (variant.objective, variant.optim)
@@ -107,7 +106,6 @@ class Contestant:
         target = (torch.arange(len(shards)) % 2).numpy()
         self.loader = Loader(shards, None, BATCH, seed=number, drop_last=True, target=target)
         model.features.fit(self.loader.batches(0))
-        self.largest = LARGEST if fused else 0
         self.backbone, self.n_features = backbone, model.features.spec.n_features
         objective = recipe.build(model)
         self.parameters = parameter_counts(objective)
@@ -123,7 +121,6 @@ class Contestant:
 
     def turn(self) -> Turn:
         """Take steps for half a second, but one at least."""
-        transformer.LARGEST = self.largest
         first, steps, loading, flops = time.process_time(), 0, 0.0, 0.0
         while not steps or time.process_time() - first < TURN * steps / (steps + 1):
             start = time.process_time()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transferline import files
-from transferline.errors import DataError
+from transferline.errors import DataError, OutputError
 from transferline.files import (
     atomic_directory,
     atomic_path,
@@ -56,6 +56,28 @@ def test_a_directory_replaces_the_old_one_as_a_whole(tmp_path):
             (temporary / content).write_text(content)
     assert names(tmp_path) == ["set"]
     assert names(target) == ["two"]
+
+
+def test_leavings_are_removed_by_who_knows_that_nobody_else_writes(tmp_path):
+    for name in (".set.0.partial", ".set.1.old", ".other.2.partial"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+    (tmp_path / "set").mkdir()
+    files.remove_leavings(tmp_path / "set")
+    assert names(tmp_path) == [".other.2.partial", "set"]
+
+
+def test_a_file_is_no_directory_and_a_link_stays_one(tmp_path):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(OutputError, match="in the way"), atomic_directory(tmp_path / "file"):
+        pass
+    assert (tmp_path / "file").read_text() == "precious"
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "scratch")
+    with atomic_directory(tmp_path / "link") as temporary:
+        (temporary / "new").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert names(tmp_path / "scratch") == ["new"]
+    assert names(tmp_path) == ["file", "link", "scratch"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs names that are exchanged in one step")

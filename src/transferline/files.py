@@ -126,8 +126,14 @@ def atomic_directory(target: Path) -> Iterator[Path]:
     """Yield a temporary directory; on success it replaces the directory `target`.
 
     Where the system can exchange two names at once (Linux), `target` is there at every moment.
+    A link to a directory stays one.
+
+    Raises:
+        OutputError: `target` is a file, or cannot be written.
     """
-    target = Path(target)
+    target = resolved(target)
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"{target}: is no directory, and in the way. Remove it.")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(target)
     temporary.mkdir()
@@ -138,7 +144,9 @@ def atomic_directory(target: Path) -> Iterator[Path]:
                 _sync(file)
             if not target.exists():
                 temporary.replace(target)
-            elif not _exchanged(temporary, target):
+            elif _exchanged(temporary, target):
+                shutil.rmtree(temporary)  # the old one
+            else:
                 old = target.with_name(f".{target.name}.{_random()}.old")
                 target.replace(old)
                 temporary.replace(target)
@@ -165,6 +173,16 @@ def _exchanged(one: Path, other: Path) -> bool:
         )
         == 0
     )
+
+
+def remove_leavings(target: Path) -> None:
+    """Remove what killed processes left of `atomic_directory(target)`.
+
+    For those alone who know that nobody else writes it now.
+    """
+    for left in target.parent.glob(f".{target.name}.*"):
+        if left.suffix in (".partial", ".old"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def resolved(path: Path | str) -> Path:

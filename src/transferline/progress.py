@@ -48,6 +48,8 @@ class _Lines:
         self._before = self._done = done
         self._text = ""
         self._start = self._last = time.monotonic()
+        if done >= total > 0:
+            self.advance(0)
 
     def advance(self, n: int = 1) -> None:
         self._done += n

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from transferline.models.backbones import BACKBONES, transformer
+from transferline.models.backbones import BACKBONES
 from transferline.models.backbones.base import masked_mean
 from transferline.models.backbones.transformer import Transformer
 from transferline.models.features import Features, InputSpec
@@ -127,12 +127,11 @@ def test_the_published_block_is_the_stock_layer_with_its_mask():
 
 @torch.no_grad()
 @pytest.mark.parametrize("packed", [True, False])
-@pytest.mark.parametrize("largest", [0, 17], ids=["plain", "fused"])
-def test_padding_that_is_seen_is_the_stock_network_without_a_mask(packed, largest, monkeypatch):
+@pytest.mark.parametrize("fused", [False, True], ids=["plain", "fused"])
+def test_padding_that_is_seen_is_the_stock_network_without_a_mask(packed, fused):
     """Ten places, -99 in every feature of the empty ones, the mean over all of them."""
-    monkeypatch.setattr(transformer, "LARGEST", largest)
     features, backbone = built(**PUBLISHED, **SEEN)
-    backbone.packed = packed
+    backbone.packed, backbone.fused = packed, fused
     inputs = features(toy_batch())
     filled = torch.where(inputs.is_real.unsqueeze(-1), inputs.x, -99.0)
     filled = torch.nn.functional.pad(filled, (0, 0, 0, 2), value=-99.0)
@@ -184,12 +183,12 @@ def test_slots_belong_to_padding_that_is_seen(wrong):
 
 
 @pytest.mark.parametrize("extra", [{}, SEEN])
-def test_the_fused_attention_equals_the_plain_one(extra, monkeypatch):
+def test_the_fused_attention_equals_the_plain_one(extra):
     features, backbone = built(**extra)
     inputs = features(toy_batch())
     results = []
-    for largest in (17, 0):
-        monkeypatch.setattr(transformer, "LARGEST", largest)
+    for fused in (True, False):
+        backbone.fused = fused
         backbone.zero_grad()
         pooled = backbone(inputs).pooled
         pooled.square().sum().backward()
@@ -208,7 +207,7 @@ def test_attention_within_large_sets_equals_that_on_the_grid(seed, causal, width
     backbone = built(width=width, heads=2)[1]
     results = []
     for kernel in (True, False):
-        backbone.even = kernel
+        backbone.fused = kernel
         backbone.zero_grad()
         tokens = tokens.detach().requires_grad_()
         out = backbone.encode(tokens, is_real, causal=causal)
@@ -216,6 +215,16 @@ def test_attention_within_large_sets_equals_that_on_the_grid(seed, causal, width
         gradients = [p.grad.clone() for p in backbone.blocks.parameters()]
         results.append((out.tokens, out.pooled, tokens.grad, gradients))
     torch.testing.assert_close(results[0], results[1], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("places", [8, 20])
+def test_a_second_derivative_is_refused_where_kernels_have_none(places):
+    backbone = built(heads=2)[1]
+    tokens = torch.randn(2, places, 16, requires_grad=True)
+    pooled = backbone.encode(tokens, torch.ones(2, places, dtype=torch.bool)).pooled
+    (slope,) = torch.autograd.grad(pooled.square().sum(), tokens, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.square().sum().backward()
 
 
 @torch.no_grad()

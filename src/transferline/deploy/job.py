@@ -54,10 +54,11 @@ class Job:
     def run(self, outputs: Sequence[Output]) -> list[Output]:
         """Write all outputs; files that must be left out are, as if they had not been named."""
         total = sum(file.source.entries for file in self.inputs.files)
+        kept = sum(file.source.entries for o in outputs if o.kept for file in o.inputs)
         written = []
-        with progress(total, "predict") as ticker:
+        with progress(total, "predict", done=kept) as ticker:
             for output in outputs:
-                done = self._kept(output, ticker) if output.kept else self._written(output, ticker)
+                done = self._kept(output) if output.kept else self._written(output, ticker)
                 if done is not None:
                     written.append(done)
                     _warn_unusable(done)
@@ -67,10 +68,9 @@ class Job:
             )
         return written
 
-    def _kept(self, output: Output, ticker: Ticker) -> Output:
+    def _kept(self, output: Output) -> Output:
         [file] = output.inputs
         self._check_folds(output.counts[file.source.path].tally, "the models", file)
-        ticker.advance(file.source.entries)
         return output
 
     def _written(self, output: Output, ticker: Ticker) -> Output | None:

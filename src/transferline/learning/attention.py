@@ -21,8 +21,8 @@ from transferline.data.readers.nested_shards import NestedShardSet
 from transferline.data.readers.shards import ShardSet
 from transferline.models.model import Model
 
-_EVENTS, _BATCH = 2000, 500
-_PAIRS = 2**22  # at most: 256 jets of 128 particles tell more than 2000 events of ten objects
+_EVENTS, _FEWEST, _BATCH = 2000, 200, 500
+_PAIRS = 2**20  # are enough: 500 jets of 45 particles tell more than 2000 events of ten objects
 _PLACES = 2**20  # pairs of a batch at most: jets of 128 particles come in fewer
 _KINDS = {"lepton": ("electron", "muon"), "tau": ("tau",), "b jet": ("bjet",), "jet": ("jet",),
           "MET": ("met",), "photon": ("photon",), "charged hadron": ("charged_hadron",),
@@ -41,15 +41,14 @@ def attention_by_kind(
     """
     if isinstance(shards, NestedShardSet):
         return None
-    pairs_each = max(1, int(shards.n_particles[rows].max(initial=1)) ** 2)
-    events, size = (
-        max(1, min(most, pairs // pairs_each))
-        for most, pairs in ((_EVENTS, _PAIRS), (_BATCH, _PLACES))
-    )
+    pairs = float(np.square(shards.n_particles[rows], dtype=np.float64).sum()) / max(1, len(rows))
+    events = min(_EVENTS, max(_FEWEST, int(_PAIRS / max(1.0, pairs))))
     some = rows[:: max(1, -(-len(rows) // events))]
+    largest = max(1, int(shards.n_particles[some].max(initial=1)))
+    size = max(1, min(_BATCH, _PLACES // largest**2))
     model.cpu().eval()
     found: list[tuple[Tensor, Tensor]] = []
-    for part in np.array_split(some, max(1, len(some) // size)):
+    for part in np.array_split(some, max(1, -(-len(some) // size))):
         batch = shards.gather(part)
         blocks = model.backbone.attention(model.features(batch))
         if not blocks:

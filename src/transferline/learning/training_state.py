@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from transferline.errors import DataError
-from transferline.files import atomic_directory, write_json
+from transferline.files import atomic_directory, remove_leavings, write_json
 from transferline.learning.objectives.base import Objective
 
 
@@ -40,11 +40,12 @@ def save_state(
     progress: Progress,
     digest: str,
 ) -> None:
-    """Write the state directory atomically."""
+    """Write the state directory atomically; only one process writes it."""
     tensors = {f"now.{name}": t for name, t in objective.state_dict().items()}
     tensors |= {f"best.{name}": t for name, t in (best or {}).items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optim.{index}.{name}": value for name, value in state.items()}
+    remove_leavings(path)
     with atomic_directory(path) as temporary:
         save_file(
             {name: t.detach().cpu().contiguous() for name, t in tensors.items()},

@@ -30,6 +30,8 @@ from transferline.models.backbones.positions import Positions, rank_by_pt
 from transferline.models.features import Inputs, InputSpec
 
 _ROUND = 128  # tokens
+_LANES = 8  # numbers that the kernel for larger sets takes at a time
+_THREADS = 2  # up to so many that kernel, which uses one, beats matrix products, which use all
 _EMPTY = -99.0  # in every feature of an empty place, as in the authors' code
 
 
@@ -205,8 +207,8 @@ class TransformerBackbone(Backbone):
     def __init__(self, recipe: Transformer, spec: InputSpec) -> None:
         super().__init__()
         self.width = recipe.width
-        self.packed = True
-        self.heads, self.even = recipe.heads, recipe.width // recipe.heads % 8 == 0
+        self.packed = self.fused = True
+        self.heads, self.even = recipe.heads, recipe.width // recipe.heads % _LANES == 0
         self.slots = recipe.slots
         self.embedding = nn.Sequential(
             nn.Linear(spec.n_features, recipe.width), nn.LayerNorm(recipe.width)
@@ -309,12 +311,13 @@ class TransformerBackbone(Backbone):
     ) -> _Grid:
         n, p = is_real.shape
         index = _packed(is_real) if packed else None
-        if index is not None and pairs is None and is_real.device.type == "cpu":
+        if self.fused and index is not None and pairs is None and is_real.device.type == "cpu":
             counts = is_real.sum(1)
             if p <= LARGEST and not causal:
                 bias = torch.zeros(n, p) if key_bias is None else key_bias
                 return _Grid(n, p, index, bias.flatten()[index], counts=counts)
-            if p > LARGEST and key_bias is None and self.even:
+            few = torch.get_num_threads() <= _THREADS
+            if p > LARGEST and key_bias is None and self.even and few:
                 sets = Sets.of(counts)
                 tables = hiding_tables(self.heads, sets, causal)
                 return _Grid(n, p, index, tables, sets=sets)

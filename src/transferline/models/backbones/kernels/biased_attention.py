@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from transferline.compilation import compiled
 from transferline.models.backbones.kernels.dropout import NO_DROPOUT, Dropout
@@ -211,8 +212,9 @@ class _BiasedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, bias: Tensor, sets: Sets, dropout: Dropout) -> Tensor:
         heads, width = len(bias), qkv.shape[1] // 3
-        out = torch.empty(len(qkv), width)
-        logarithms = torch.empty(len(qkv) if any(ctx.needs_input_grad) else 0, heads)
+        kept = len(qkv) if any(ctx.needs_input_grad) else 0
+        out = torch.empty(len(qkv), width, dtype=torch.float32)
+        logarithms = torch.empty(kept, heads, dtype=torch.float32)
         sizes = heads, width // heads, sets.starts, sets.tables, sets.most
         _forward(flat(qkv), flat(bias), *sizes, dropout, flat(logarithms), flat(out))
         ctx.save_for_backward(qkv, bias, logarithms, out)
@@ -220,6 +222,7 @@ class _BiasedAttention(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         qkv, bias, logarithms, out = ctx.saved_tensors
         heads, width, starts, pairs, most, dropout = ctx.rest

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from transferline.compilation import compiled
 from transferline.models.backbones.kernels.biased_attention import Index, Sets
@@ -59,14 +60,15 @@ class _PairTables(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, sets: Sets) -> Tensor:
         heads = rows.shape[1]
-        out = torch.empty(heads, int(sets.tables[-1]))
+        out = torch.empty(heads, int(sets.tables[-1]), dtype=torch.float32)
         _fill(flat(rows), heads, sets.starts, sets.tables, flat(out))
         ctx.sets, ctx.shape = sets, rows.shape
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        out = torch.empty(ctx.shape)
+        out = torch.empty(ctx.shape, dtype=torch.float32)
         sets = ctx.sets
         _fold(flat(grads[0].contiguous()), ctx.shape[1], sets.starts, sets.tables, flat(out))
         return out, None
@@ -97,7 +99,7 @@ def _hide(heads: int, starts: Index, tables: Index, causal: bool, out: Array) ->
 
 def hiding_tables(heads: int, sets: Sets, causal: bool) -> Tensor:
     """Return tables `[h, s]` that only hide: what fills rows up, and if `causal` later tokens."""
-    out = torch.empty(heads, int(sets.tables[-1]))
+    out = torch.empty(heads, int(sets.tables[-1]), dtype=torch.float32)
     _hide(heads, sets.starts, sets.tables, causal, flat(out))
     return out
 
