@@ -41,8 +41,8 @@ def attention_by_kind(
     """
     if isinstance(shards, NestedShardSet):
         return None
-    pairs = float(np.square(shards.n_particles[rows], dtype=np.float64).sum()) / max(1, len(rows))
-    events = min(_EVENTS, max(_FEWEST, int(_PAIRS / max(1.0, pairs))))
+    each = float(np.square(shards.n_particles[rows], dtype=np.float64).sum()) / max(1, len(rows))
+    events = min(_EVENTS, max(_FEWEST, int(_PAIRS / max(1.0, each))))
     some = rows[:: max(1, -(-len(rows) // events))]
     largest = max(1, int(shards.n_particles[some].max(initial=1)))
     size = max(1, min(_BATCH, _PLACES // largest**2))
