@@ -243,6 +243,8 @@ def line_of(lines: Sequence[Line], chosen: Chosen) -> Line:
         for line in lines
         if line.mode == chosen.mode and chosen.pretraining in (None, line.pretraining)
     ]
+    if not found and chosen.pretraining is not None:
+        raise DataError(f"no Records of '{chosen.pretraining}' in mode '{chosen.mode}'.")
     if len(found) != 1:
         names = ", ".join(line.name for line in lines)
         raise DataError(f"{len(found)} lines are in mode '{chosen.mode}', not one: {names}.")
