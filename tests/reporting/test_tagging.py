@@ -83,6 +83,16 @@ def test_every_line_has_its_matrix_and_all_share_the_curves(records):
     assert len(cells.texts) >= 9
 
 
+def test_of_many_lines_the_best_of_each_mode_has_a_matrix(records):
+    frozen = [
+        tagged("frozen", n, 0, 0.3 * number).model_copy(update={"pretraining": f"p{number}"})
+        for number, n in enumerate([1000, 1000, 1000, 1000, 1000, 100])
+    ]
+    drawings = tagging_drawings(learning_curve([*records, *frozen]), Label("ten classes"))
+    stems = {one.stem for one in drawings if one.stem.startswith("confusion")}
+    assert stems == {"confusion-trees-none", "confusion-scratch-none", "confusion-frozen-p4"}
+
+
 def page_of(folder):
     claims = folder / "claims.yaml"
     claims.write_text(CLAIMS)

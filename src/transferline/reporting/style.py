@@ -177,7 +177,8 @@ def new_grid(label: Label, number: int) -> tuple[Figure, list[Axes]]:
     """Return a figure of `number` panels in rows of three, which share both axes."""
     columns = min(3, number)
     rows = -(-number // columns)
-    figure = Figure(figsize=(3.6 * columns + 0.8, 3.2 * rows + 1.4), layout="constrained")
+    width = 3.6 * columns + (2.4 if columns == 1 else 0.8)  # the names above need that much
+    figure = Figure(figsize=(width, 3.2 * rows + 1.4), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     panels = list(grid.flat)

@@ -15,14 +15,16 @@ from transferline.reporting.drawing import Drawing
 from transferline.reporting.plots import looks
 from transferline.reporting.style import SIMULATION, Label, Look, new_figure, new_grid, plot
 
+_OfLine = tuple[Line, Look, list[Record]]
+_MATRICES = 6  # matrices of one task that somebody looks at
 _DARK = 55  # per cent above which the number in a cell is written in white
 
 
 def tagging_drawings(lines: Sequence[Line], label: Label) -> list[Drawing]:
     """Return ROC curves at the largest size, of the lines that reach it, and confusion matrices.
 
-    Those are at the largest size of each line. Empty unless the Records have them
-    (`class_details`).
+    Those are at the largest size of each line; of many lines, only of the best of each mode. Empty
+    unless the Records have them (`class_details`).
     """
     of_line = [
         (line, style, found)
@@ -38,7 +40,18 @@ def tagging_drawings(lines: Sequence[Line], label: Label) -> list[Drawing]:
     ]
     caption = f"Rejection of {background} by efficiency of each class, {largest} labelled events"
     first = Drawing("roc-classes", caption, lambda: roc_by_class(curves, background, label))
-    return [first, *(_confusion(*item, label) for item in of_line)]
+    shown = of_line if len(of_line) <= _MATRICES else _best_of_modes(of_line)
+    return [first, *(_confusion(*item, label) for item in shown)]
+
+
+def _best_of_modes(of_line: Sequence[_OfLine]) -> list[_OfLine]:
+    """The most accurate line of each mode, among those that reach its largest size."""
+
+    def rank(item: _OfLine) -> tuple[int, float]:
+        return item[0].n_train[-1], float(np.trace(mean_confusion(item[2])))
+
+    modes = dict.fromkeys(line.mode for line, _, _ in of_line)
+    return [max((item for item in of_line if item[0].mode == mode), key=rank) for mode in modes]
 
 
 def _confusion(line: Line, style: Look, records: Sequence[Record], label: Label) -> Drawing:
