@@ -62,8 +62,9 @@ def test_leavings_are_removed_by_who_knows_that_nobody_else_writes(tmp_path):
     for name in (".set.0.partial", ".set.1.old", ".other.2.partial"):
         (tmp_path / name / "deep").mkdir(parents=True)
     (tmp_path / "set").mkdir()
-    files.remove_leavings(tmp_path / "set")
-    assert names(tmp_path) == [".other.2.partial", "set"]
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    files.remove_leavings(tmp_path / "link")
+    assert names(tmp_path) == [".other.2.partial", "link", "set"]
 
 
 def test_a_file_is_no_directory_and_a_link_stays_one(tmp_path):

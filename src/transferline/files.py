@@ -180,6 +180,7 @@ def remove_leavings(target: Path) -> None:
 
     For those alone who know that nobody else writes it now.
     """
+    target = resolved(target)
     for left in target.parent.glob(f".{target.name}.*"):
         if left.suffix in (".partial", ".old"):
             shutil.rmtree(left, ignore_errors=True)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from transferline.models.backbones.base import Backbone, BackboneRecipe, Latent, check_heads
 from transferline.models.backbones.gat import Nodes
 from transferline.models.backbones.kernels.biased_attention import Sets
+from transferline.models.backbones.kernels.lanes import LANES
 from transferline.models.backbones.kernels.pair_tables import grid_tables
 from transferline.models.backbones.kernels.rows_linear import rows_linear
 from transferline.models.backbones.part_block import PartBlock, after_norm, hiding
@@ -25,7 +26,6 @@ from transferline.models.backbones.part_pairs import PairEmbedding
 from transferline.models.backbones.real_norm import RealNorm
 from transferline.models.features import Inputs, InputSpec
 
-_LANES = 8  # of the kernels
 _Size = Annotated[int, Field(gt=0, le=65_536)]
 
 
@@ -117,7 +117,7 @@ class ParTBackbone(Backbone):
         self.width, self.heads = width, recipe.heads
         self.packed = self.fused = True
         channels = (*recipe.embed, sizes[-1], width // recipe.heads)
-        self._even = all(size % _LANES == 0 for size in channels)
+        self._even = all(size % LANES == 0 for size in channels)
         self.embedding = _Embedding(spec.n_features, recipe.embed)
         self.pair_embedding = PairEmbedding(
             (*recipe.pair_embed, recipe.heads),

@@ -25,13 +25,13 @@ from transferline.models.backbones.base import (
 )
 from transferline.models.backbones.dot_attention import LARGEST, dot_attention
 from transferline.models.backbones.kernels.biased_attention import Sets, biased_attention
+from transferline.models.backbones.kernels.lanes import LANES
 from transferline.models.backbones.kernels.pair_tables import hiding_tables
 from transferline.models.backbones.positions import Positions, rank_by_pt
 from transferline.models.features import Inputs, InputSpec
 
 _ROUND = 128  # tokens
-_LANES = 8  # numbers that the kernel for larger sets takes at a time
-_THREADS = 2  # up to so many that kernel, which uses one, beats matrix products, which use all
+_THREADS = 2  # with more, products (by estimate) beat the kernel for larger sets, which uses one
 _EMPTY = -99.0  # in every feature of an empty place, as in the authors' code
 
 
@@ -208,7 +208,7 @@ class TransformerBackbone(Backbone):
         super().__init__()
         self.width = recipe.width
         self.packed = self.fused = True
-        self.heads, self.even = recipe.heads, recipe.width // recipe.heads % _LANES == 0
+        self.heads, self.even = recipe.heads, recipe.width // recipe.heads % LANES == 0
         self.slots = recipe.slots
         self.embedding = nn.Sequential(
             nn.Linear(spec.n_features, recipe.width), nn.LayerNorm(recipe.width)
