@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -16,6 +17,11 @@ settings.load_profile("repeatable")
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parents[1] / "build" / "numba"))
 
 REAL_DATA = Path(__file__).parents[1] / ".real-data"
+
+
+def pytest_collection_finish():
+    """A million objects of imported libraries live on; looking through them was a tenth of all."""
+    gc.set_threshold(10_000, 20, 100)
 
 
 @pytest.fixture(scope="session", autouse=True)
