@@ -94,7 +94,8 @@ claims:
 
 def test_several_tasks_have_their_own_parts(tmp_path):
     for task in ("ttH", "H+tb"):
-        append(tmp_path / "r.jsonl", record("scratch", task=task))
+        for n_train in (100, 300):
+            append(tmp_path / "r.jsonl", record("scratch", n_train, task=task))
     text = write_results_page(tmp_path / "r.jsonl", tmp_path / "toy.md", "Toy").read_text()
     assert "## ttH (toy)" in text
     assert "## H+tb (toy)" in text

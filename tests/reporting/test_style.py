@@ -8,7 +8,14 @@ import pytest
 
 from transferline.evaluation.learning_curve import learning_curve
 from transferline.reporting import plots
-from transferline.reporting.style import Label, look, new_figure, save, styled
+from transferline.reporting.style import (
+    Label,
+    legend_with_room,
+    look,
+    new_figure,
+    save,
+    styled,
+)
 
 from ..evaluation.synthetic import curve, log_line
 
@@ -32,6 +39,21 @@ def test_variants_share_the_colour_family_but_not_the_line():
     assert first.colour == look("frozen").colour != second.colour
     assert first.dashes != second.dashes
     assert (first.title, second.title) == ("frozen backbone, a", "frozen backbone, b")
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_the_room_of_the_legend_has_no_ticks(scale):
+    with styled():
+        figure, (axes,) = new_figure(Label("ttH"), (1.0,))
+        for name in ("one", "two", "three"):
+            axes.plot([1, 2], [0.6, 0.99], label=name)
+        axes.set_yscale(scale)
+        low, high = axes.get_ylim()
+        legend_with_room(axes)
+        figure.canvas.draw()
+    ticks = [*axes.get_yticks(), *axes.get_yticks(minor=True)]
+    assert low <= min(ticks) and max(ticks) <= high < axes.get_ylim()[1]
+    assert any(label.get_text() for label in axes.get_yticklabels(which="both"))
 
 
 def test_pictures_are_whole_and_the_same_every_time(tmp_path):

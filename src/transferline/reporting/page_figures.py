@@ -31,17 +31,21 @@ _SHOWN = 4
 
 
 def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
-    """Return the drawings of a task; `curves` are its learning curves, the headline one first."""
+    """Return the drawings of a task; `curves` are its learning curves, the headline one first.
+
+    Where all has one number of labels there is no curve to draw: tables say the same.
+    """
     label, lines = Label(task), curves[0]
     first = Drawing(
         "learning-curve",
         f"Learning curve of {task}",
         lambda: learning_curves(lines, label),
     )
+    several = len({n for line in lines for n in line.n_train}) > 1
     return [
-        first,
+        *([first] if several else []),
         *head_to_head_drawings(second_metric(curves) or lines, label),
-        *_second(label, second_metric(curves[1:])),
+        *(_second(label, second_metric(curves[1:])) if several else []),
         *tagging_drawings(lines, label),
         *mass_drawings(lines, label),
         *_scaling(label, lines),

@@ -217,7 +217,10 @@ def _write_right(axes: Axes, label: Label) -> None:
 
 
 def legend_with_room(axes: Axes, more: Sequence[Artist] = ()) -> None:
-    """Put the legend into new room above the data, so that it hides none of them."""
+    """Put the legend into new room above the data, so that it hides none of them.
+
+    The room has no ticks: an AUC above one would be read there.
+    """
     handles, titles = axes.get_legend_handles_labels()
     handles, titles = [*handles, *more], [*titles, *(str(item.get_label()) for item in more)]
     long = max(map(len, titles)) > 20
@@ -227,6 +230,9 @@ def legend_with_room(axes: Axes, more: Sequence[Artist] = ()) -> None:
         axes.set_ylim(low, high * (high / low) ** (room / (1 - room)))
     else:
         axes.set_ylim(low, high + (high - low) * room / (1 - room))
+    for minor in (False, True):
+        ticks = axes.get_yticks(minor=minor)
+        axes.set_yticks([tick for tick in ticks if low <= tick <= high], minor=minor)
     axes.legend(
         handles,
         titles,
