@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 from scipy import stats
 
+from transferline.cli import run
 from transferline.errors import ConfigError, DataError
 from transferline.evaluation.two_sample import wasserstein
 from transferline.learning.jet_sampling import load_generator, sample_codes
@@ -110,6 +111,26 @@ def test_generated_jets_are_compared_with_real_ones(made, tmp_path):
         assert numbers["w1_generated"] < 3 * numbers["spread"]
     multiplicity = found["quantities"]["multiplicity"]
     assert multiplicity["w1_tokens"] == 0  # tokens keep the number of particles
+
+
+def test_a_page_of_generated_jets_names_its_command_and_no_machine(made, tmp_path, capsys):
+    """Without DATA the real jets are those of the pre-training."""
+    folder, shards, _ = made
+    page = tmp_path / "page" / "generated_jets.md"
+    words = ["tokenize", "sample", str(folder / "pre"), "-o", str(tmp_path / "out"), "-n", "60"]
+    assert run([*words, "--markdown", str(page)]) == 0
+    assert f"wrote page: {page}" in capsys.readouterr().out
+    text = page.read_text()
+    assert "transferline tokenize sample pre -n 60 --seed 0 --out generated" in text
+    assert str(tmp_path) not in text and str(folder) not in text
+    alone = compare_generated(folder / "pre", shards, tmp_path / "alone", n=60)
+    for name, numbers in alone["quantities"].items():
+        assert f"| {numbers['w1_generated']:.4g} |" in text
+        assert f"({page.stem}-generated-{name}.png)" in text
+        assert page.with_name(f"{page.stem}-generated-{name}.png").exists()
+    assert sorted(p.name for p in (tmp_path / "out").glob("*.pdf")) == sorted(
+        f"generated-{name}.pdf" for name in alone["quantities"]
+    )
 
 
 def test_what_cannot_generate_is_refused(made, tmp_path):

@@ -84,12 +84,23 @@ def sample(
             metavar="PRETRAINING", help="Directory of a pre-training by next_token with tokens."
         ),
     ],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Prepared shards of real jets.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Directory for plots.")],
+    data: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[DATA]...",
+            help="Prepared shards of real jets.",
+            show_default="those of the pre-training",
+        ),
+    ] = None,
     events: Annotated[
         int, typer.Option("--events", "-n", metavar="N", min=2, help="Jets to draw.")
     ] = 10_000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of what is drawn.")] = 0,
+    markdown: Annotated[
+        Path | None,
+        typer.Option("--markdown", metavar="PAGE", help="Write a page with pictures, too."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Draw jets, code after code, and compare them with real ones.
@@ -99,7 +110,7 @@ def sample(
     """
     from transferline.reporting.generated_jets import compare_generated  # noqa: PLC0415
 
-    found = compare_generated(pretraining, data, out, events, seed)
+    found = compare_generated(pretraining, data or (), out, events, seed, page=markdown)
     if json:
         output.show_json(found)
         return
@@ -112,6 +123,8 @@ def sample(
         ],
     )
     output.wrote(out, "plots and generated.json")
+    if markdown is not None:
+        output.wrote(markdown, "page")
 
 
 def _in_order(numbers: dict[str, float]) -> list[float]:

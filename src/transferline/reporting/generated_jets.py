@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ from torch import Tensor
 from transferline.data.batch import ETA, PHI, PT, Batch, cartesian
 from transferline.data.loader import Loader
 from transferline.data.readers.shards import ShardSet
+from transferline.errors import DataError
 from transferline.evaluation.roc import Floats
 from transferline.evaluation.two_sample import wasserstein
 from transferline.files import write_json
-from transferline.learning.jet_sampling import load_generator, sample_jets
+from transferline.learning.jet_sampling import GeneratorCheckpoint, load_generator, sample_jets
 from transferline.learning.source_rows import evenly
 from transferline.models.features import PARTICLE_FEATURES
 from transferline.models.tokenizers.base import Tokenizer
 from transferline.models.tokenizers.physical import relative
+from transferline.reporting.drawing import Drawing
+from transferline.reporting.generated_page import ROWS, write_generated_page
 from transferline.reporting.style import Label, save
 from transferline.reporting.tokenizer_plots import edges, spectrum
 
@@ -37,7 +41,13 @@ Quantities = dict[str, Floats]
 
 
 def compare_generated(
-    pretraining: Path, data: Path, out: Path, n: int = 10_000, seed: int = 0
+    pretraining: Path,
+    data: Path | Sequence[Path],
+    out: Path,
+    n: int = 10_000,
+    seed: int = 0,
+    *,
+    page: Path | None = None,
 ) -> dict[str, Any]:
     """Draw `n` jets, write `generated.json` and a plot of every quantity beside real jets.
 
@@ -47,42 +57,64 @@ def compare_generated(
 
     Args:
         pretraining: directory of a pre-training with the objective `next_token`.
-        data: shards of real jets, of the classes that it was made from.
+        data: shards of real jets, of the classes that it was made from; of several directories
+            the jets are taken evenly. Nothing: those of the pre-training.
         out: directory of what is written.
         n: jets of each kind; fewer real ones where there are no more.
         seed: of what is drawn.
+        page: a page in Markdown to write too, with pictures beside it.
 
     Returns:
         What `generated.json` holds.
 
     Raises:
-        DataError, ConfigError: the directory generates no jets.
+        DataError, ConfigError: the directory generates no jets, or its own are not there.
     """
     stored = load_generator(pretraining)
     generator = stored.generator()
     assert generator.tokenizer is not None
-    shards = ShardSet([data])
+    given = [data] if isinstance(data, Path) else list(data)
+    shards = ShardSet(given or _own_data(stored, pretraining))
     rows = evenly(np.arange(len(shards)), n)
     real = list(Loader(shards, rows, 512, shuffle=False).batches(0))
     truth = _joined([_quantities(_around_axis(batch)) for batch in real])
     coded = _joined([_quantities(_from_tokens(generator.tokenizer, batch)) for batch in real])
     drawn = _joined([_quantities(b) for b in sample_jets(generator, n, seed=seed, most=_MOST)])
-    label = Label(shards.cards[0].sample)
-    for name, title in TITLES.items():
-        bins = edges([truth[name], drawn[name]], whole=name == "multiplicity")
-        names = ("real", "generated")
-        draw = partial(spectrum, truth[name], _thinned(drawn, truth, name), bins, title, label)
-        save(draw(names=names), out / f"generated-{name}")
+    samples = [card.sample for card in shards.cards]
     facts = {
         "pretraining": str(pretraining),
-        "sample": shards.cards[0].sample,
+        "sample": ", ".join(samples),
         "real_jets": len(rows),
         "generated_jets": n,
         "seed": seed,
+        "commit": stored.provenance["commit"],
         "quantities": {name: _distances(truth[name], coded[name], drawn[name]) for name in TITLES},
     }
+    label = Label(samples[0] if len(samples) == 1 else f"{len(samples)} samples")
+    drawings = [_drawing(name, truth, drawn, label) for name in TITLES]
+    for drawing in drawings:
+        save(drawing.make(), out / drawing.stem)
     write_json(out / "generated.json", facts)
+    if page is not None:
+        write_generated_page(facts, [str(path) for path in given], drawings, page)
     return facts
+
+
+def _own_data(stored: GeneratorCheckpoint, pretraining: Path) -> list[Path]:
+    files = [Path(name) for name in stored.provenance["config"]["data"].get("files", ())]
+    if missing := [path for path in files if not path.is_dir()]:
+        raise DataError(
+            f"{pretraining}: the jets of this pre-training are not at {missing[0]}. Name shards "
+            "of real jets."
+        )
+    return files
+
+
+def _drawing(name: str, truth: Quantities, drawn: Quantities, label: Label) -> Drawing:
+    bins = edges([truth[name], drawn[name]], whole=name == "multiplicity")
+    both = (truth[name], _thinned(drawn, truth, name))
+    draw = partial(spectrum, *both, bins, TITLES[name], label, names=("real", "generated"))
+    return Drawing(f"generated-{name}", f"{ROWS[name]}, real and generated", draw)
 
 
 def _thinned(drawn: Quantities, truth: Quantities, name: str) -> Floats:
