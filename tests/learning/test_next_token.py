@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,24 +115,48 @@ def test_generated_jets_are_compared_with_real_ones(made, tmp_path):
     assert multiplicity["w1_tokens"] == 0  # tokens keep the number of particles
 
 
-def test_a_page_of_generated_jets_names_its_command_and_no_machine(made, tmp_path, capsys):
+def test_a_page_of_generated_jets_names_its_command_and_no_machine(
+    made, tmp_path, monkeypatch, capsys
+):
     """Without DATA the real jets are those of the pre-training."""
     folder, shards, _ = made
-    page = tmp_path / "page" / "generated_jets.md"
+    monkeypatch.chdir(tmp_path)
     words = ["tokenize", "sample", str(folder / "pre"), "-o", str(tmp_path / "out"), "-n", "60"]
-    assert run([*words, "--markdown", str(page)]) == 0
-    assert f"wrote page: {page}" in capsys.readouterr().out
-    text = page.read_text()
-    assert "transferline tokenize sample pre -n 60 --seed 0 --out generated" in text
+    assert run([*words, "--markdown", "pages/generated jets.md"]) == 0
+    assert "wrote page: pages/generated jets.md" in capsys.readouterr().out
+    text = Path("pages/generated jets.md").read_text()
+    command = "transferline tokenize sample pre --out out -n 60 --seed 0 --markdown"
+    assert f"{command} 'pages/generated jets.md'" in text
+    assert "60 real ones: QCD. They are those of the pre-training" in text
     assert str(tmp_path) not in text and str(folder) not in text
-    alone = compare_generated(folder / "pre", shards, tmp_path / "alone", n=60)
+    alone = compare_generated(folder / "pre", [shards, shards], tmp_path / "alone", n=60)
+    assert alone["sample"] == "QCD"
     for name, numbers in alone["quantities"].items():
-        assert f"| {numbers['w1_generated']:.4g} |" in text
-        assert f"({page.stem}-generated-{name}.png)" in text
-        assert page.with_name(f"{page.stem}-generated-{name}.png").exists()
-    assert sorted(p.name for p in (tmp_path / "out").glob("*.pdf")) == sorted(
-        f"generated-{name}.pdf" for name in alone["quantities"]
-    )
+        assert f"| {numbers['mean_generated']:.4g} |" in text
+        assert f"(generated%20jets-generated-{name}.png)" in text
+        assert Path(f"pages/generated jets-generated-{name}.png").exists()
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_anything_is_drawn(
+    made, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["tokenize", "sample", str(made[0] / "pre"), "-o", "out", "-n", "60", "--markdown"]
+    for page in (".", "out/generated.json"):
+        assert run([*words, page]) == 2
+        assert page in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_jets_of_the_pretraining_that_are_gone_are_named(made, tmp_path, capsys):
+    folder = made[0]
+    shutil.copytree(folder / "pre", tmp_path / "pre")
+    place = tmp_path / "pre" / "generator" / "config.json"
+    stored = json.loads(place.read_text())
+    stored["provenance"]["config"]["data"]["files"] = [f"{tmp_path}/gone*"]
+    place.write_text(json.dumps(stored))
+    assert run(["tokenize", "sample", str(tmp_path / "pre"), "-o", str(tmp_path / "out")]) != 0
+    assert f"the jets of this pre-training are not at {tmp_path}/gone*" in capsys.readouterr().err
 
 
 def test_what_cannot_generate_is_refused(made, tmp_path):

@@ -42,18 +42,20 @@ def test_variants_share_the_colour_family_but_not_the_line():
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])
-def test_the_room_of_the_legend_has_no_ticks(scale):
+@pytest.mark.parametrize("entries", [3, 20])
+def test_the_room_of_the_legend_has_no_ticks(scale, entries):
     with styled():
         figure, (axes,) = new_figure(Label("ttH"), (1.0,))
-        for name in ("one", "two", "three"):
-            axes.plot([1, 2], [0.6, 0.99], label=name)
+        for i in range(entries):
+            axes.plot([1, 2], [0.011, 0.99], label=str(i))
         axes.set_yscale(scale)
         low, high = axes.get_ylim()
         legend_with_room(axes)
         figure.canvas.draw()
-    ticks = [*axes.get_yticks(), *axes.get_yticks(minor=True)]
-    assert low <= min(ticks) and max(ticks) <= high < axes.get_ylim()[1]
-    assert any(label.get_text() for label in axes.get_yticklabels(which="both"))
+    major, minor = axes.get_yticks(), axes.get_yticks(minor=True)
+    assert low <= min(*major, *minor) and max(*major, *minor) <= high < axes.get_ylim()[1]
+    assert len(major) >= (3 if scale == "linear" else 2) and len(minor) > 3
+    assert all(label.get_text() for label in axes.get_yticklabels())
 
 
 def test_pictures_are_whole_and_the_same_every_time(tmp_path):

@@ -111,8 +111,13 @@ def test_the_page_draws_what_the_records_hold():
     assert stems == ["learning-curve", "losses-10000", "attention-gat"]
     bare = [r.model_copy(update={"extra": {}}) for r in found]
     assert [d.stem for d in page_figures("near", [learning_curve(bare, "auc")])] == stems[:1]
-    one = learning_curve([r for r in bare if r.n_train == SIZES[0]], "auc")
-    assert not page_figures("near", [one]), "one number of labels is no curve"
+    two = [
+        r.model_copy(update={"metrics": {**r.metrics, "accuracy": r.metrics["auc"]}}) for r in bare
+    ]
+    small = [r for r in two if r.n_train == SIZES[0]]
+    many, one = ([learning_curve(f, name) for name in ("auc", "accuracy")] for f in (two, small))
+    assert len(page_figures("near", many)) == 2
+    assert not page_figures("near", one), "one number of labels is no curve"
     losses = kept_losses(found[1])
     assert losses is not None
     assert losses.valid.tolist() == LOSSES["valid"]

@@ -13,18 +13,18 @@ from torch import Tensor
 
 from transferline.data.batch import ETA, PHI, PT, Batch, cartesian
 from transferline.data.loader import Loader
-from transferline.data.readers.shards import ShardSet
+from transferline.data.readers.shards import Shards, ShardSet
 from transferline.errors import DataError
 from transferline.evaluation.roc import Floats
 from transferline.evaluation.two_sample import wasserstein
 from transferline.files import write_json
 from transferline.learning.jet_sampling import GeneratorCheckpoint, load_generator, sample_jets
-from transferline.learning.source_rows import evenly
 from transferline.models.features import PARTICLE_FEATURES
 from transferline.models.tokenizers.base import Tokenizer
 from transferline.models.tokenizers.physical import relative
 from transferline.reporting.drawing import Drawing
-from transferline.reporting.generated_page import ROWS, write_generated_page
+from transferline.reporting.generated_page import QUANTITIES, write_generated_page
+from transferline.reporting.page_parts import check_target
 from transferline.reporting.style import Label, save
 from transferline.reporting.tokenizer_plots import edges, spectrum
 
@@ -57,10 +57,10 @@ def compare_generated(
 
     Args:
         pretraining: directory of a pre-training with the objective `next_token`.
-        data: shards of real jets, of the classes that it was made from; of several directories
-            the jets are taken evenly. Nothing: those of the pre-training.
+        data: shards of real jets, of the classes that it was made from. Nothing: those of the
+            pre-training, of which it has seen all but the validation share.
         out: directory of what is written.
-        n: jets of each kind; fewer real ones where there are no more.
+        n: jets to draw, and real ones evenly through all, fewer where there are no more.
         seed: of what is drawn.
         page: a page in Markdown to write too, with pictures beside it.
 
@@ -68,19 +68,22 @@ def compare_generated(
         What `generated.json` holds.
 
     Raises:
-        DataError, ConfigError: the directory generates no jets, or its own are not there.
+        DataError: the directory generates no jets, or its own are not there.
+        ConfigError: its model reads what its tokens do not tell, or `page` cannot be one.
     """
+    if page is not None:
+        check_target(page, [out / "generated.json"])
     stored = load_generator(pretraining)
     generator = stored.generator()
     assert generator.tokenizer is not None
     given = [data] if isinstance(data, Path) else list(data)
     shards = ShardSet(given or _own_data(stored, pretraining))
-    rows = evenly(np.arange(len(shards)), n)
+    rows = np.linspace(0, len(shards) - 1, min(n, len(shards))).astype(int)
     real = list(Loader(shards, rows, 512, shuffle=False).batches(0))
     truth = _joined([_quantities(_around_axis(batch)) for batch in real])
     coded = _joined([_quantities(_from_tokens(generator.tokenizer, batch)) for batch in real])
     drawn = _joined([_quantities(b) for b in sample_jets(generator, n, seed=seed, most=_MOST)])
-    samples = [card.sample for card in shards.cards]
+    samples = list(dict.fromkeys(card.sample for card in shards.cards))
     facts = {
         "pretraining": str(pretraining),
         "sample": ", ".join(samples),
@@ -96,12 +99,16 @@ def compare_generated(
         save(drawing.make(), out / drawing.stem)
     write_json(out / "generated.json", facts)
     if page is not None:
-        write_generated_page(facts, [str(path) for path in given], drawings, page)
+        write_generated_page(facts, given, out, drawings, page)
     return facts
 
 
 def _own_data(stored: GeneratorCheckpoint, pretraining: Path) -> list[Path]:
-    files = [Path(name) for name in stored.provenance["config"]["data"].get("files", ())]
+    reader = Shards.model_validate(stored.provenance["config"]["data"])
+    try:
+        files = [Path(name) for name in reader.paths()]
+    except DataError:  # a wildcard that matches nothing
+        files = [Path(name) for name in reader.files]
     if missing := [path for path in files if not path.is_dir()]:
         raise DataError(
             f"{pretraining}: the jets of this pre-training are not at {missing[0]}. Name shards "
@@ -114,7 +121,7 @@ def _drawing(name: str, truth: Quantities, drawn: Quantities, label: Label) -> D
     bins = edges([truth[name], drawn[name]], whole=name == "multiplicity")
     both = (truth[name], _thinned(drawn, truth, name))
     draw = partial(spectrum, *both, bins, TITLES[name], label, names=("real", "generated"))
-    return Drawing(f"generated-{name}", f"{ROWS[name]}, real and generated", draw)
+    return Drawing(f"generated-{name}", f"{QUANTITIES[name]}, real and generated", draw)
 
 
 def _thinned(drawn: Quantities, truth: Quantities, name: str) -> Floats:

@@ -9,10 +9,10 @@ from typing import Any
 
 from transferline.files import write_text
 from transferline.reporting.drawing import Drawing
-from transferline.reporting.style import save
+from transferline.reporting.page_parts import picture, shown
 from transferline.reporting.table import Table
 
-ROWS = {
+QUANTITIES = {
     "pt": "log10(constituent pT / GeV)",
     "eta": "Constituent eta from the jet",
     "phi": "Constituent phi from the jet (rad)",
@@ -28,53 +28,45 @@ _COLUMNS = {
     "w1_tokens": "W1 of tokens",
     "w1_generated": "W1 of generated",
 }
+_NOTE = (
+    "W1: Wasserstein distance from the real jets, in the unit of the quantity. Two halves of the "
+    "real jets: what chance does. Tokens: real jets from what their own codes stand for, which no "
+    "generator of such codes can fall below."
+)
 
 
 def write_generated_page(
-    facts: dict[str, Any], data: Sequence[str], drawings: Sequence[Drawing], page: Path
+    facts: dict[str, Any], named: Sequence[Path], out: Path, drawings: Sequence[Drawing], page: Path
 ) -> Path:
     """Write `page` in Markdown and its pictures beside it.
 
     Args:
         facts: what `compare_generated` found.
-        data: shards of real jets, as they were named.
+        named: shards of real jets that were named; none where they are those of the pre-training.
+        out: directory of the plots.
         drawings: one per quantity.
         page: where.
 
     Returns:
         `page`.
     """
-    words = ["transferline", "tokenize", "sample", *map(_typed, [facts["pretraining"], *data])]
+    places = [shown(Path(facts["pretraining"])), *map(shown, named)]
+    words = ["transferline", "tokenize", "sample", *places, "--out", shown(out)]
     words += ["-n", str(facts["generated_jets"]), "--seed", str(facts["seed"])]
-    command = shlex.join([*words, "--out", "generated", "--markdown", _typed(str(page))])
-    pictures = []
-    for drawing in drawings:
-        [picture] = save(drawing.make(), page.with_name(f"{page.stem}-{drawing.stem}"), ["png"])
-        pictures.append(f"![{drawing.caption}]({picture.name})\n")
+    command = shlex.join([*words, "--markdown", shown(page)])
     rows = [
-        (ROWS[name], *(f"{numbers[key]:.4g}" for key in _COLUMNS))
+        (QUANTITIES[name], *(f"{numbers[key]:.4g}" for key in _COLUMNS))
         for name, numbers in facts["quantities"].items()
     ]
     table = Table("Real and generated jets", ("Quantity", *_COLUMNS.values()), tuple(rows), _NOTE)
+    own = "" if named else " They are those of the pre-training, which has seen nearly all of them."
     parts = [
         f"# Generated jets\n\n{facts['generated_jets']:,} jets drawn, code after code, from what a "
-        f"next-token pre-training has learnt, beside {facts['real_jets']:,} real ones of the "
-        f"samples {facts['sample']}. Made by\n\n```\n{command}\n```\n",
+        f"next-token pre-training has learnt, beside {facts['real_jets']:,} real ones: "
+        f"{facts['sample']}.{own} Made by\n\n```\n{command}\n```\n\n",
         table.markdown(),
-        *pictures,
-        f"Pre-training at commit `{facts['commit'][:12]}`.\n",
+        *(picture(drawing, page.with_suffix("")) for drawing in drawings),
+        f"Commit of the pre-training: {facts['commit'] or 'not recorded'}.\n",
     ]
-    write_text(page, "\n".join(parts))
+    write_text(page, "".join(parts))
     return page
-
-
-def _typed(path: str) -> str:
-    """A page never names a machine."""
-    return Path(path).name if Path(path).is_absolute() else path
-
-
-_NOTE = (
-    "W1: Wasserstein distance from the real jets, in the unit of the quantity. Two halves of the "
-    "real jets: what chance does. Tokens: real jets from what their own codes stand for, which no "
-    "generator of such codes can fall below."
-)

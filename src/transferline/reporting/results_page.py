@@ -8,16 +8,16 @@ from itertools import groupby
 from pathlib import Path
 
 from transferline.config import load_config
-from transferline.errors import ConfigError, DataError, TransferlineError
+from transferline.errors import DataError, TransferlineError
 from transferline.evaluation.learning_curve import Line, learning_curve, without_repeats
 from transferline.evaluation.records import Record, read
-from transferline.files import resolved, write_text
+from transferline.files import write_text
 from transferline.reporting import plots
 from transferline.reporting.analysis_table import analysis_tables
 from transferline.reporting.checks import still_improving
 from transferline.reporting.claims import Claim, Claims, Published
-from transferline.reporting.drawing import Drawing
 from transferline.reporting.page_figures import page_figures, source_figures
+from transferline.reporting.page_parts import check_target, picture, shown
 from transferline.reporting.pretext_table import (
     cost_of_pretrainings,
     costs_of_records,
@@ -31,7 +31,6 @@ from transferline.reporting.result_tables import (
     reduction_table,
     result_tables,
 )
-from transferline.reporting.style import save
 from transferline.reporting.table import Table
 from transferline.reporting.tagging_table import by_task, published_table, tagging_tables
 from transferline.reporting.weak_supervision import weak_curves, weak_drawing, weak_table
@@ -61,7 +60,7 @@ def write_results_page(
     given = load_config(claims, Claims) if claims else None
     sources = [records] if isinstance(records, Path) else list(records)
     files = find_records(sources)
-    _check_target(out_md, [*files, *([claims] if claims else [])])
+    check_target(out_md, [*files, *([claims] if claims else [])])
     found = sorted(without_repeats(read(files)), key=_order)
     if not found:
         raise DataError(f"no records in {', '.join(map(str, sources))}.")
@@ -74,13 +73,6 @@ def write_results_page(
     parts.append(_provenance(found))
     write_text(out_md, "\n".join(part for part in parts if part))
     return out_md
-
-
-def _check_target(out_md: Path, read: Sequence[Path]) -> None:
-    if out_md.is_dir():
-        raise ConfigError(f"{out_md}: is a directory; name the page, such as {out_md}/results.md.")
-    if resolved(out_md) in map(resolved, read):
-        raise ConfigError(f"{out_md}: is what the page is made from; give --markdown another name.")
 
 
 def find_records(sources: Iterable[Path]) -> list[Path]:
@@ -112,21 +104,14 @@ def _order(record: Record) -> tuple[str | int, ...]:
     )
 
 
-def _shown(path: Path) -> str:
-    """Return a path below the working directory as relative: pages never name a machine."""
-    here = Path.cwd()
-    absolute = resolved(path)
-    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else path.name
-
-
 def _command(sources: Sequence[Path], out_md: Path, title: str, claims: Path | None) -> str:
-    words = ["transferline", "report", *map(_shown, sources), "--markdown", _shown(out_md)]
-    words += ["--title", title, *(["--claims", _shown(claims)] if claims else [])]
+    words = ["transferline", "report", *map(shown, sources), "--markdown", shown(out_md)]
+    words += ["--title", title, *(["--claims", shown(claims)] if claims else [])]
     return shlex.join(words)
 
 
 def _head(title: str, command: str, files: Sequence[Path], records: Sequence[Record]) -> str:
-    names = ", ".join(f"`{_shown(file)}`" for file in files)
+    names = ", ".join(f"`{shown(file)}`" for file in files)
     return (
         f"# {title}\n\n"
         f"Every number on this page is computed from Records ({len(records)}, in {names}). "
@@ -150,7 +135,7 @@ def _weak(records: Sequence[Record], out_md: Path) -> str:
             stem = out_md.with_name(f"{out_md.stem}-{study}")
             text += [
                 f"## Weak supervision ({study})\n\n",
-                _picture(weak_drawing(curves, study), stem),
+                picture(weak_drawing(curves, study), stem),
             ]
             text.append(weak_table(curves).markdown())
     return "".join(text)
@@ -164,7 +149,7 @@ def _pretrainings(records: Sequence[Record], out_md: Path) -> str:
         if table.rows:
             text.append(f"## Pre-training ({study})\n\n")
             stem = out_md.with_name(f"{out_md.stem}-{study}")
-            text += [_picture(found, stem) for found in source_figures(study, own)]
+            text += [picture(found, stem) for found in source_figures(study, own)]
             text.append(table.markdown())
             costs = cost_of_pretrainings(costs_of_records(own))
             text += [costs.markdown()] if costs.rows else []
@@ -182,7 +167,7 @@ def _task(records: Sequence[Record], out_md: Path, published: Sequence[Published
             text.append(f"No learning curve of {plots.metric_title(metric)}: {error}\n\n")
     if curves:
         name = "".join(c if c.isalnum() else "-" for c in f"{out_md.stem}-{study}-{task}")
-        text += [_picture(found, out_md.with_name(name)) for found in page_figures(task, curves)]
+        text += [picture(found, out_md.with_name(name)) for found in page_figures(task, curves)]
         text += [f"{line}\n\n" for line in still_improving(curves[0])]
         by_class = tagging_tables(curves[0], published) or analysis_tables(curves[0], published)
         if published and not by_class:
@@ -196,12 +181,6 @@ def _others(curves: Sequence[Sequence[Line]]) -> list[Table]:
     """Tables of the metrics after the first: values and, of accuracy, the error reduction."""
     tables = [make(lines) for lines in curves for make in (metric_table, reduction_table)]
     return [table for table in tables if table.rows]
-
-
-def _picture(drawing: Drawing, stem: Path) -> str:
-    place = stem.with_name(f"{stem.name}-{drawing.stem}")
-    [picture] = save(drawing.make(), place, formats=("png",))
-    return f"![{drawing.caption}]({picture.name})\n\n"
 
 
 def _provenance(records: Sequence[Record]) -> str:

@@ -11,7 +11,16 @@ from matplotlib.figure import Figure
 from transferline.evaluation.learning_curve import Line, scratch_for
 from transferline.reporting import plots, run_plots
 from transferline.reporting.run_plots import Losses
-from transferline.reporting.style import SIMULATION, Label, Look, look, new_grid, plot, words
+from transferline.reporting.style import (
+    SIMULATION,
+    Label,
+    Look,
+    look,
+    new_grid,
+    plot,
+    widen_upwards,
+    words,
+)
 
 T = TypeVar("T")
 
@@ -102,10 +111,7 @@ def _panels(
             draw(axes, look(line.mode), kept[id(line)])
         axes.set_title(words(name), fontsize="small", loc="left", x=0.03, y=1.0, pad=-16)
     plots.value_axis(panels[0], metric)
-    low, high = panels[0].get_ylim()  # above it, room for the names
-    logarithmic = panels[0].get_yscale() == "log"
-    top = high * (high / low) ** 0.1 if logarithmic else high + 0.1 * (high - low)
-    panels[0].set_ylim(low, top)
+    widen_upwards(panels[0], 0.1)  # the names stand there
     return figure, panels
 
 

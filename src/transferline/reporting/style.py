@@ -216,23 +216,28 @@ def _write_right(axes: Axes, label: Label) -> None:
     axes.annotate(right, (1, 1), (0, 5), ha="right", va="bottom", fontsize=size, **place)
 
 
-def legend_with_room(axes: Axes, more: Sequence[Artist] = ()) -> None:
-    """Put the legend into new room above the data, so that it hides none of them.
+def widen_upwards(axes: Axes, share: float) -> None:
+    """Let the data take all but `share` of a panel's height; the room above them has no ticks.
 
-    The room has no ticks: an AUC above one would be read there.
+    It would have an AUC above one to be read.
     """
+    low, high = axes.get_ylim()
+    ticks = {minor: axes.get_yticks(minor=minor) for minor in (False, True)}
+    stretched = share / (1 - share)
+    if axes.get_yscale() == "log":
+        axes.set_ylim(low, high * (high / low) ** stretched)
+    else:
+        axes.set_ylim(low, high + (high - low) * stretched)
+    for minor, places in ticks.items():
+        axes.set_yticks([tick for tick in places if low <= tick <= high], minor=minor)
+
+
+def legend_with_room(axes: Axes, more: Sequence[Artist] = ()) -> None:
+    """Put the legend into new room above the data, so that it hides none of them."""
     handles, titles = axes.get_legend_handles_labels()
     handles, titles = [*handles, *more], [*titles, *(str(item.get_label()) for item in more)]
     long = max(map(len, titles)) > 20
-    room = 0.04 + (0.052 if long else 0.06) * ((len(titles) + 1) // 2)
-    low, high = axes.get_ylim()
-    if axes.get_yscale() == "log":
-        axes.set_ylim(low, high * (high / low) ** (room / (1 - room)))
-    else:
-        axes.set_ylim(low, high + (high - low) * room / (1 - room))
-    for minor in (False, True):
-        ticks = axes.get_yticks(minor=minor)
-        axes.set_yticks([tick for tick in ticks if low <= tick <= high], minor=minor)
+    widen_upwards(axes, 0.04 + (0.052 if long else 0.06) * ((len(titles) + 1) // 2))
     axes.legend(
         handles,
         titles,

@@ -55,12 +55,12 @@ def _place(record: Record) -> tuple[str, str, int, int]:
 
 
 def over_seeds(records: Sequence[Record], metric: str) -> Measurement:
-    """Return the mean over seeds; its error holds the spread of seeds and of the test set."""
+    """Return the mean over seeds with its error, as in every table: seeds and the test set."""
     values = np.array([r.metrics[metric].value for r in records])
     if not np.isfinite(values).all():
         return Measurement(math.inf, math.inf)
     test = float(np.mean([r.metrics[metric].error for r in records]))
-    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    spread = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
     return Measurement(float(values.mean()), math.hypot(test, spread))
 
 
@@ -68,7 +68,8 @@ def weak_drawing(curves: Mapping[tuple[str, str], Curve], study: str) -> Drawing
     """Return the figure of both definitions."""
     caption = (
         "Significance improvement against the signal events in one of two mixed samples, true "
-        "classes of the test events. Bars: one standard deviation, seeds and test set together."
+        "classes of the test events. Bars: one standard deviation of the mean, seeds and test set "
+        "together."
     )
     return Drawing("weak-supervision", caption, lambda: improvement(curves, Label(study)))
 
