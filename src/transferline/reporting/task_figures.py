@@ -37,17 +37,11 @@ class TaskFigures:
     def sections(self) -> list[tuple[str, list[Drawing]]]:
         """Return titles with their drawings."""
         return [
-            *self._curves(),
+            ("Learning curve", [self._learning_curve(), *self._factors()]),
             *self._scored(),
             *self._masses(),
             ("Losses", [self._losses(n) for n in self.sizes]),
         ]
-
-    def _curves(self) -> list[tuple[str, list[Drawing]]]:
-        """Return nothing where there is one number of labels: tables say the same."""
-        if len(self.sizes) == 1:
-            return []
-        return [("Learning curve", [self._learning_curve(), *self._factors()])]
 
     def _scored(self) -> list[tuple[str, list[Drawing]]]:
         """Return what shows the scores: of two classes their distributions, of more none."""
