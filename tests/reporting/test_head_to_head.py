@@ -38,6 +38,15 @@ def test_one_panel_holds_every_pretraining_with_its_cost():
     assert "head-to-head" in [found.stem for found in page_figures("ten classes", [lines()])]
 
 
+def test_a_single_point_tells_which_pretraining_it_is_of():
+    names = [f"p{number}" for number in range(13)]
+    [drawing] = head_to_head_drawings(lines(names), Label("ten classes"))
+    [axes] = drawing.make().axes
+    drawn = [bars.lines[0] for bars in axes.containers]
+    assert len(drawn) == 14
+    assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 14
+
+
 def test_few_pretrainings_or_unknown_costs_are_not_compared():
     assert not compared(lines(NAMES[:3]))
     assert not compared(lines(told=False))

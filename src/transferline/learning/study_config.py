@@ -72,6 +72,8 @@ class Only(Part):
 class Variant(Recipe):
     """One pre-training: either made by the study, or an existing `checkpoint`.
 
+    Variants may share their pre-training and differ in how it is adapted: it is made once.
+
     Attributes:
         checkpoint: a checkpoint directory, or `shipped` for one inside the package.
         samples: names of the study's samples, taken without their labels.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from transferline.data.readers.shards import ShardSet
 from transferline.executors import InlineExecutor, cancel, one_at_a_time, result_of
-from transferline.files import json_hash
+from transferline.files import atomic_directory, json_hash
 from transferline.learning.ingredients import hashes, ingredients_of
 from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.learning.study_config import StudyConfig, Variant
@@ -34,7 +35,8 @@ def prepare_checkpoints(
     """Return the checkpoint directory of every variant, below `out`, making what is missing.
 
     An interrupted pre-training goes on where it stopped. One that is finished counts only if
-    its settings and data are still those of the study.
+    its settings and data are still those of the study. Variants that differ only in what comes
+    after share one: it is made for the first of them, and copied.
 
     Raises:
         DataError: a directory holds the checkpoint of other settings.
@@ -44,17 +46,31 @@ def prepare_checkpoints(
         name: _digest(variant, places, tokenizers) for name, variant in config.pretrain.items()
     }
     made: dict[str, PretrainConfig] = {}
+    first: dict[str, str] = {}
+    copied: dict[str, str] = {}
     for name, variant in config.pretrain.items():
-        if is_current(out, name, _chained(digests, name, variant)):
+        digest = _chained(digests, name, variant)
+        twin = first.setdefault(digest, name)
+        if is_current(out, name, digest):
             continue
         if variant.checkpoint is not None:
             Checkpoint.load(resolve_checkpoint(variant.checkpoint)).save(out / name)
+        elif twin != name:
+            copied[name] = twin
         else:
             made[name] = _with(variant.config(places), tokenizers, out)
     for goes_on in (False, True):  # those that begin with the weights of others come last
         part = {name: how for name, how in made.items() if (how.start is not None) == goes_on}
         _run_all(part, out, workers)
+        for name, twin in copied.items():
+            if (config.pretrain[name].start is not None) == goes_on:
+                _copy(out / twin, out / name)
     return {name: out / name for name in config.pretrain}
+
+
+def _copy(made: Path, target: Path) -> None:
+    with atomic_directory(target) as folder:
+        shutil.copytree(made, folder, dirs_exist_ok=True)
 
 
 def _with(

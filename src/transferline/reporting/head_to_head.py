@@ -27,6 +27,7 @@ from transferline.reporting.style import (
 _FEWEST = 4
 """Pre-trainings below which the learning curve shows them well enough."""
 _REFERENCES = ("scratch", "trees")
+_FURTHER_MARKERS = "X*p>hd8"
 
 
 def compared(lines: Sequence[Line]) -> list[Line]:
@@ -60,13 +61,14 @@ def head_to_head(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
     references = [line for line in lines if line.mode in _REFERENCES]
     figure, [axes] = new_figure(label, size=(9.6, 6.4))
     for number, line in enumerate(references):
-        style = replace(look(line.mode), colour="#000000", dashes=(":", "-.")[number % 2])
+        style = replace(look(line.mode), colour="#000000", dashes=(":", "-.", "--")[number % 3])
         several = sum(other.mode == line.mode for other in references) > 1
         title = f"{style.title}, {words(line.pretraining)}" if several else style.title
         _bars(axes, line, style, title, 1.0)
     for number, line in enumerate(own):
-        style = told_apart(look("finetuned"), number)
-        style = replace(style, dashes="-" if number < len(SERIES) else "--")
+        style = replace(told_apart(look("finetuned"), number), dashes="-")
+        if number >= len(SERIES):  # the colours begin again: one point alone must be known, too
+            style = replace(style, dashes="--", marker=_FURTHER_MARKERS[number % len(SERIES)])
         _bars(axes, line, style, _title(line), 1.012 ** (number - len(own) / 2))
     axes.set_ylabel(metric_title(lines[0].metric))
     value_axis(axes, lines[0].metric)
