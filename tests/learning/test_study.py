@@ -12,6 +12,7 @@ from transferline.evaluation import records
 from transferline.evaluation.learning_curve import learning_curve, scratch_for
 from transferline.files import alone_in
 from transferline.learning import study_pretraining, study_runs
+from transferline.learning.pretraining import pretrain
 from transferline.learning.study import StudyIncompleteError, study
 from transferline.learning.study_config import Only, StudyConfig
 from transferline.learning.study_plan import plan_lines
@@ -312,19 +313,52 @@ def test_a_pretraining_on_fewer_events_is_compared_with_the_scratch_of_another(p
         parse(places, tmp_path, assignments=["pretrain.two.only={scratch: two}"])
 
 
-def test_two_adaptations_of_one_pretraining_share_it(places, tmp_path, finished, monkeypatch):
-    new = """  again:
+AGAIN = """  again:
     <<: *variant
     finetuned: {lr: [1e-2], head_first: {steps: 5}, optim: {steps: 10, batch_size: 64}}
 task: {kind"""
-    config = parse(places, tmp_path, "task: {kind", new, ["grid.n_train=[80]"])
-    monkeypatch.setattr(study_pretraining, "pretrain", None)  # it was made before
-    out = study(config, with_pretrainings(tmp_path / "out", finished))
+
+
+def test_two_adaptations_of_one_pretraining_share_it(places, tmp_path, monkeypatch):
+    made = []
+
+    def counted(config, out, **more):
+        made.append(out.name)
+        return pretrain(config, out, **more)
+
+    monkeypatch.setattr(study_pretraining, "pretrain", counted)
+    narrow = ["pretrain.one.only={modes: [finetuned]}", "grid.modes=[frozen, finetuned]"]
+    words = ["grid.n_train=[80]", *narrow]
+    config = parse(places, tmp_path, "task: {kind", AGAIN, words)
+    out = study(config, tmp_path / "out")
+    assert made == ["one", "two"]
     one, again = (Checkpoint.load(out / "pretrain" / name) for name in ("one", "again"))
     assert again.backbone_hash() == one.backbone_hash()
     found = [(mode, name) for mode, name, _ in cells(out)]
-    assert {("finetuned", "one"), ("finetuned", "again"), ("frozen", "one")} <= set(found)
-    assert ("frozen", "again") not in found, "the same run twice"
+    assert sorted(found) == [
+        ("finetuned", "again"),
+        ("finetuned", "one"),
+        ("finetuned", "two"),
+        ("frozen", "one"),  # wanted by its twin alone, and the same run
+        ("frozen", "two"),
+    ]
+
+
+def test_a_pretraining_that_is_finished_is_copied_whatever_the_order(
+    places, tmp_path, finished, monkeypatch
+):
+    one = "samples: [free], backbone: {kind: transformer, width: 16, depth: 1, heads: 2}, "
+    one += "objective: {kind: masked_type}, optim: {steps: 10, batch_size: 64}"
+    words = ["grid.n_train=[80]", f"pretrain.one={{{one}}}"]
+    config = parse(places, tmp_path, "  one: &variant", "  again: &variant", words)
+    assert list(config.pretrain) == ["again", "two", "one"]
+    out = with_pretrainings(tmp_path / "out", finished)
+    half = out / "pretrain" / ".again.0123.partial"  # as a kill leaves it
+    half.mkdir()
+    monkeypatch.setattr(study_pretraining, "pretrain", None)
+    study(config, out)
+    assert (out / "pretrain/again/config.json").is_file()
+    assert not half.exists()
 
 
 def test_a_kill_between_the_two_files_of_records_loses_none(finished, tmp_path, monkeypatch):

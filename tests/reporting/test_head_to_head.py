@@ -38,13 +38,16 @@ def test_one_panel_holds_every_pretraining_with_its_cost():
     assert "head-to-head" in [found.stem for found in page_figures("ten classes", [lines()])]
 
 
-def test_a_single_point_tells_which_pretraining_it_is_of():
-    names = [f"p{number}" for number in range(13)]
-    [drawing] = head_to_head_drawings(lines(names), Label("ten classes"))
+def test_a_single_point_tells_which_line_it_is_of():
+    names = [f"p{number}" for number in range(20)]
+    own = [line for line in lines(names) if line.mode == "finetuned"]
+    [scratch] = [line for line in lines() if line.mode == "scratch"]
+    references = [replace(scratch, pretraining=name) for name in ("a", "b", "c")]
+    [drawing] = head_to_head_drawings([*references, *own], Label("ten classes"))
     [axes] = drawing.make().axes
     drawn = [bars.lines[0] for bars in axes.containers]
-    assert len(drawn) == 14
-    assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 14
+    assert len(drawn) == 23
+    assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 23
 
 
 def test_few_pretrainings_or_unknown_costs_are_not_compared():

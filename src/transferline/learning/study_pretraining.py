@@ -13,7 +13,7 @@ import torch
 
 from transferline.data.readers.shards import ShardSet
 from transferline.executors import InlineExecutor, cancel, one_at_a_time, result_of
-from transferline.files import atomic_directory, json_hash
+from transferline.files import atomic_directory, json_hash, remove_leavings, wait_for_files
 from transferline.learning.ingredients import hashes, ingredients_of
 from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.learning.study_config import StudyConfig, Variant
@@ -35,8 +35,8 @@ def prepare_checkpoints(
     """Return the checkpoint directory of every variant, below `out`, making what is missing.
 
     An interrupted pre-training goes on where it stopped. One that is finished counts only if
-    its settings and data are still those of the study. Variants that differ only in what comes
-    after share one: it is made for the first of them, and copied.
+    its settings and data are still those of the study. Variants that differ only in how the
+    pre-training is adapted share it: it is made for the first of them, and copied.
 
     Raises:
         DataError: a directory holds the checkpoint of other settings.
@@ -45,14 +45,15 @@ def prepare_checkpoints(
     digests = {
         name: _digest(variant, places, tokenizers) for name, variant in config.pretrain.items()
     }
-    made: dict[str, PretrainConfig] = {}
+    whole = {name: _chained(digests, name, one) for name, one in config.pretrain.items()}
+    missing = [name for name, digest in whole.items() if not is_current(out, name, digest)]
     first: dict[str, str] = {}
+    for name in (*(name for name in whole if name not in missing), *missing):
+        first.setdefault(whole[name], name)
+    made: dict[str, PretrainConfig] = {}
     copied: dict[str, str] = {}
-    for name, variant in config.pretrain.items():
-        digest = _chained(digests, name, variant)
-        twin = first.setdefault(digest, name)
-        if is_current(out, name, digest):
-            continue
+    for name in missing:
+        variant, twin = config.pretrain[name], first[whole[name]]
         if variant.checkpoint is not None:
             Checkpoint.load(resolve_checkpoint(variant.checkpoint)).save(out / name)
         elif twin != name:
@@ -69,8 +70,11 @@ def prepare_checkpoints(
 
 
 def _copy(made: Path, target: Path) -> None:
+    wait_for_files([made / "config.json"])  # another machine may have made it
+    remove_leavings(target)
     with atomic_directory(target) as folder:
         shutil.copytree(made, folder, dirs_exist_ok=True)
+        Checkpoint.load(folder)
 
 
 def _with(

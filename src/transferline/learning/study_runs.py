@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -74,22 +74,30 @@ def plan(
     all variants share these, it is the only one and needs no name.
     """
     scratch = _scratch_lines(config, task, data, checkpoints)
-    cells = list(_cells(config, task, data, checkpoints, scratch))
+    cells = _shared(_cells(config, task, data, checkpoints, scratch))
+    users = [_users(cell, names, scratch) for cell, names in cells]
     return [
         replace(cell, n_train=n_train, seed=seed)
         for n_train in config.grid.sizes(task.name)
         for seed in config.grid.seeds_at(n_train)
-        for cell in cells
-        if (users := _users(cell, scratch))
-        and config.wants(task.name, cell.mode, users, n_train, seed)
+        for (cell, _), names in zip(cells, users, strict=True)
+        if names and config.wants(task.name, cell.mode, names, n_train, seed)
     ]
 
 
-def _users(cell: Run, scratch: Mapping[str, str]) -> list[str]:
+def _shared(cells: Iterable[Run]) -> list[tuple[Run, list[str]]]:
+    """Return each run once, with the variants that it is the same run for."""
+    found: dict[tuple[Mode, str], tuple[Run, list[str]]] = {}
+    for cell in cells:
+        found.setdefault((cell.mode, cell.config), (cell, []))[1].append(cell.pretraining)
+    return list(found.values())
+
+
+def _users(cell: Run, names: list[str], scratch: Mapping[str, str]) -> list[str]:
     """Return the variants that a run is done for: several may be compared with one scratch."""
     if cell.mode == "scratch":
         return [name for name, line in scratch.items() if line == cell.pretraining]
-    return [cell.pretraining]
+    return names
 
 
 def _cells(
@@ -107,7 +115,6 @@ def _cells(
         if task.name in (config.pretrain[name].only.tasks or (task.name,))
     }
     for mode in config.grid.modes:
-        seen: set[str] = set()
         for variant, path in used.items() if mode != "trees" else [("none", None)]:
             if mode == "scratch" and config.pretrain[variant].only.scratch is not None:
                 continue
@@ -116,10 +123,6 @@ def _cells(
             checkpoint = None if path is None else Checkpoint.load(path)
             if mode == "fixed" and checkpoint is not None and not adapts(checkpoint):
                 continue
-            digest = run_digest(checkpoint, task, data, mode, how)
-            if digest in seen:
-                continue
-            seen.add(digest)
             yield Run(
                 study=config.name,
                 task=task,
@@ -129,7 +132,7 @@ def _cells(
                 n_train=0,
                 seed=0,
                 how=how,
-                config=digest,
+                config=run_digest(checkpoint, task, data, mode, how),
                 scratch=scratch.get(variant) if mode in TRANSFERRED else None,
                 keep_checkpoint=config.keep_checkpoints,
                 allow_overlap=config.allow_overlap,

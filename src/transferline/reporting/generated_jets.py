@@ -53,7 +53,7 @@ def compare_generated(
 
     Wasserstein distances of the generated jets from real ones stand between two that limit them:
     the distance of two halves of the real jets, which is what chance does, and that of real jets
-    from what their own tokens stand for, which no generator of such tokens can fall below.
+    from what their own tokens stand for, as those of a perfect generator of them would be.
 
     Args:
         pretraining: directory of a pre-training with the objective `next_token`.

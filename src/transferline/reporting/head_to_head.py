@@ -27,7 +27,8 @@ from transferline.reporting.style import (
 _FEWEST = 4
 """Pre-trainings below which the learning curve shows them well enough."""
 _REFERENCES = ("scratch", "trees")
-_FURTHER_MARKERS = "X*p>hd8"
+_MARKERS = "os^Dv<PX*p>hd8H"  # no multiple of the number of colours
+_REFERENCE_MARKERS = "DsX*"
 
 
 def compared(lines: Sequence[Line]) -> list[Line]:
@@ -62,13 +63,17 @@ def head_to_head(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
     figure, [axes] = new_figure(label, size=(9.6, 6.4))
     for number, line in enumerate(references):
         style = replace(look(line.mode), colour="#000000", dashes=(":", "-.", "--")[number % 3])
+        # Not all of them are there at every size: a single point must be known, too.
+        style = replace(style, marker=_REFERENCE_MARKERS[number % len(_REFERENCE_MARKERS)])
         several = sum(other.mode == line.mode for other in references) > 1
         title = f"{style.title}, {words(line.pretraining)}" if several else style.title
         _bars(axes, line, style, title, 1.0)
     for number, line in enumerate(own):
-        style = replace(told_apart(look("finetuned"), number), dashes="-")
-        if number >= len(SERIES):  # the colours begin again: one point alone must be known, too
-            style = replace(style, dashes="--", marker=_FURTHER_MARKERS[number % len(SERIES)])
+        style = replace(
+            told_apart(look("finetuned"), number),
+            dashes="-" if number < len(SERIES) else "--",
+            marker=_MARKERS[number % len(_MARKERS)],
+        )
         _bars(axes, line, style, _title(line), 1.012 ** (number - len(own) / 2))
     axes.set_ylabel(metric_title(lines[0].metric))
     value_axis(axes, lines[0].metric)
