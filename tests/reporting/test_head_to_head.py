@@ -44,10 +44,14 @@ def test_a_single_point_tells_which_line_it_is_of():
     [scratch] = [line for line in lines() if line.mode == "scratch"]
     references = [replace(scratch, pretraining=name) for name in ("a", "b", "c")]
     [drawing] = head_to_head_drawings([*references, *own], Label("ten classes"))
-    [axes] = drawing.make().axes
+    figure = drawing.make()
+    [axes] = figure.axes
     drawn = [bars.lines[0] for bars in axes.containers]
     assert len(drawn) == 23
     assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 23
+    figure.canvas.draw()
+    legend = figure.legends[0].get_window_extent()
+    assert legend.y0 >= 0, "the last entries are beyond the figure"
 
 
 def test_few_pretrainings_or_unknown_costs_are_not_compared():

@@ -60,7 +60,9 @@ def head_to_head(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
     """Draw the metric of every fine-tuned pre-training against labels, beside scratch and trees."""
     own = compared(lines)
     references = [line for line in lines if line.mode in _REFERENCES]
-    figure, [axes] = new_figure(label, size=(9.6, 6.4))
+    # As tall as its legend, whose entries have two lines.
+    height = max(6.4, 0.6 + 0.42 * len(own) + 0.24 * len(references))
+    figure, [axes] = new_figure(label, size=(9.6, height))
     for number, line in enumerate(references):
         style = replace(look(line.mode), colour="#000000", dashes=(":", "-.", "--")[number % 3])
         # Not all of them are there at every size: a single point must be known, too.
