@@ -13,6 +13,7 @@ from transferline.reporting.pretraining_plots import (
     source_losses,
     source_of,
     sources_of,
+    told_once,
 )
 
 from ..evaluation.synthetic import curve, log_line
@@ -71,6 +72,12 @@ def test_losses_have_a_panel_per_number_of_events(found):
     assert [len(axes.get_legend().get_texts()) for axes in figure.axes] == [1, 2]
     [drawing] = source_figures("toy", found)
     assert drawing.stem.startswith("pretraining-")
+
+
+def test_variants_that_share_a_pretraining_are_one_line(found):
+    twins = [r.model_copy(update={"pretraining": "again"}) for r in found if r.pretraining == "ten"]
+    names = [source.name for source in sources_of(told_once([*found, *twins]))]
+    assert names == ["again, ten", "hundred", "plain"]
 
 
 def test_records_of_older_versions_tell_nothing(found):

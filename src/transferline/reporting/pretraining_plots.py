@@ -59,6 +59,22 @@ def sources_of(records: Sequence[Record]) -> list[Source]:
     return sorted(found.values(), key=lambda source: (source.objective, source.events, source.name))
 
 
+def told_once(records: Sequence[Record]) -> list[Record]:
+    """Return a study's Records with one name, joined, for variants that share a pre-training."""
+    groups: dict[tuple[str, int, str], set[str]] = {}
+    for record in records:
+        if (source := source_of(record)) is not None:
+            key = source.objective, source.events, source.family
+            groups.setdefault(key, set()).add(source.name)
+    joined = {name: ", ".join(sorted(group)) for group in groups.values() for name in group}
+    return [
+        record.model_copy(
+            update={"pretraining": joined.get(record.pretraining, record.pretraining)}
+        )
+        for record in records
+    ]
+
+
 @plot
 def source_losses(sources: Sequence[Source], label: Label = SIMULATION) -> Figure:
     """Draw the losses of pre-trainings of one objective, one panel per number of events.
@@ -100,7 +116,7 @@ def scaling_points(lines: Sequence[Line]) -> dict[int, list[tuple[int, Point]]]:
     for line in (line for line in lines if line.mode == "finetuned"):
         source = source_of(line.points[0].records[0])
         if source is not None:
-            families.setdefault(source.family, {})[source.events] = line
+            families.setdefault(source.family, {}).setdefault(source.events, line)
     largest: Mapping[int, Line] = max(families.values(), key=len, default={})
     if len(largest) < 2:
         return {}

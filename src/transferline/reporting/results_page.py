@@ -24,6 +24,7 @@ from transferline.reporting.pretext_table import (
     of_records,
     pretext_table,
 )
+from transferline.reporting.pretraining_plots import told_once
 from transferline.reporting.result_tables import (
     common_metrics,
     cost_table,
@@ -144,7 +145,7 @@ def _weak(records: Sequence[Record], out_md: Path) -> str:
 def _pretrainings(records: Sequence[Record], out_md: Path) -> str:
     text = []
     for study, group in groupby(records, key=lambda record: record.study):
-        own = list(group)
+        own = told_once(list(group))
         table = pretext_table(of_records(own))
         if table.rows:
             text.append(f"## Pre-training ({study})\n\n")
