@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -72,6 +74,14 @@ def test_losses_have_a_panel_per_number_of_events(found):
     assert [len(axes.get_legend().get_texts()) for axes in figure.axes] == [1, 2]
     [drawing] = source_figures("toy", found)
     assert drawing.stem.startswith("pretraining-")
+
+
+def test_many_names_stand_beside_the_panels(found):
+    [first, *_] = sources_of(found)
+    figure = source_losses([replace(first, name=f"p{number}") for number in range(9)])
+    assert not any(axes.get_legend() for axes in figure.axes)
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"p{number}" for number in range(9)]
 
 
 def test_variants_that_share_a_pretraining_are_one_line(found):

@@ -30,6 +30,8 @@ from transferline.reporting.style import (
 )
 
 _EVENTS = "Pre-training events"
+_MOST_INSIDE = 5
+"""Names that a panel has room for beside its curves."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,17 @@ def source_losses(sources: Sequence[Source], label: Label = SIMULATION) -> Figur
         for source in (source for source in sources if source.events == events):
             _losses(axes, source, names.index(source.name))
         axes.set_title(f"{events:,} events", fontsize="small", loc="left", x=0.03, y=1.0, pad=-16)
-        axes.legend(loc="upper right", fontsize="x-small", borderaxespad=1.8)
+        if len(names) <= _MOST_INSIDE:
+            axes.legend(loc="upper right", fontsize="x-small", borderaxespad=1.8)
     low, high = panels[0].get_ylim()
-    panels[0].set_ylim(low, high + 0.35 * (high - low))  # room for the names
+    room = 0.35 if len(names) <= _MOST_INSIDE else 0.1  # for names and number of events
+    panels[0].set_ylim(low, high + room * (high - low))
+    if len(names) > _MOST_INSIDE:
+        figure.set_size_inches(figure.get_figwidth() + 3.2, figure.get_figheight())
+        found = [axes.get_legend_handles_labels() for axes in panels]
+        handles = [handle for some, _ in found for handle in some]
+        titles = [title for _, some in found for title in some]
+        figure.legend(handles, titles, loc="outside right upper", fontsize="x-small")
     figure.supxlabel("Optimiser step", fontsize="medium")
     figure.supylabel("Loss (full: validation, dashed: training)", fontsize="medium")
     return figure
