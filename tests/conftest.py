@@ -19,6 +19,24 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parents[1] / "build"
 REAL_DATA = Path(__file__).parents[1] / ".real-data"
 
 
+LONG = {
+    "test_dask.py",
+    "test_end_to_end.py",
+    "test_events_page.py",
+    "test_examples.py",
+    "test_higgs_page.py",
+    "test_onnx.py",
+    "test_torchrun.py",
+    "test_tutorials.py",
+}
+"""Tests of half a minute and more."""
+
+
+def pytest_collection_modifyitems(items):
+    """Long ones first: at the end, one process would wait for what another is still doing."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 def pytest_collection_finish():
     """A million objects of imported libraries live on; looking through them was a tenth of all."""
     gc.set_threshold(10_000, 20, 100)
