@@ -64,9 +64,13 @@ def head_to_head(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
     height = max(6.4, 0.6 + 0.42 * len(own) + 0.24 * len(references))
     figure, [axes] = new_figure(label, size=(9.6, height))
     for number, line in enumerate(references):
-        style = replace(look(line.mode), colour="#000000", dashes=(":", "-.", "--")[number % 3])
-        # Not all of them are there at every size: a single point must be known, too.
-        style = replace(style, marker=_REFERENCE_MARKERS[number % len(_REFERENCE_MARKERS)])
+        style = replace(
+            look(line.mode),
+            colour="#000000",
+            dashes=(":", "-.", "--")[number % 3],
+            # Not all of them are there at every size: a single point must be known, too.
+            marker=_REFERENCE_MARKERS[number % len(_REFERENCE_MARKERS)],
+        )
         several = sum(other.mode == line.mode for other in references) > 1
         title = f"{style.title}, {words(line.pretraining)}" if several else style.title
         _bars(axes, line, style, title, 1.0)
