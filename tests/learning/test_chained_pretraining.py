@@ -104,6 +104,28 @@ def test_a_study_makes_the_start_first(chained_study, tmp_path):
     assert {json.loads(line)["pretraining"] for line in lines} == {"first", "second"}
 
 
+def test_twins_of_a_start_and_of_what_goes_on_share_it(chained_study, tmp_path, monkeypatch):
+    trained = []
+
+    def noted(config, out, **more):
+        trained.append(out.name)
+        return pretrain(config, out, **more)
+
+    monkeypatch.setattr("transferline.learning.study_pretraining.pretrain", noted)
+    variants = chained_study["pretrain"]
+    variants["other_first"] = {
+        **variants["first"],
+        "frozen": {**chained_study["frozen"], "lr": [3e-2]},
+    }
+    variants["other_second"] = {**variants["second"], "start": "other_first"}
+    out = study(StudyConfig.model_validate(chained_study), tmp_path / "out")
+    loaded = {name: Checkpoint.load(out / "pretrain" / name) for name in variants}
+    assert sorted(trained) == ["first", "second"]
+    assert loaded["other_first"].sha256 == loaded["first"].sha256
+    assert loaded["other_second"].sha256 == loaded["second"].sha256
+    assert loaded["second"].sha256 != loaded["first"].sha256
+
+
 @pytest.mark.parametrize(("start", "message"), [("firts", "first"), ("second", "itself")])
 def test_a_start_that_cannot_be_is_explained(chained_study, start, message):
     chained_study["pretrain"]["second"]["start"] = start
