@@ -83,6 +83,51 @@ def test_agreement_is_within_errors():
     assert verdict(records(), **{**same, "n_train": 5}).outcome == OPEN
 
 
+ENDED = {"steps": 100, "cap": 100, "best_step": 100, "stopped": "finished"}
+
+
+def ended(mode, task="near"):
+    """The records, of which those of one mode and task were still improving at their end."""
+    return [
+        r.model_copy(update={"extra": {**r.extra, **ENDED}})
+        if (r.mode, r.task) == (mode, task)
+        else r
+        for r in records()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "sigma", "outcome"),
+    [
+        ("scratch", 2, OPEN),  # it is lower, and might not be
+        ("finetuned", 2, FAILS),
+        ("scratch", 1e6, OPEN),
+        ("finetuned", 1e6, OPEN),
+    ],
+)
+def test_agreement_of_what_was_still_improving_is_open(mode, sigma, outcome):
+    same = {"kind": "agrees_with", "line": TUNED, "other": {"mode": "scratch"}, "sigma": sigma}
+    found = verdict(ended(mode), **same)
+    assert found.outcome == outcome
+    assert ("was still improving" in found.numbers) == (outcome == OPEN)
+
+
+@pytest.mark.parametrize(
+    ("mode", "task", "outcome"),
+    [
+        ("scratch", "near", OPEN),  # its gain might be smaller
+        ("finetuned", "near", HOLDS),
+        ("scratch", "far", HOLDS),
+        ("finetuned", "far", OPEN),  # its gain might be larger
+    ],
+)
+def test_an_order_that_longer_training_may_turn_is_open(mode, task, outcome):
+    order = {"kind": "gains_in_order", "line": TUNED, "then": ["far"]}
+    assert verdict(ended(mode, task), **order).outcome == outcome
+    turned = {**order, "task": "far", "then": ["near"]}
+    assert verdict(ended(mode, task), **turned).outcome == (FAILS if outcome == HOLDS else OPEN)
+
+
 def test_attention_claims_look_at_their_stage():
     chosen = {"pretraining": "gat"}
     most = {"kind": "most_attention", **chosen}

@@ -281,10 +281,15 @@ def _compare(line: Line, other: Line, n_train: int, sigma: float) -> Verdict:
 
 def doubted(verdict: Verdict, line: Line, point: Point, other: Line, against: Point) -> Verdict:
     """Leave open what a longer training of the loser may turn round."""
-    name, loser = (other.name, against) if verdict.outcome == HOLDS else (line.name, point)
-    if verdict.outcome == OPEN or not unfinished(loser):
+    loser, at = (other, against) if verdict.outcome == HOLDS else (line, point)
+    if verdict.outcome == OPEN or not unfinished(at):
         return verdict
-    doubt = f"{name} was still improving when its steps ended"
+    return in_doubt(verdict, loser)
+
+
+def in_doubt(verdict: Verdict, line: Line) -> Verdict:
+    """Leave a claim open because of a line whose training was too short."""
+    doubt = f"{line.name} was still improving when its steps ended"
     return Verdict(OPEN, f"{verdict.numbers}; {doubt}")
 
 

@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ from transferline.evaluation.comparison import error_reduction
 from transferline.evaluation.learning_curve import Line, learning_curve
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.records import Record
+from transferline.evaluation.training_cap import unfinished
 from transferline.reporting.attention_plot import mean_received, with_attention
 from transferline.reporting.claims import (
     FAILS,
@@ -27,6 +28,7 @@ from transferline.reporting.claims import (
     decided,
     difference_at,
     doubted,
+    in_doubt,
     line_of,
     numbers_of,
     records_of,
@@ -60,7 +62,8 @@ class ReducesError(LineClaim):
 class AgreesWith(LineClaim):
     """A line and another differ by no more than `sigma` paired errors at `n_train`.
 
-    A wide error bar agrees with anything: the numbers say how well the two are known.
+    A wide error bar agrees with anything: the numbers say how well the two are known. Of two that
+    agree neither may have been improving when its steps ended, of two that do not the lower one.
     """
 
     kind: Literal["agrees_with"] = "agrees_with"
@@ -76,7 +79,12 @@ class AgreesWith(LineClaim):
         if len(found.seeds) < 2:
             return Verdict(OPEN, numbers_of(found))
         agrees = abs(found.significance) <= self.sigma
-        return Verdict(HOLDS if agrees else FAILS, numbers_of(found))
+        verdict = Verdict(HOLDS if agrees else FAILS, numbers_of(found))
+        lower, higher = (line, other) if found.measurement.value < 0 else (other, line)
+        for doubtful in (lower, higher) if agrees else (lower,):
+            if unfinished(doubtful.at(self.n_train)):
+                return in_doubt(verdict, doubtful)
+        return verdict
 
 
 class HasValue(LineClaim):
@@ -104,7 +112,8 @@ class HasValue(LineClaim):
 class GainsInOrder(Claim):
     """The error reductions of one mode fall from `task` through the tasks `then`.
 
-    Every step counts if it is larger than `sigma` errors; a step that is not leaves it open.
+    Every step counts if it is larger than `sigma` errors; a step that is not leaves it open, and so
+    does one that a longer training of tuned or scratch networks may turn round.
     """
 
     kind: Literal["gains_in_order"] = "gains_in_order"
@@ -116,20 +125,39 @@ class GainsInOrder(Claim):
     def judge(self, records: Sequence[Record]) -> Verdict:
         """See `Claim.judge`."""
         try:
-            found = [self._reduction(records, task) for task in (self.task, *self.then)]
+            found = [self._gain(records, task) for task in (self.task, *self.then)]
         except TransferlineError as error:
             return Verdict(OPEN, str(error))
-        steps = [
-            decided(a.value - b.value, math.hypot(a.error, b.error), self.sigma)
-            for a, b in pairwise(found)
-        ]
+        steps = [a.above(b, self.sigma) for a, b in pairwise(found)]
         outcome = next((o for o in (FAILS, OPEN) if o in steps), HOLDS)
-        return Verdict(outcome, " > ".join(map(str, found)) + " is claimed")
+        return Verdict(outcome, " > ".join(str(gain.size) for gain in found) + " is claimed")
 
-    def _reduction(self, records: Sequence[Record], task: str) -> Measurement:
-        return _reduction(
-            learning_curve(records_of(records, task), self.metric), self.line, self.n_train
+    def _gain(self, records: Sequence[Record], task: str) -> _Gain:
+        lines = learning_curve(records_of(records, task), self.metric)
+        line = line_of(lines, self.line)
+        return _Gain(
+            _reduction(lines, self.line, self.n_train),
+            unfinished(line.at(self.n_train)),
+            unfinished(scratch_of(line, lines).at(self.n_train)),
         )
+
+
+class _Gain(NamedTuple):
+    """The error reduction in one task, and whether longer training may raise it, or lower it."""
+
+    size: Measurement
+    may_rise: bool
+    may_fall: bool
+
+    def above(self, other: _Gain, sigma: float) -> str:
+        """Tell whether it is larger than another one."""
+        error = math.hypot(self.size.error, other.size.error)
+        outcome = decided(self.size.value - other.size.value, error, sigma)
+        may_turn = {
+            HOLDS: self.may_fall or other.may_rise,
+            FAILS: self.may_rise or other.may_fall,
+        }
+        return OPEN if may_turn.get(outcome, False) else outcome
 
 
 class _AttentionClaim(LineClaim):
