@@ -85,6 +85,31 @@ def test_an_unfinished_scratch_has_not_lost_whatever_the_claim(claim, worth):
     assert judge(runs(worth, scratch=ENDED), **claim).outcome == OPEN
 
 
+def test_only_the_seeds_that_are_compared_are_asked_whether_they_had_ended():
+    """Four more seeds of scratch, which stopped early, do not make up for one that did not."""
+    made = [r for r in runs(10) if r.mode != "finetuned" or r.seed < 2]
+    late = [
+        r.model_copy(update={"extra": {**r.extra, **ENDED}})
+        if r.mode == "scratch" and r.seed == 0
+        else r
+        for r in made
+    ]
+    claim = {"kind": "beats_scratch", "n_train": 1000}
+    assert judge(made, **claim).outcome == HOLDS
+    assert judge(late, **claim).outcome == OPEN
+    assert judge(late, kind="not_below_scratch").outcome == OPEN
+
+
+def test_a_size_that_is_below_scratch_is_not_hidden_by_a_doubtful_one():
+    def ended(record):
+        tuned = record.mode == "finetuned" and record.n_train == 100
+        return record.model_copy(update={"extra": {**record.extra, **ENDED}}) if tuned else record
+
+    found = judge([ended(r) for r in runs(0.1)], kind="not_below_scratch")
+    assert found.outcome == FAILS
+    assert "at 100:" not in found.numbers
+
+
 def test_two_pretrainings_are_one_each():
     made = runs(10)
     made += [

@@ -96,6 +96,7 @@ def ended(mode, task="near"):
     ]
 
 
+@pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize(
     ("mode", "sigma", "outcome"),
     [
@@ -105,11 +106,13 @@ def ended(mode, task="near"):
         ("finetuned", 1e6, OPEN),
     ],
 )
-def test_agreement_of_what_was_still_improving_is_open(mode, sigma, outcome):
-    same = {"kind": "agrees_with", "line": TUNED, "other": {"mode": "scratch"}, "sigma": sigma}
-    found = verdict(ended(mode), **same)
+def test_agreement_of_what_was_still_improving_is_open(mode, sigma, outcome, turned):
+    pair = [TUNED, {"mode": "scratch"}]
+    line, other = reversed(pair) if turned else pair
+    found = verdict(ended(mode), kind="agrees_with", line=line, other=other, sigma=sigma)
     assert found.outcome == outcome
-    assert ("was still improving" in found.numbers) == (outcome == OPEN)
+    name = "finetuned (gat)" if mode == "finetuned" else "scratch"
+    assert (f"{name} was still improving" in found.numbers) == (outcome == OPEN)
 
 
 @pytest.mark.parametrize(
@@ -123,9 +126,21 @@ def test_agreement_of_what_was_still_improving_is_open(mode, sigma, outcome):
 )
 def test_an_order_that_longer_training_may_turn_is_open(mode, task, outcome):
     order = {"kind": "gains_in_order", "line": TUNED, "then": ["far"]}
-    assert verdict(ended(mode, task), **order).outcome == outcome
+    found = verdict(ended(mode, task), **order)
+    assert found.outcome == outcome
+    assert (f"{task}, was still improving" in found.numbers) == (outcome == OPEN)
     turned = {**order, "task": "far", "then": ["near"]}
     assert verdict(ended(mode, task), **turned).outcome == (FAILS if outcome == HOLDS else OPEN)
+
+
+def test_a_wrong_step_decides_beside_a_doubtful_one():
+    order = {"kind": "gains_in_order", "line": TUNED, "task": "far", "then": ["near", "other"]}
+    assert verdict(ended("finetuned", "other"), **order).outcome == FAILS
+
+
+def test_a_value_of_runs_that_were_too_short_is_open():
+    claim = {"kind": "has_value", "line": {"mode": "scratch"}, "value": 0.697}
+    assert verdict(ended("scratch"), **claim).outcome == OPEN
 
 
 def test_attention_claims_look_at_their_stage():

@@ -16,6 +16,7 @@ from transferline.evaluation.learning_curve import Line, learning_curve
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.records import Record
 from transferline.evaluation.tail import over_seeds
+from transferline.evaluation.training_cap import unfinished
 from transferline.reporting.claims import (
     FAILS,
     HOLDS,
@@ -66,9 +67,10 @@ class ProbeRises(LineClaim):
 class RatioOf(Claim):
     """A line's background rejection is at least `least` times that of another line.
 
-    Decided where the ratio is `sigma` errors away from `least`, and both were made with several
-    seeds. The error of the common test set is taken in pairs where the Records hold replicas of
-    the metric; else both are taken as independent, which is an upper bound.
+    Decided where the ratio is `sigma` errors away from `least`, both were made with several seeds,
+    and the loser was not still improving when its steps ended. The error of the common test set is
+    taken in pairs where the Records hold replicas of the metric; else both are taken as
+    independent, which is an upper bound.
 
     Attributes:
         line, n_train: what is claimed to be better.
@@ -103,6 +105,9 @@ class RatioOf(Claim):
         known = min(len(one), len(other)) > 1 and math.isfinite(found.error)
         if not known or not abs(excess) > self.sigma * found.error:
             return Verdict(OPEN, numbers)
+        loser, name = (other, "the other line") if excess > 0 else (one, "the line")
+        if unfinished(loser):
+            return Verdict(OPEN, f"{numbers}; {name} was still improving when its steps ended")
         return Verdict(HOLDS if excess > 0 else FAILS, numbers)
 
 

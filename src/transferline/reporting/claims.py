@@ -11,7 +11,12 @@ from pydantic import Field
 
 from transferline.config import Recipe, one_of
 from transferline.errors import DataError, TransferlineError
-from transferline.evaluation.comparison import Difference, gap_closed, paired_difference
+from transferline.evaluation.comparison import (
+    Difference,
+    common_seeds,
+    gap_closed,
+    paired_difference,
+)
 from transferline.evaluation.learning_curve import Line, Point, learning_curve, scratch_for
 from transferline.evaluation.records import Record
 from transferline.evaluation.training_cap import unfinished
@@ -150,7 +155,8 @@ class BetterThan(LineClaim):
 class NotBelowScratch(LineClaim):
     """A line is nowhere worse than scratch by more than `sigma` paired errors.
 
-    Wide error bars are below nothing: the numbers are those of the size where it fares worst.
+    Wide error bars are below nothing. A size whose loser was still improving decides nothing, see
+    `BeatsScratch`. The numbers are those of the size where it fares worst, of those that decide.
     """
 
     kind: Literal["not_below_scratch"] = "not_below_scratch"
@@ -160,30 +166,34 @@ class NotBelowScratch(LineClaim):
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""
         line = line_of(lines, self.line)
-        found = paired_difference(line, scratch_of(line, lines))
+        scratch = scratch_of(line, lines)
+        found = paired_difference(line, scratch)
         if not found:
             raise DataError(f"{line.name} and scratch have no size and seed in common.")
         known = [difference for difference in found if len(difference.seeds) > 1]
-        worst = min(known or found, key=lambda difference: difference.significance)
-        numbers = f"worst of {len(found)} sizes, at {worst.n_train:,}: {numbers_of(worst)}"
-        if not math.isfinite(worst.measurement.error):
-            return Verdict(OPEN, numbers)
-        scratch = scratch_of(line, lines)
-        if known and worst.measurement.value < -self.sigma * worst.measurement.error:
-            at = worst.n_train
-            return doubted(Verdict(FAILS, numbers), line, line.at(at), scratch, scratch.at(at))
-        verdict = Verdict(HOLDS if len(known) == len(found) else OPEN, numbers)
-        for n_train in (difference.n_train for difference in found):
-            points = line.at(n_train), scratch.at(n_train)
-            verdict = doubted(verdict, line, points[0], scratch, points[1])
-        return verdict
+        worst = _worst(known or found)
+        judged = {d.n_train: self._at(d, line, scratch) for d in known}
+        outcome = HOLDS if len(known) == len(found) else OPEN
+        for decisive in (OPEN, FAILS):  # of one size, it is that of all
+            if sizes := [d for d in known if judged[d.n_train].outcome == decisive]:
+                outcome, worst = decisive, _worst(sizes)
+        numbers = judged.get(worst.n_train, Verdict(OPEN, numbers_of(worst))).numbers
+        return Verdict(outcome, f"worst of {len(found)} sizes, at {worst.n_train:,}: {numbers}")
+
+    def _at(self, found: Difference, line: Line, scratch: Line) -> Verdict:
+        """Judge one size, made with several seeds."""
+        value, error = found.measurement.value, found.measurement.error
+        outcome = FAILS if value < -self.sigma * error else HOLDS
+        verdict = Verdict(outcome if math.isfinite(error) else OPEN, numbers_of(found))
+        return doubted(verdict, *sides(line, scratch, found.n_train))
 
 
 class ClosesGap(LineClaim):
     """A line at `n_low` closes at least `share` of scratch's gap from `n_low` to `n_high`.
 
-    Decided where the number is `sigma` errors away from `share`, all of it made with several seeds,
-    and scratch was not still improving at `n_high`.
+    Decided where the number is `sigma` errors away from `share`, all of it made with several seeds.
+    That it does may be scratch's fault, of which either end was still improving; that it does not,
+    the line's own: such a claim stays open.
     """
 
     kind: Literal["closes_gap"] = "closes_gap"
@@ -205,7 +215,7 @@ class ClosesGap(LineClaim):
         outcome = decided(found.value - self.share, found.error, self.sigma)
         verdict = Verdict(outcome, f"{found} of the gap")
         for against in (high, scratch.at(self.n_low)):  # a low start makes the gap, too
-            verdict = doubted(verdict, line, low, scratch, against)
+            verdict = doubted(verdict, Side(line.name, low), Side(scratch.name, against))
         return verdict
 
 
@@ -275,22 +285,41 @@ def _compare(line: Line, other: Line, n_train: int, sigma: float) -> Verdict:
     if len(found.seeds) < 2:
         return Verdict(OPEN, numbers_of(found))
     outcome = decided(found.measurement.value, found.measurement.error, sigma)
-    verdict = Verdict(outcome, numbers_of(found))
-    return doubted(verdict, line, line.at(n_train), other, other.at(n_train))
+    return doubted(Verdict(outcome, numbers_of(found)), *sides(line, other, n_train))
 
 
-def doubted(verdict: Verdict, line: Line, point: Point, other: Line, against: Point) -> Verdict:
+class Side(NamedTuple):
+    """The runs of a line that a claim compares."""
+
+    name: str
+    point: Point
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether they were still improving when their steps ended."""
+        return unfinished(self.point.records)
+
+
+def sides(line: Line, other: Line, n_train: int) -> tuple[Side, Side]:
+    """Return both sides of a comparison at one size: the runs of the seeds that both have."""
+    one, two = common_seeds(line.at(n_train), other.at(n_train))
+    return Side(line.name, one), Side(other.name, two)
+
+
+def doubted(verdict: Verdict, side: Side, against: Side) -> Verdict:
     """Leave open what a longer training of the loser may turn round."""
-    loser, at = (other, against) if verdict.outcome == HOLDS else (line, point)
-    if verdict.outcome == OPEN or not unfinished(at):
-        return verdict
-    return in_doubt(verdict, loser)
+    loser = against if verdict.outcome == HOLDS else side
+    return verdict if verdict.outcome == OPEN or not loser.unfinished else in_doubt(verdict, loser)
 
 
-def in_doubt(verdict: Verdict, line: Line) -> Verdict:
-    """Leave a claim open because of a line whose training was too short."""
-    doubt = f"{line.name} was still improving when its steps ended"
+def in_doubt(verdict: Verdict, side: Side) -> Verdict:
+    """Leave a claim open because of runs that were too short."""
+    doubt = f"{side.name} was still improving when its steps ended"
     return Verdict(OPEN, f"{verdict.numbers}; {doubt}")
+
+
+def _worst(found: Sequence[Difference]) -> Difference:
+    return min(found, key=lambda difference: difference.significance)
 
 
 def difference_at(line: Line, other: Line, n_train: int) -> Difference:

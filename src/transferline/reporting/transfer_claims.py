@@ -15,7 +15,6 @@ from transferline.evaluation.comparison import error_reduction
 from transferline.evaluation.learning_curve import Line, learning_curve
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.records import Record
-from transferline.evaluation.training_cap import unfinished
 from transferline.reporting.attention_plot import mean_received, with_attention
 from transferline.reporting.claims import (
     FAILS,
@@ -24,6 +23,7 @@ from transferline.reporting.claims import (
     Chosen,
     Claim,
     LineClaim,
+    Side,
     Verdict,
     decided,
     difference_at,
@@ -33,13 +33,15 @@ from transferline.reporting.claims import (
     numbers_of,
     records_of,
     scratch_of,
+    sides,
 )
 
 
 class ReducesError(LineClaim):
     """A line removes at least `share` of scratch's `1 - metric` at `n_train`.
 
-    Decided where the number is `sigma` errors away from `share`, and made with several seeds.
+    Decided where the number is `sigma` errors away from `share`, and made with several seeds, none
+    of whose losers were still improving, see `BeatsScratch`.
     """
 
     kind: Literal["reduces_error"] = "reduces_error"
@@ -54,9 +56,8 @@ class ReducesError(LineClaim):
         outcome = decided(found.value - self.share, found.error, self.sigma)
         line = line_of(lines, self.line)
         scratch = scratch_of(line, lines)
-        points = line.at(self.n_train), scratch.at(self.n_train)
         verdict = Verdict(outcome, f"{found} of scratch's error removed")
-        return doubted(verdict, line, points[0], scratch, points[1])
+        return doubted(verdict, *sides(line, scratch, self.n_train))
 
 
 class AgreesWith(LineClaim):
@@ -80,18 +81,17 @@ class AgreesWith(LineClaim):
             return Verdict(OPEN, numbers_of(found))
         agrees = abs(found.significance) <= self.sigma
         verdict = Verdict(HOLDS if agrees else FAILS, numbers_of(found))
-        lower, higher = (line, other) if found.measurement.value < 0 else (other, line)
-        for doubtful in (lower, higher) if agrees else (lower,):
-            if unfinished(doubtful.at(self.n_train)):
-                return in_doubt(verdict, doubtful)
-        return verdict
+        one, two = sides(line, other, self.n_train)
+        lower, higher = (one, two) if found.measurement.value < 0 else (two, one)
+        doubtful = [s for s in ((lower, higher) if agrees else (lower,)) if s.unfinished]
+        return in_doubt(verdict, doubtful[0]) if doubtful else verdict
 
 
 class HasValue(LineClaim):
     """A line's metric at `n_train` is `value` within `sigma` errors, such as a chance of one half.
 
     A wide error bar agrees with anything: the numbers say how well it is known. One seed, whose
-    spread is unknown, decides nothing.
+    spread is unknown, decides nothing; nor do runs that were still improving.
     """
 
     kind: Literal["has_value"] = "has_value"
@@ -102,11 +102,14 @@ class HasValue(LineClaim):
 
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""
-        point = line_of(lines, self.line).at(self.n_train)
+        line = line_of(lines, self.line)
+        point = line.at(self.n_train)
         if len(point.values) < 2:
             return Verdict(OPEN, f"{Measurement(point.value, point.error)}, one seed")
         holds = abs(point.value - self.value) <= self.sigma * point.error
-        return Verdict(HOLDS if holds else FAILS, str(Measurement(point.value, point.error)))
+        found = Verdict(HOLDS if holds else FAILS, str(Measurement(point.value, point.error)))
+        side = Side(line.name, point)
+        return in_doubt(found, side) if side.unfinished else found
 
 
 class GainsInOrder(Claim):
@@ -128,36 +131,41 @@ class GainsInOrder(Claim):
             found = [self._gain(records, task) for task in (self.task, *self.then)]
         except TransferlineError as error:
             return Verdict(OPEN, str(error))
-        steps = [a.above(b, self.sigma) for a, b in pairwise(found)]
-        outcome = next((o for o in (FAILS, OPEN) if o in steps), HOLDS)
-        return Verdict(outcome, " > ".join(str(gain.size) for gain in found) + " is claimed")
+        numbers = " > ".join(str(gain.size) for gain in found) + " is claimed"
+        steps = [a.above(b, self.sigma, numbers) for a, b in pairwise(found)]
+        for outcome in (FAILS, OPEN):
+            for step in steps:
+                if step.outcome == outcome:
+                    return step
+        return Verdict(HOLDS, numbers)
 
     def _gain(self, records: Sequence[Record], task: str) -> _Gain:
         lines = learning_curve(records_of(records, task), self.metric)
         line = line_of(lines, self.line)
+        tuned, scratch = sides(line, scratch_of(line, lines), self.n_train)
+        size = _reduction(lines, self.line, self.n_train)
         return _Gain(
-            _reduction(lines, self.line, self.n_train),
-            unfinished(line.at(self.n_train)),
-            unfinished(scratch_of(line, lines).at(self.n_train)),
+            size, *(side._replace(name=f"{side.name}, {task},") for side in (tuned, scratch))
         )
 
 
 class _Gain(NamedTuple):
-    """The error reduction in one task, and whether longer training may raise it, or lower it."""
+    """The error reduction in one task, and the runs that it is of."""
 
     size: Measurement
-    may_rise: bool
-    may_fall: bool
+    tuned: Side
+    scratch: Side
 
-    def above(self, other: _Gain, sigma: float) -> str:
-        """Tell whether it is larger than another one."""
+    def above(self, other: _Gain, sigma: float, numbers: str) -> Verdict:
+        """Tell whether it is larger than another one, longer training included."""
         error = math.hypot(self.size.error, other.size.error)
-        outcome = decided(self.size.value - other.size.value, error, sigma)
-        may_turn = {
-            HOLDS: self.may_fall or other.may_rise,
-            FAILS: self.may_rise or other.may_fall,
-        }
-        return OPEN if may_turn.get(outcome, False) else outcome
+        verdict = Verdict(decided(self.size.value - other.size.value, error, sigma), numbers)
+        first = doubted(verdict, self.tuned, self.scratch)
+        return (
+            first
+            if first.outcome != verdict.outcome
+            else doubted(verdict, other.scratch, other.tuned)
+        )
 
 
 class _AttentionClaim(LineClaim):
