@@ -114,7 +114,8 @@ def test_a_results_page_shows_both(tuned, places):
 def test_the_report_reads_the_same_from_the_checkpoint(pretrained, tuned):
     config = json.loads((pretrained / "config.json").read_text())
     assert of_checkpoint(config) == tuned[0].extra["pretext"]
-    [cost] = costs_of_records(tuned[:1]).values()
+    scratch = tuned[0].model_copy(update={"mode": "scratch", "extra": {}})  # named after it
+    [cost] = costs_of_records([tuned[0], scratch]).values()
     assert cost_of_checkpoint(config).items() <= cost.items()
     assert cost["passes"] > 0
 

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from transferline.evaluation.learning_curve import learning_curve
 from transferline.reporting.head_to_head import compared, head_to_head_drawings
-from transferline.reporting.page_figures import page_figures
+from transferline.reporting.page_figures import page_figures, quoted
 from transferline.reporting.plots import value_axis
 from transferline.reporting.style import Label, new_figure
 
@@ -58,6 +60,19 @@ def test_few_pretrainings_or_unknown_costs_are_not_compared():
     assert not compared(lines(NAMES[:3]))
     assert not compared(lines(told=False))
     assert not head_to_head_drawings(lines(told=False), Label("ten classes"))
+
+
+@pytest.mark.parametrize(
+    ("rejection", "shown"), [("rejection_50", "auc"), ("rejection_50_Hbb", "accuracy")]
+)
+def test_two_classes_are_compared_by_area_and_several_by_accuracy(rejection, shown):
+    area = lines()
+    for line in area:
+        for point in line.points:
+            for one in point.records:
+                one.metrics[rejection] = one.metrics["auc"]
+    accuracy = [replace(line, metric="accuracy") for line in area]
+    assert {line.metric for line in quoted([area, accuracy])} == {shown}
 
 
 def test_where_rejections_are_quoted_they_are_drawn_on_axes_of_factors():

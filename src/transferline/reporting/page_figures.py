@@ -44,7 +44,7 @@ def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
     several = len({n for line in lines for n in line.n_train}) > 1
     return [
         *([first] if several else []),
-        *head_to_head_drawings(second_metric(curves) or lines, label),
+        *head_to_head_drawings(quoted(curves), label),
         *(_second(label, second_metric(curves[1:])) if several else []),
         *tagging_drawings(lines, label),
         *mass_drawings(lines, label),
@@ -80,6 +80,13 @@ def second_metric(curves: Sequence[Sequence[Line]]) -> Sequence[Line]:
     """Return the curves of the metric that publications of a task quote beside the area."""
     of_metric = {lines[0].metric: lines for lines in curves}
     return next((of_metric[name] for name in _QUOTED if name in of_metric), [])
+
+
+def quoted(curves: Sequence[Sequence[Line]]) -> Sequence[Line]:
+    """Return the curves that publications compare: of two classes the area, of several accuracy."""
+    second = second_metric(curves)
+    two_classes = "rejection_50" in curves[0][0].points[0].records[0].metrics
+    return second if second and not (two_classes and second[0].metric == "accuracy") else curves[0]
 
 
 def _second(label: Label, lines: Sequence[Line]) -> list[Drawing]:

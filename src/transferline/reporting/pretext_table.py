@@ -57,8 +57,7 @@ def cost_of_pretrainings(found: Mapping[str, Mapping[str, float]]) -> Table:
 
 def costs_of_records(records: Sequence[Record]) -> dict[str, dict[str, float]]:
     """Return what Records know of the cost of their pre-trainings."""
-    found = {r.pretraining: _numbers(r.extra.get("pretraining")) for r in records}
-    return dict(sorted(found.items()))
+    return _told(records, "pretraining")
 
 
 def cost_of_checkpoint(config: Any) -> dict[str, float]:
@@ -73,8 +72,12 @@ def _cell(value: float | None) -> str:
 
 def of_records(records: Sequence[Record]) -> dict[str, dict[str, float]]:
     """Return what Records know of their pre-trainings, those that say nothing left out."""
+    return _told(records, "pretext")
+
+
+def _told(records: Sequence[Record], what: str) -> dict[str, dict[str, float]]:
     # Scratch runs bear the name of the pre-training that they are compared with, and tell nothing.
-    found = {r.pretraining: values for r in records if (values := _numbers(r.extra.get("pretext")))}
+    found = {r.pretraining: values for r in records if (values := _numbers(r.extra.get(what)))}
     return dict(sorted(found.items()))
 
 

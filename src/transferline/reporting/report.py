@@ -19,7 +19,7 @@ from transferline.reporting.checks import warnings_about
 from transferline.reporting.drawing import Drawing
 from transferline.reporting.head_to_head import head_to_head_drawings
 from transferline.reporting.page import Page
-from transferline.reporting.page_figures import second_metric
+from transferline.reporting.page_figures import quoted
 from transferline.reporting.pretext_table import (
     cost_of_checkpoint,
     cost_of_pretrainings,
@@ -119,7 +119,7 @@ class _Report:
         lines, others = curves[0], curves[1:]
         (title, first), *sections = TaskFigures(self.study, task, lines).sections()
         self.page.subsection(title)
-        compared = head_to_head_drawings(second_metric(curves) or lines, Label(task))
+        compared = head_to_head_drawings(quoted(curves), Label(task))
         self._draw([*first, *(replace(one, stem=f"{one.stem}_{task}") for one in compared)])
         for table in (*tagging_tables(lines), *analysis_tables(lines), *result_tables(lines)):
             self.page.table(table)
