@@ -50,6 +50,15 @@ def test_many_lines_get_a_panel_per_pretraining(draw, data, modes):
     assert len(draw(data(NAMES[:2]), Label("ttH")).axes) < 4  # few lines stay together
 
 
+def test_short_trainings_beside_long_ones_are_seen():
+    steps = np.array([10.0, 20, 90])
+    long, short = Losses(steps, steps, steps), Losses(steps[:1], steps[:1], steps[:1])
+    mixed = [(line, long if line.mode == "frozen" else short) for line, _ in series()]
+    for data, scale in ((series(), "linear"), (mixed, "log")):
+        figure = small_multiples.loss_curves(data, Label("ttH"))
+        assert {axes.get_xscale() for axes in figure.axes} == {scale}
+
+
 def test_each_panel_is_set_beside_its_own_scratch():
     groups = small_multiples.by_pretraining(lines())
     assert list(groups) == sorted(NAMES)
