@@ -173,12 +173,13 @@ class NotBelowScratch(LineClaim):
         known = [difference for difference in found if len(difference.seeds) > 1]
         worst = _worst(known or found)
         judged = {d.n_train: self._at(d, line, scratch) for d in known}
-        outcome = HOLDS if len(known) == len(found) else OPEN
+        outcome, shown = (HOLDS if len(known) == len(found) else OPEN), worst
         for decisive in (OPEN, FAILS):  # of one size, it is that of all
             if sizes := [d for d in known if judged[d.n_train].outcome == decisive]:
-                outcome, worst = decisive, _worst(sizes)
-        numbers = judged.get(worst.n_train, Verdict(OPEN, numbers_of(worst))).numbers
-        return Verdict(outcome, f"worst of {len(found)} sizes, at {worst.n_train:,}: {numbers}")
+                outcome, shown = decisive, _worst(sizes)
+        numbers = judged.get(shown.n_train, Verdict(OPEN, numbers_of(shown))).numbers
+        which = "worst" if shown is worst else "decisive"
+        return Verdict(outcome, f"{which} of {len(found)} sizes, at {shown.n_train:,}: {numbers}")
 
     def _at(self, found: Difference, line: Line, scratch: Line) -> Verdict:
         """Judge one size, made with several seeds."""

@@ -30,6 +30,8 @@ from transferline.reporting.style import (
 )
 
 _BINS = np.linspace(0.0, 1.0, 26)
+_LONGER = 5
+"""Ratio of the longest training to the shortest from which steps are told by their logarithm."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,7 @@ def loss_curves(series: Sequence[tuple[Look, Losses]], label: Label = SIMULATION
     figure, [axes] = new_figure(label)
     for look, losses in series:
         draw_losses(axes, look, losses)
+    steps_axis([axes], [losses for _, losses in series])
     axes.set_xlabel("Optimiser step")
     axes.set_ylabel("Loss")
     _loss_legend(axes)
@@ -179,6 +182,14 @@ def draw_losses(axes: Axes, look: Look, losses: Losses) -> None:
     axes.plot(losses.step[trained], losses.train[trained], color=look.colour, label=title, **thin)
     if validated.any():
         _validation(axes, losses, validated, look)
+
+
+def steps_axis(panels: Sequence[Axes], losses: Sequence[Losses]) -> None:
+    """Tell steps by their logarithm where a linear axis has no room for the shortest training."""
+    ends = [one.step[-1] for one in losses]
+    if max(ends) > _LONGER * min(ends):
+        for axes in panels:
+            axes.set_xscale("log")
 
 
 def _loss_legend(axes: Axes) -> None:

@@ -47,10 +47,6 @@ def loss_curves(series: Sequence[tuple[Line, Losses]], label: Label = SIMULATION
     return _loss_curves(series, label)
 
 
-_LONGER = 5
-"""Ratio of the longest training to the shortest from which steps are told by their logarithm."""
-
-
 def _fit_one_panel(lines: Sequence[Line]) -> bool:
     modes = {line.mode for line in lines} - {"scratch", "trees"}
     shades = 1 if len(modes) == 1 else len(_pretrainings(lines))
@@ -93,10 +89,7 @@ def _learning_curves(lines: Sequence[Line], label: Label) -> Figure:
 @plot
 def _loss_curves(series: Sequence[tuple[Line, Losses]], label: Label) -> Figure:
     figure, panels = _panels(series, run_plots.draw_losses, label)
-    ends = [kept.step[-1] for _, kept in series]
-    if max(ends) > _LONGER * min(ends):  # a linear axis has no room for the short ones
-        for axes in panels:
-            axes.set_xscale("log")
+    run_plots.steps_axis(panels, [kept for _, kept in series])
     figure.supxlabel("Optimiser step", fontsize="medium")
     figure.supylabel("Loss (full: validation, dashed: training)", fontsize="medium")
     _legend(figure, panels)
