@@ -107,6 +107,7 @@ def test_a_size_that_is_below_scratch_is_not_hidden_by_a_doubtful_one():
 
     found = judge([ended(r) for r in runs(0.1)], kind="not_below_scratch")
     assert found.outcome == FAILS
+    assert "of 3 sizes, at " in found.numbers
     assert "at 100:" not in found.numbers
 
 

@@ -181,3 +181,15 @@ def test_the_page_draws_what_the_records_hold():
     losses = kept_losses(found[1])
     assert losses is not None
     assert losses.valid.tolist() == LOSSES["valid"]
+
+
+def test_losses_are_drawn_at_the_size_where_most_networks_are():
+    extra = {"losses": LOSSES}
+    made = [record("scratch", task="near", n_train=n, extra=extra) for n in SIZES]
+    made += [
+        record("finetuned", task="near", n_train=n, pretraining=name, extra=extra)
+        for name, sizes in (("gat", SIZES), ("gnn", SIZES[:1]))
+        for n in sizes
+    ]
+    stems = [d.stem for d in page_figures("near", [learning_curve(made, "auc")])]
+    assert f"losses-{SIZES[0]}" in stems
