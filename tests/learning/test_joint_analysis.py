@@ -116,7 +116,8 @@ def test_events_without_jets_have_an_output(checkpoint, task):
 
 
 def test_cached_embeddings_give_what_the_backbone_gives(checkpoint, task):
-    shards, optim = NestedShardSet(task.samples()), Optim(steps=1)
+    # The direct call is in float32, which "auto" is not on every processor.
+    shards, optim = NestedShardSet(task.samples()), Optim(steps=1, precision="fp32")
     model = checkpoint.backbone()
     rows = np.random.default_rng(0).permutation(len(shards))[:40]
     table = EventTable(shards, embedder(model, optim))
