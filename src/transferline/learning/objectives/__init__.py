@@ -13,6 +13,7 @@ OBJECTIVES: Registry[ObjectiveRecipe] = Registry(
     masked_particles="transferline.learning.objectives.masked_particles:MaskedParticles",
     masked_type="transferline.learning.objectives.masked_type:MaskedType",
     next_token="transferline.learning.objectives.next_token:NextToken",
+    observables="transferline.learning.objectives.observables:Observables",
     replaced_object="transferline.learning.objectives.replaced_object:ReplacedObject",
     resimulation="transferline.learning.objectives.resimulation:Resimulation",
     supervised="transferline.learning.objectives.supervised:Supervised",
