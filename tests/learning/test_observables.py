@@ -7,6 +7,9 @@ from transferline.data.events import SPECIES
 from transferline.learning.engineered import engineered
 from transferline.learning.objectives.observables import Observables, observables
 from transferline.models.augment import Augment
+from transferline.models.backbones.transformer import Transformer
+from transferline.models.features import Features
+from transferline.models.model import ModelRecipe
 from transferline.testing import check_objective
 from transferline.testing.batches import empty_set_batch, toy_batch
 from transferline.testing.objective import tiny_model
@@ -29,23 +32,42 @@ def test_a_readout_that_knows_nothing_has_a_loss_of_one():
     objective = fitted(batch)
     torch.nn.init.zeros_(objective.readout.weight)
     torch.nn.init.zeros_(objective.readout.bias)
-    exists = observables(batch).isfinite()
+    exists = observables(batch, False).isfinite()
     vary = exists & (objective.spread > 0.01)  # the toy has no photon, ever
     found = objective(batch)
     assert found.total.item() == pytest.approx((vary.sum() / exists.sum()).item(), abs=1e-3)
     assert found.parts["explained"].item() == pytest.approx(1 - found.total.item())
 
 
-def test_answers_are_signed_logarithms_without_scores_of_b_tagging():
+def test_answers_are_signed_logarithms():
     batch = toy_batch(20)
-    batch = batch.replace(columns={name: batch.columns[name] for name in ("charge", "species")})
-    scored = batch.with_column("btag", torch.rand(batch.is_real.shape))
-    assert torch.equal(observables(batch).nan_to_num(), observables(scored).nan_to_num())
+    batch = batch.with_column("btag", torch.rand(batch.is_real.shape))
     names, values = engineered(batch)
-    ht, charge = names.index("ht"), names.index("lepton_charge")
-    found = observables(batch)
-    assert torch.allclose(found[:, ht], values[:, ht].log1p())
+    found = observables(batch, True)
+    assert len(names) == found.shape[1]
+    for name in ("ht", "btag1"):
+        place = names.index(name)
+        assert torch.allclose(found[:, place], values[:, place].log1p())
+    charge = names.index("lepton_charge")
     assert (found[:, charge].sign() == values[:, charge].sign()).all()
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_scores_of_b_tagging_are_answers_where_they_are_inputs(scored):
+    batch = toy_batch(20)
+    one, other = (
+        batch.with_column("btag", torch.full(batch.is_real.shape, score)) for score in (0.2, 0.7)
+    )
+    same = torch.equal(*(observables(b, scored).nan_to_num() for b in (one, other)))
+    assert same != scored
+    particles = ("log_pt", *(["btag"] if scored else []))
+    model = ModelRecipe(
+        features=Features(particles=particles), backbone=Transformer(width=16, depth=1, heads=2)
+    ).build()
+    objective = Observables().build(model)
+    assert objective.readout.out_features == observables(one, scored).shape[1]
+    objective.fit_constants(lambda: iter([one]))
+    assert objective(one).total.isfinite()
 
 
 def test_what_an_event_has_not_counts_nothing():
@@ -53,7 +75,7 @@ def test_what_an_event_has_not_counts_nothing():
     objective = fitted(batch)
     jets = torch.where(batch.columns["species"] == SPECIES["bjet"], SPECIES["jet"], 0)
     without = batch.with_column("species", torch.where(jets > 0, jets, batch.columns["species"]))
-    missing = observables(without).isnan()
+    missing = observables(without, False).isnan()
     assert missing.any()
     wrong = objective.mean.clone()
     wrong[missing.all(0)] = 1e6  # of observables that no event has
@@ -66,4 +88,4 @@ def test_what_an_event_has_not_counts_nothing():
 def test_augmentation_turns_objects_and_answers_together():
     batch = toy_batch(50)
     turned = Augment(rotate_phi=True)(batch)
-    assert torch.allclose(observables(batch), observables(turned), atol=1e-4, equal_nan=True)
+    assert torch.allclose(observables(batch, False), observables(turned, False), atol=1e-4, equal_nan=True)

@@ -29,8 +29,8 @@ class Observables(ObjectiveRecipe):
 
     With $o_k$ the observables, $t_k = (\mathrm{sgn}(o_k) \ln(1 + |o_k|) - \mu_k) / \sigma_k$ and
     $\hat t_k$ what is read off, the loss is the mean of $(\hat t_k - t_k)^2$ over the observables
-    that an event has: 1 if nothing is learnt, 0 if all is. Momenta and masses in GeV. Scores of
-    b tagging are left out, types say what jets are tagged.
+    that an event has: 1 if nothing is learnt, 0 if all is. Momenta and masses in GeV. The largest
+    b-tag scores are among the observables where `btag` is among the features.
     """
 
     kind: Literal["observables"] = "observables"
@@ -50,7 +50,8 @@ class ObservablesObjective(Objective):
     def __init__(self, model: Model, recipe: Observables) -> None:
         super().__init__(model)
         self.recipe = recipe
-        count = len(engineered(_no_objects())[0])
+        self.scored = "btag" in model.features.recipe.particles
+        count = observables(_no_objects(), self.scored).shape[1]
         self.readout = nn.Linear(model.backbone.width, count)
         self.register_buffer("mean", torch.zeros(count))
         self.register_buffer("spread", torch.ones(count))
@@ -58,7 +59,7 @@ class ObservablesObjective(Objective):
     @torch.no_grad()
     def fit_constants(self, draw: Callable[[], Iterable[Batch]]) -> None:
         """Take mean and spread of every observable from the first training events."""
-        seen = [observables(batch) for batch, _ in zip(draw(), range(_BATCHES), strict=False)]
+        seen = [observables(batch, self.scored) for batch, _ in zip(draw(), range(_BATCHES), strict=False)]
         values = torch.cat(seen).double()
         self.mean.copy_(values.nanmean(0).nan_to_num())
         spread = (values - self.mean).square().nanmean(0).sqrt()
@@ -68,7 +69,7 @@ class ObservablesObjective(Objective):
         """Return the mean squared error, and the share of the variance that is explained."""
         if self.training:
             batch = self.recipe.augment(batch)
-        target = (observables(batch) - self.mean) / self.spread
+        target = (observables(batch, self.scored) - self.mean) / self.spread
         exists = target.isfinite()
         found = self.readout(self.model.latent(batch).pooled).float()
         squares = (found - target.nan_to_num()).square() * exists
@@ -77,19 +78,23 @@ class ObservablesObjective(Objective):
 
 
 @torch.no_grad()
-def observables(batch: Batch) -> Tensor:
-    """Return the signed logarithms of the observables, `[n, k]`; NaN where there is none."""
-    columns = {name: column for name, column in batch.columns.items() if name != "btag"}
+def observables(batch: Batch, scored: bool) -> Tensor:
+    """Return the signed logarithms of the observables, `[n, k]`; NaN where there is none.
+
+    `scored`: the largest b-tag scores are among them.
+    """
+    columns = {name: batch.columns[name] for name in batch.columns if scored or name != "btag"}
     _, values = engineered(batch.replace(columns=columns))
     return values.sign() * values.abs().log1p()
 
 
 def _no_objects() -> Batch:
     """An event without objects, of which every observable still has a name."""
+    nothing = torch.zeros(1, 1)
     return Batch(
         p4=torch.zeros(1, 1, 4),
-        is_real=torch.zeros(1, 1, dtype=torch.bool),
+        is_real=nothing.bool(),
         weight=torch.ones(1),
         id=torch.zeros(1, 3, dtype=torch.long),
-        columns={"charge": torch.zeros(1, 1), "species": torch.zeros(1, 1, dtype=torch.long)},
+        columns={"charge": nothing, "species": nothing.long(), "btag": nothing},
     )
