@@ -33,6 +33,18 @@ def judge(found, **claim):
     return made.judge(found)
 
 
+def test_a_claim_about_several_tasks_is_judged_for_each():
+    whole = {"text": "t", "kind": "beats_scratch", "line": TUNED, "n_train": 1000}
+    [claim] = Claims.model_validate({"claims": [{**whole, "tasks": ["ttH", "tb"]}]}).claims
+    assert [(one.text, one.task) for one in claim.each()] == [("t: ttH", "ttH"), ("t: tb", "tb")]
+    verdicts = [one.judge(runs(10)) for one in claim.each()]
+    assert [verdict.outcome for verdict in verdicts] == [HOLDS, OPEN]
+    assert "no Records of the task 'tb'" in verdicts[1].numbers
+    for tasks in ({}, {"task": "ttH", "tasks": ["tb"]}):
+        with pytest.raises(ValueError, match="either `task`, or `tasks`"):
+            Claims.model_validate({"claims": [{**whole, **tasks}]})
+
+
 @pytest.mark.parametrize(("worth", "outcome"), [(10, HOLDS), (1.02, OPEN), (0.1, FAILS)], ids=str)
 def test_what_is_within_its_error_is_not_decided(worth, outcome):
     assert judge(runs(worth), kind="beats_scratch", n_train=1000).outcome == outcome

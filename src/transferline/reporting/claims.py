@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from transferline.config import Recipe, one_of
 from transferline.errors import DataError, TransferlineError
@@ -63,13 +63,28 @@ class Claim(Recipe, ABC):
         kind: name in the table `CLAIMS`.
         text: the sentence.
         task: as in the Records.
+        tasks: several of them, in place of one; each gets a verdict of its own.
         metric: larger is better.
     """
 
     kind: str
     text: str
-    task: str
+    task: str = ""
+    tasks: tuple[str, ...] = ()
     metric: str = "auc"
+
+    @model_validator(mode="after")
+    def _check_tasks(self) -> Self:
+        if bool(self.task) == bool(self.tasks):
+            raise ValueError("needs either `task`, or `tasks` with one or more of them.")
+        return self
+
+    def each(self) -> list[Self]:
+        """Return it once for every task that it is about, the task in its text where several."""
+        return [
+            self.model_copy(update={"task": task, "tasks": (), "text": f"{self.text}: {task}"})
+            for task in self.tasks
+        ] or [self]
 
     @abstractmethod
     def judge(self, records: Sequence[Record]) -> Verdict:

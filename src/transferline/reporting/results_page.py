@@ -122,7 +122,7 @@ def _head(title: str, command: str, files: Sequence[Path], records: Sequence[Rec
 
 
 def _claims(claims: Iterable[Claim], records: Sequence[Record]) -> str:
-    rows = [(claim.text, *claim.judge(records)) for claim in claims]
+    rows = [(one.text, *one.judge(records)) for claim in claims for one in claim.each()]
     if not rows:
         return ""
     table = Table("Verdicts", ("Claim", "Verdict", "Numbers"), tuple(rows))
