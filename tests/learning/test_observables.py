@@ -88,4 +88,6 @@ def test_what_an_event_has_not_counts_nothing():
 def test_augmentation_turns_objects_and_answers_together():
     batch = toy_batch(50)
     turned = Augment(rotate_phi=True)(batch)
-    assert torch.allclose(observables(batch, False), observables(turned, False), atol=1e-4, equal_nan=True)
+    assert torch.allclose(
+        observables(batch, False), observables(turned, False), atol=1e-4, equal_nan=True
+    )

@@ -117,6 +117,38 @@ def test_a_probe_that_rises():
     assert claim.model_copy(update={"line": FROZEN}).judge(RUNS).outcome == OPEN
 
 
+CAPPED = {"steps": 100, "cap": 100, "best_step": 99, "stopped": "finished"}
+
+
+def improving(runs, task, mode):
+    """The runs, those of one line at the end of their steps while still improving."""
+    return [
+        r.model_copy(update={"extra": {**r.extra, **CAPPED}})
+        if (r.task, r.mode) == (task, mode)
+        else r
+        for r in runs
+    ]
+
+
+def test_what_a_longer_training_may_turn_round_is_not_decided():
+    less = MattersLess(
+        text="", task="V", other_task="S", without=FROZEN, within=TUNED, n_train=1000
+    )
+    runs = [*RUNS, *(run("S", "finetuned", 2000, seed) for seed in (0, 1))]
+    for task, mode in (("S", "finetuned"), ("V", "frozen")):
+        verdict = less.judge(improving(runs, task, mode))
+        assert verdict.outcome == OPEN
+        assert f"({task}, 1,000) was still improving" in verdict.numbers
+    loser = ratio(other_task="S", least=1.8).judge(improving(RUNS, "S", "frozen"))
+    assert loser.outcome == OPEN
+    assert "(S, 1,000) was still improving" in loser.numbers
+    rises = ProbeRises(text="", task="V", line=TUNED, n_train=1000)
+    assert rises.judge(improving(RUNS, "V", "finetuned")).outcome == HOLDS  # more may raise it more
+    fallen = [run("V", "finetuned", 600, s, jet_probe=0.5, jet_probe_start=0.6) for s in (0, 1)]
+    assert rises.judge(fallen).outcome == FAILS
+    assert rises.judge(improving(fallen, "V", "finetuned")).outcome == OPEN
+
+
 def test_tables_hold_published_values_and_what_some_lines_lack():
     lines = learning_curve([r for r in RUNS if r.task == "V"], "auc")
     given = Published(name="full", source="x", task="V", metrics={"unweighted_rejection_90": 680})

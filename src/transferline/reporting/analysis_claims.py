@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from transferline.reporting.claims import (
     Claim,
     LineClaim,
     Verdict,
+    decided,
     line_of,
     records_of,
 )
@@ -34,7 +35,7 @@ class ProbeRises(LineClaim):
     """Training on labels of events raises what a linear probe tells of single jets.
 
     Before and after are of one run; decided by `sigma` errors, the test jets' taken as if
-    independent, which is an upper bound.
+    independent, which is an upper bound. It has not fallen where training was still improving.
     """
 
     kind: Literal["probe_rises"] = "probe_rises"
@@ -60,8 +61,11 @@ class ProbeRises(LineClaim):
             return Verdict(OPEN, f"{numbers}, {rises[0]:+.3f}, one seed")
         error = math.hypot(test, statistics.stdev(rises) / math.sqrt(len(rises)))
         rise = Measurement(statistics.fmean(rises), error)
-        outcome = HOLDS if rise.value > self.sigma * error else FAILS
-        return Verdict(outcome, f"{numbers}, rise {rise}, {len(rises)} seeds")
+        numbers = f"{numbers}, rise {rise}, {len(rises)} seeds"
+        outcome = decided(rise.value, error, self.sigma)
+        if outcome == FAILS and unfinished(records):
+            return Verdict(OPEN, f"{numbers}; it was still improving when its steps ended")
+        return Verdict(outcome, numbers)
 
 
 class RatioOf(Claim):
@@ -98,24 +102,24 @@ class RatioOf(Claim):
             other = runs_of(records, task, self.other, n_train, self.metric)
         except TransferlineError as problem:
             return Verdict(OPEN, str(problem))
-        values = [over_seeds([r.metrics[self.metric] for r in side]) for side in (one, other)]
-        found = ratio(one, other, self.metric)
+        values = [over_seeds([r.metrics[self.metric] for r in s.records]) for s in (one, other)]
+        found = ratio(one.records, other.records, self.metric)
         numbers = f"{values[0]} against {values[1]}: ratio {found}"
         excess = found.value - self.least
-        known = min(len(one), len(other)) > 1 and math.isfinite(found.error)
-        if not known or not abs(excess) > self.sigma * found.error:
-            return Verdict(OPEN, numbers)
-        loser, name = (other, "the other line") if excess > 0 else (one, "the line")
-        if unfinished(loser):
-            return Verdict(OPEN, f"{numbers}; {name} was still improving when its steps ended")
-        return Verdict(HOLDS if excess > 0 else FAILS, numbers)
+        known = min(len(one.records), len(other.records)) > 1 and math.isfinite(found.error)
+        outcome = decided(excess, found.error, self.sigma) if known else OPEN
+        loser = other if outcome == HOLDS else one
+        if outcome != OPEN and unfinished(loser.records):
+            return Verdict(OPEN, f"{numbers}; {_improving(loser)}")
+        return Verdict(outcome, numbers)
 
 
 class MattersLess(Claim):
     """What another task gains in background rejection is smaller for one line than for another.
 
     The ratio of this task to `other_task` in the line `without`, over the same ratio in the line
-    `within`, is above one by `sigma` errors, the two ratios taken as independent.
+    `within`, is above one by `sigma` errors, the two ratios taken as independent. Nothing is
+    decided where one of the four was still improving when its steps ended.
 
     Attributes:
         without, within: lines such as the frozen and the fine-tuned one.
@@ -133,29 +137,40 @@ class MattersLess(Claim):
 
     def judge(self, records: Sequence[Record]) -> Verdict:
         """See `Claim.judge`."""
-        sides = []
         try:
-            for line in (self.without, self.within):
-                one, other = (
-                    runs_of(records, task, line, self.n_train, self.metric)
-                    for task in (self.task, self.other_task)
-                )
-                sides.append((ratio(one, other, self.metric), min(len(one), len(other))))
+            runs = [
+                runs_of(records, task, line, self.n_train, self.metric)
+                for line in (self.without, self.within)
+                for task in (self.task, self.other_task)
+            ]
         except TransferlineError as problem:
             return Verdict(OPEN, str(problem))
-        (without, seeds), (within, others) = sides
+        without, within = (ratio(runs[i].records, runs[i + 1].records, self.metric) for i in (0, 2))
         value = without.value / within.value
         error = value * math.hypot(without.error / without.value, within.error / within.value)
         numbers = f"ratio {without} against {within}"
-        known = min(seeds, others) > 1 and math.isfinite(error)
-        if not known or not abs(value - 1) > self.sigma * error:
-            return Verdict(OPEN, numbers)
-        return Verdict(HOLDS if value > 1 else FAILS, numbers)
+        known = min(len(side.records) for side in runs) > 1 and math.isfinite(error)
+        outcome = decided(value - 1, error, self.sigma) if known else OPEN
+        short = [side for side in runs if unfinished(side.records)]
+        if outcome != OPEN and short:
+            return Verdict(OPEN, f"{numbers}; {_improving(short[0])}")
+        return Verdict(outcome, numbers)
+
+
+class Runs(NamedTuple):
+    """The Records of all seeds of a line at one size, and what they are called."""
+
+    name: str
+    records: list[Record]
+
+
+def _improving(runs: Runs) -> str:
+    return f"{runs.name} was still improving when its steps ended"
 
 
 def runs_of(
     records: Sequence[Record], task: str, chosen: Chosen, n_train: int, metric: str
-) -> list[Record]:
+) -> Runs:
     """Return the Records of all seeds of a line at a size that have the metric."""
     # The curve of a metric that is always finite: one limit anywhere would forbid the mean.
     line = line_of(learning_curve(records_of(records, task), "auc"), chosen)
@@ -164,7 +179,7 @@ def runs_of(
     found = [r for r in line.at(n_train).records if metric in r.metrics]
     if not found:
         raise DataError(f"{line.name}: no Record has the metric {metric}.")
-    return found
+    return Runs(f"{line.name} ({task}, {n_train:,})", found)
 
 
 def ratio(one: Sequence[Record], other: Sequence[Record], metric: str) -> Measurement:

@@ -9,6 +9,7 @@ network that has learnt them need not find them in the labels. The task is our o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Literal
 
 import torch
@@ -59,7 +60,7 @@ class ObservablesObjective(Objective):
     @torch.no_grad()
     def fit_constants(self, draw: Callable[[], Iterable[Batch]]) -> None:
         """Take mean and spread of every observable from the first training events."""
-        seen = [observables(batch, self.scored) for batch, _ in zip(draw(), range(_BATCHES), strict=False)]
+        seen = [observables(batch, self.scored) for batch in islice(draw(), _BATCHES)]
         values = torch.cat(seen).double()
         self.mean.copy_(values.nanmean(0).nan_to_num())
         spread = (values - self.mean).square().nanmean(0).sqrt()
