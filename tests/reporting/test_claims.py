@@ -7,7 +7,7 @@ import pytest
 
 from transferline.evaluation.learning_curve import learning_curve
 from transferline.evaluation.training_cap import at_cap
-from transferline.reporting.checks import warnings_about
+from transferline.reporting.checks import still_improving, warnings_about
 from transferline.reporting.claims import FAILS, HOLDS, OPEN, Claims
 
 from ..evaluation.synthetic import curve, log_line, record
@@ -167,4 +167,7 @@ def test_cells_at_their_cap_are_named_to_the_reader():
     found = warnings_about(made, learning_curve(made))
     [text] = [line for line in found if line.startswith("Still improving")]
     assert "scratch at 10000 (1 of 1)" in text
+    probes = [r.model_copy(update={"mode": "frozen"}) for r in made if r.mode == "finetuned"]
+    [text] = still_improving(learning_curve(probes))
+    assert "frozen (masked_type) at 10000 (1 of 1)" in text
     assert not [w for w in warnings_about(runs(10), []) if w.startswith("Still")]

@@ -55,7 +55,7 @@ def still_improving(lines: Iterable[Line]) -> list[str]:
         f"{line.name} at {point.n_train} ({number} of {len(point.records)})"
         for line in lines
         for point in line.points
-        if line.mode in ("scratch", "finetuned") and (number := runs_at_cap(point))
+        if line.mode != "trees" and (number := runs_at_cap(point))
     ]
     return [f"Still improving when their steps ended: {', '.join(places)}."] if places else []
 
