@@ -16,6 +16,8 @@ from transferline.data.events import CONSTITUENTS
 from transferline.learning.engineered import Engineered
 
 _JET = ("jet_pt", "jet_mass", "jet_sdmass", "jet_tau1", "jet_tau2", "jet_tau3", "jet_tau4")
+JET_CONTEXT = (*_JET, "jet_eta")
+"""Columns of the jet itself that are read, where the shards have them."""
 _RATIOS = ((2, 1), (3, 2), (4, 3))
 _DISPLACED = (2.0, 3.0, 5.0)
 """Significances |d0| / error above which a track counts as displaced."""

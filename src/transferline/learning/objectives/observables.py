@@ -1,8 +1,9 @@
-r"""Observables: from the objects of an event, tell what an analyst would compute of them.
+r"""Observables: from its particles, tell what an analyst would compute of an event or jet.
 
 No label is needed, so collision data serve: the answers are the features that boosted trees get
-(`learning.engineered`: masses and distances of pairs, HT, shapes, transverse mass), functions of
-the very objects that the network sees. Trees with few labels owe their lead to these functions; a
+(`learning.engineered`: masses and distances of pairs, HT, shapes, transverse mass;
+`learning.engineered_jets`: N-subjettiness, masses, displaced tracks), most of them functions of
+the very particles that the network sees. Trees with few labels owe their lead to these functions; a
 network that has learnt them need not find them in the labels. The task is our own.
 """
 
@@ -16,13 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from transferline.data.batch import Batch
-from transferline.learning.engineered import engineered
+from transferline.learning.engineered import EVENT_FEATURES
+from transferline.learning.engineered_jets import JET_CONTEXT, JET_FEATURES
 from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
 from transferline.models.augment import Augment
 from transferline.models.model import Model
 
 _BATCHES = 100  # that means and spreads are taken from
 _LEAST_SPREAD = 1e-3  # of an observable that hardly varies, in units of its logarithm
+_SETS = {"events": EVENT_FEATURES, "jets": JET_FEATURES}
+_COLUMNS = ("charge", "species", "btag", "d0", "d0err")
 
 
 class Observables(ObjectiveRecipe):
@@ -30,11 +34,16 @@ class Observables(ObjectiveRecipe):
 
     With $o_k$ the observables, $t_k = (\mathrm{sgn}(o_k) \ln(1 + |o_k|) - \mu_k) / \sigma_k$ and
     $\hat t_k$ what is read off, the loss is the mean of $(\hat t_k - t_k)^2$ over the observables
-    that an event has: 1 if nothing is learnt, 0 if all is. Momenta and masses in GeV. The largest
-    b-tag scores are among the observables where `btag` is among the features.
+    that there are: 1 if nothing is learnt, 0 if all is. Momenta and masses in GeV.
+
+    Attributes:
+        of: `events` of leptons and jets, or `jets` of constituents. The largest b-tag scores of an
+            event are among its observables where `btag` is among the features; of jets, those
+            count that the shards have columns for.
     """
 
     kind: Literal["observables"] = "observables"
+    of: Literal["events", "jets"] = "events"
     augment: Augment = Augment()
 
     def build(self, model: Model) -> ObservablesObjective:
@@ -43,7 +52,7 @@ class Observables(ObjectiveRecipe):
 
 
 class ObservablesObjective(Objective):
-    """The module of `Observables`."""
+    """The module of `Observables`; `names` are those of all observables."""
 
     mean: Tensor
     spread: Tensor
@@ -52,15 +61,16 @@ class ObservablesObjective(Objective):
         super().__init__(model)
         self.recipe = recipe
         self.scored = "btag" in model.features.recipe.particles
-        count = observables(_no_objects(), self.scored).shape[1]
-        self.readout = nn.Linear(model.backbone.width, count)
-        self.register_buffer("mean", torch.zeros(count))
-        self.register_buffer("spread", torch.ones(count))
+        names, _ = _SETS[recipe.of].compute(self._seen(_nothing()))
+        self.names = tuple(names)
+        self.readout = nn.Linear(model.backbone.width, len(names))
+        self.register_buffer("mean", torch.zeros(len(names)))
+        self.register_buffer("spread", torch.ones(len(names)))
 
     @torch.no_grad()
     def fit_constants(self, draw: Callable[[], Iterable[Batch]]) -> None:
         """Take mean and spread of every observable from the first training events."""
-        seen = [observables(batch, self.scored) for batch in islice(draw(), _BATCHES)]
+        seen = [self.observables(batch) for batch in islice(draw(), _BATCHES)]
         values = torch.cat(seen).double()
         self.mean.copy_(values.nanmean(0).nan_to_num())
         spread = (values - self.mean).square().nanmean(0).sqrt()
@@ -70,32 +80,35 @@ class ObservablesObjective(Objective):
         """Return the mean squared error, and the share of the variance that is explained."""
         if self.training:
             batch = self.recipe.augment(batch)
-        target = (observables(batch, self.scored) - self.mean) / self.spread
+        target = (self.observables(batch) - self.mean) / self.spread
         exists = target.isfinite()
         found = self.readout(self.model.latent(batch).pooled).float()
         squares = (found - target.nan_to_num()).square() * exists
         total = squares.sum() / exists.sum().clamp(min=1)
         return Loss(total, {"explained": 1 - total.detach()})
 
+    @torch.no_grad()
+    def observables(self, batch: Batch) -> Tensor:
+        """Return the signed logarithms of the observables, `[n, k]`; NaN where there is none."""
+        names, values = _SETS[self.recipe.of].compute(self._seen(batch))
+        columns = dict(zip(names, values.unbind(1), strict=True))
+        none = values.new_full((len(batch),), torch.nan)
+        values = torch.stack([columns.get(name, none) for name in self.names], dim=1)
+        return values.sign() * values.abs().log1p()
 
-@torch.no_grad()
-def observables(batch: Batch, scored: bool) -> Tensor:
-    """Return the signed logarithms of the observables, `[n, k]`; NaN where there is none.
-
-    `scored`: the largest b-tag scores are among them.
-    """
-    columns = {name: batch.columns[name] for name in batch.columns if scored or name != "btag"}
-    _, values = engineered(batch.replace(columns=columns))
-    return values.sign() * values.abs().log1p()
+    def _seen(self, batch: Batch) -> Batch:
+        kept = {name: batch.columns[name] for name in batch.columns if name != "btag"}
+        return batch if self.scored else batch.replace(columns=kept)
 
 
-def _no_objects() -> Batch:
-    """An event without objects, of which every observable still has a name."""
-    nothing = torch.zeros(1, 1)
+def _nothing() -> Batch:
+    """A set without particles and with every column, of which all observables have a name."""
+    zero = torch.zeros(1, 3)
     return Batch(
-        p4=torch.zeros(1, 1, 4),
-        is_real=nothing.bool(),
+        p4=torch.zeros(1, 3, 4),
+        is_real=zero.bool(),
         weight=torch.ones(1),
         id=torch.zeros(1, 3, dtype=torch.long),
-        columns={"charge": nothing, "species": nothing.long(), "btag": nothing},
+        columns={name: zero.long() if name == "species" else zero for name in _COLUMNS},
+        context={name: torch.zeros(1) for name in JET_CONTEXT},
     )
