@@ -58,8 +58,9 @@ _GROUPS = {
 
 
 def _of(batch: Batch, *species: str) -> Tensor:
-    codes = torch.tensor([SPECIES[name] for name in species])
-    return torch.isin(batch.columns["species"], codes) & batch.is_real
+    found = batch.columns["species"]
+    codes = torch.tensor([SPECIES[name] for name in species], device=found.device)
+    return torch.isin(found, codes) & batch.is_real
 
 
 def _leading(batch: Batch, groups: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -138,7 +139,7 @@ def _pair_table(batch: Batch, left: Tensor, right: Tensor) -> tuple[Tensor, Tens
     if left is right:
         exists = exists & torch.ones_like(exists[0]).triu(1)
     else:
-        exists = exists & ~torch.eye(exists.shape[1], dtype=torch.bool)
+        exists = exists & ~torch.eye(exists.shape[1], dtype=torch.bool, device=exists.device)
     return distance, mass, exists
 
 

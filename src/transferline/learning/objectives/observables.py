@@ -10,10 +10,10 @@ network that has learnt them need not find them in the labels. The task is our o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import islice
-from typing import Literal
+from typing import Literal, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from transferline.data.batch import Batch
@@ -23,8 +23,8 @@ from transferline.learning.objectives.base import Loss, Objective, ObjectiveReci
 from transferline.models.augment import Augment
 from transferline.models.model import Model
 
-_BATCHES = 100  # that means and spreads are taken from
-_LEAST_SPREAD = 1e-3  # of an observable that hardly varies, in units of its logarithm
+_LEAST_SPREAD = 1e-3  # in units of the logarithm; what varies less is not asked for
+_CUT = 10.0  # of a standardised answer: an event may be far from those that set the spread
 _SETS = {"events": EVENT_FEATURES, "jets": JET_FEATURES}
 _COLUMNS = ("charge", "species", "btag", "d0", "d0err")
 
@@ -34,17 +34,25 @@ class Observables(ObjectiveRecipe):
 
     With $o_k$ the observables, $t_k = (\mathrm{sgn}(o_k) \ln(1 + |o_k|) - \mu_k) / \sigma_k$ and
     $\hat t_k$ what is read off, the loss is the mean of $(\hat t_k - t_k)^2$ over the observables
-    that there are: 1 if nothing is learnt, 0 if all is. Momenta and masses in GeV.
+    that there are and that vary: 1 if nothing is learnt, 0 if all is. Momenta and masses in GeV;
+    $t_k$ is cut at +-10.
 
     Attributes:
         of: `events` of leptons and jets, or `jets` of constituents. The largest b-tag scores of an
             event are among its observables where `btag` is among the features; of jets, those
             count that the shards have columns for.
+        augment: of jets without boosts, which would not move the jet's own columns.
     """
 
     kind: Literal["observables"] = "observables"
     of: Literal["events", "jets"] = "events"
     augment: Augment = Augment()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.of == "jets" and (self.augment.boost_z or self.augment.boost_t):
+            raise ValueError("of: jets: the jet's own columns are not boosted with its particles.")
+        return self
 
     def build(self, model: Model) -> ObservablesObjective:
         """Return the module with its linear map from the embedding to the observables."""
@@ -69,19 +77,18 @@ class ObservablesObjective(Objective):
 
     @torch.no_grad()
     def fit_constants(self, draw: Callable[[], Iterable[Batch]]) -> None:
-        """Take mean and spread of every observable from the first training events."""
-        seen = [self.observables(batch) for batch in islice(draw(), _BATCHES)]
-        values = torch.cat(seen).double()
-        self.mean.copy_(values.nanmean(0).nan_to_num())
-        spread = (values - self.mean).square().nanmean(0).sqrt()
-        self.spread.copy_(spread.nan_to_num(1.0).clamp(min=_LEAST_SPREAD))
+        """Take mean and spread of every observable from the events that Features are fitted to."""
+        values = torch.cat([self.observables(batch) for batch in draw()]).double()
+        self.mean.copy_(values.nanmean(0))
+        spread = (values - values.nanmean(0)).square().nanmean(0).sqrt()
+        self.spread.copy_(spread.masked_fill(spread < _LEAST_SPREAD, torch.nan))
 
     def forward(self, batch: Batch) -> Loss:
         """Return the mean squared error, and the share of the variance that is explained."""
         if self.training:
             batch = self.recipe.augment(batch)
-        target = (self.observables(batch) - self.mean) / self.spread
-        exists = target.isfinite()
+        target = ((self.observables(batch) - self.mean) / self.spread).clamp(-_CUT, _CUT)
+        exists = ~target.isnan()
         found = self.readout(self.model.latent(batch).pooled).float()
         squares = (found - target.nan_to_num()).square() * exists
         total = squares.sum() / exists.sum().clamp(min=1)
@@ -90,7 +97,8 @@ class ObservablesObjective(Objective):
     @torch.no_grad()
     def observables(self, batch: Batch) -> Tensor:
         """Return the signed logarithms of the observables, `[n, k]`; NaN where there is none."""
-        names, values = _SETS[self.recipe.of].compute(self._seen(batch))
+        with torch.autocast(batch.p4.device.type, enabled=False):  # which would round the answers
+            names, values = _SETS[self.recipe.of].compute(self._seen(batch))
         columns = dict(zip(names, values.unbind(1), strict=True))
         none = values.new_full((len(batch),), torch.nan)
         values = torch.stack([columns.get(name, none) for name in self.names], dim=1)
