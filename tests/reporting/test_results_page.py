@@ -75,6 +75,7 @@ claims:
      n_high: 3000, share: 0.3}
   - {<<: *gap, text: closes 40 %, share: 0.4}
   - {<<: *gap, text: closes 70 %, share: 0.7}
+  - {kind: beats_scratch, text: many, tasks: [ttH, tb], line: {mode: finetuned}, n_train: 300}
 """
     )
     text = write_results_page(
@@ -90,6 +91,8 @@ claims:
     assert "0.477 ± 0.07" in rows["closes 40 %"]  # log10(3) of one decade
     assert f"| {OPEN} |" in rows["closes 40 %"]
     assert f"| {FAILS} |" in rows["closes 70 %"]
+    assert f"| {HOLDS} |" in rows["many: ttH"]
+    assert "no Records of the task 'tb'" in rows["many: tb"]
 
 
 def test_several_tasks_have_their_own_parts(tmp_path):

@@ -35,7 +35,8 @@ class ProbeRises(LineClaim):
     """Training on labels of events raises what a linear probe tells of single jets.
 
     Before and after are of one run; decided by `sigma` errors, the test jets' taken as if
-    independent, which is an upper bound. It has not fallen where training was still improving.
+    independent, which is an upper bound. A fall is undecided where the training was still
+    improving when its steps ended.
     """
 
     kind: Literal["probe_rises"] = "probe_rises"
@@ -46,12 +47,9 @@ class ProbeRises(LineClaim):
 
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""
-        records = line_of(lines, self.line).at(self.n_train).records
-        pairs = [
-            (r.metrics["jet_probe_start"], r.metrics["jet_probe"])
-            for r in records
-            if "jet_probe_start" in r.metrics
-        ]
+        every = line_of(lines, self.line).at(self.n_train).records
+        records = [r for r in every if "jet_probe_start" in r.metrics]
+        pairs = [(r.metrics["jet_probe_start"], r.metrics["jet_probe"]) for r in records]
         if not pairs:
             raise DataError("no Record of the line has a probe before its training.")
         rises = [after.value - before.value for before, after in pairs]

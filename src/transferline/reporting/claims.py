@@ -80,7 +80,7 @@ class Claim(Recipe, ABC):
         return self
 
     def each(self) -> list[Self]:
-        """Return it once for every task that it is about, the task in its text where several."""
+        """Return it once for every one of its `tasks`, which its text then names."""
         return [
             self.model_copy(update={"task": task, "tasks": (), "text": f"{self.text}: {task}"})
             for task in self.tasks
