@@ -93,6 +93,7 @@ claims:
     assert f"| {FAILS} |" in rows["closes 70 %"]
     assert f"| {HOLDS} |" in rows["many: ttH"]
     assert "no Records of the task 'tb'" in rows["many: tb"]
+    assert "some are chance" in text
 
 
 def test_several_tasks_have_their_own_parts(tmp_path):

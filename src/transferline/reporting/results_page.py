@@ -121,11 +121,19 @@ def _head(title: str, command: str, files: Sequence[Path], records: Sequence[Rec
     )
 
 
+_MANY = 10  # verdicts, of which one may well be chance
+_BY_CHANCE = (
+    "Where there is no difference, two errors are passed one time in twenty, with two or three seeds "
+    "more often: among so many verdicts some are chance."
+)
+
+
 def _claims(claims: Iterable[Claim], records: Sequence[Record]) -> str:
     rows = [(one.text, *one.judge(records)) for claim in claims for one in claim.each()]
     if not rows:
         return ""
-    table = Table("Verdicts", ("Claim", "Verdict", "Numbers"), tuple(rows))
+    note = _BY_CHANCE if len(rows) >= _MANY else ""
+    table = Table("Verdicts", ("Claim", "Verdict", "Numbers"), tuple(rows), note)
     return f"## Claims\n\n{table.markdown()}"
 
 
