@@ -123,8 +123,8 @@ def _head(title: str, command: str, files: Sequence[Path], records: Sequence[Rec
 
 _MANY = 10  # verdicts, of which one may well be chance
 _BY_CHANCE = (
-    "Where there is no difference, two errors are passed one time in twenty, with two or three seeds "
-    "more often: among so many verdicts some are chance."
+    "Where there is no difference, two errors are passed one time in twenty, with two or three "
+    "seeds more often: among so many verdicts some are chance."
 )
 
 
