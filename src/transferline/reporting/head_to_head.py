@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from transferline.evaluation.learning_curve import Line
 from transferline.reporting.drawing import Drawing
 from transferline.reporting.plots import metric_title, sizes_axis, value_axis
+from transferline.reporting.ranking import ranked
 from transferline.reporting.style import (
     SERIES,
     SIMULATION,
@@ -38,8 +39,8 @@ def compared(lines: Sequence[Line]) -> list[Line]:
 
 
 def head_to_head_drawings(lines: Sequence[Line], label: Label) -> list[Drawing]:
-    """Return the figure, if several pre-trainings are to be compared."""
-    if not compared(lines):
+    """Return the figure, if several pre-trainings are to be compared, at several sizes."""
+    if not compared(lines) or ranked(lines) is not None:
         return []
     caption = (
         "Fine-tuned networks of all pre-trainings. Bars: one standard deviation, seeds and test "

@@ -19,6 +19,7 @@ from transferline.reporting.pretraining_plots import (
     source_losses,
     sources_of,
 )
+from transferline.reporting.ranking import ranking_drawings
 from transferline.reporting.run_plots import Losses
 from transferline.reporting.small_multiples import learning_curves, loss_curves
 from transferline.reporting.style import Label, words
@@ -45,6 +46,7 @@ def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
     return [
         *([first] if several else []),
         *head_to_head_drawings(quoted(curves), label),
+        *ranking_drawings(quoted(curves), label),
         *(_second(label, second_metric(curves[1:])) if several else []),
         *tagging_drawings(lines, label),
         *mass_drawings(lines, label),

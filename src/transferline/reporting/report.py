@@ -26,6 +26,7 @@ from transferline.reporting.pretext_table import (
     of_checkpoint,
     pretext_table,
 )
+from transferline.reporting.ranking import ranking_drawings
 from transferline.reporting.result_tables import (
     common_metrics,
     cost_table,
@@ -119,7 +120,10 @@ class _Report:
         lines, others = curves[0], curves[1:]
         (title, first), *sections = TaskFigures(self.study, task, lines).sections()
         self.page.subsection(title)
-        compared = head_to_head_drawings(quoted(curves), Label(task))
+        compared = [
+            *head_to_head_drawings(quoted(curves), Label(task)),
+            *ranking_drawings(quoted(curves), Label(task)),
+        ]
         self._draw([*first, *(replace(one, stem=f"{one.stem}_{task}") for one in compared)])
         for table in (*tagging_tables(lines), *analysis_tables(lines), *result_tables(lines)):
             self.page.table(table)
