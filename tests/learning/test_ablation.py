@@ -29,6 +29,14 @@ DIFFERS = {
     "padding_seen": {"backbone": {"padding", "slots"}},
     "padding_seen_dummy_padding": {"backbone": {"padding", "slots"}, "objective": {"dummy"}},
 }
+QUARTER = load_config(FILE.with_name("quarter_ablation.yaml"), StudyConfig)
+AROUND_PARTLY = {  # its reference shows 35 % of the types
+    "types_visible": {"objective": {"types", "hide"}},
+    "types_hidden": {"objective": {"types", "hide"}},
+    **{name: DIFFERS[name] for name in ("none_half", "by_object", "dummy_padding", "padding_seen")},
+    **{name: DIFFERS[name] for name in ("tau_own", "tau_never")},
+    "another_seed": {},
+}
 OTHER_TASKS = {"masked_type", "supervised", "joint", "joint_masked_type"}
 
 
@@ -44,6 +52,17 @@ def test_a_variant_differs_from_the_reference_in_what_its_name_says(name):
         changed = {key for key in one if one[key] != other[key]}
         assert changed == DIFFERS[name].get(part, set()), part
     assert variant.samples == REFERENCE.samples
+
+
+@pytest.mark.parametrize("name", AROUND_PARTLY)
+def test_a_variant_of_the_smaller_study_differs_in_what_its_name_says(name):
+    variant, reference = QUARTER.pretrain[name], QUARTER.pretrain["replaced_object"]
+    for part in ("objective", "backbone", "features", "optim"):
+        one, other = dict(getattr(reference, part)), dict(getattr(variant, part))
+        changed = {key for key in one if one[key] != other[key]}
+        assert changed == AROUND_PARTLY[name].get(part, set()), part
+    assert variant.samples == reference.samples
+    assert (variant.seed != reference.seed) == (name == "another_seed")
 
 
 @pytest.mark.parametrize("name", sorted(OTHER_TASKS))

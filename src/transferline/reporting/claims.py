@@ -21,6 +21,7 @@ from transferline.evaluation.learning_curve import Line, Point, learning_curve, 
 from transferline.evaluation.records import Record
 from transferline.evaluation.training_cap import unfinished
 from transferline.registry import Registry
+from transferline.reporting.ablation_table import Ablation
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be decided"
 
@@ -256,6 +257,7 @@ class Claims(Recipe):
 
     claims: list[one_of(CLAIMS)] = Field(min_length=1)  # type: ignore[valid-type]  # registry
     published: tuple[Published, ...] = ()
+    ablations: tuple[Ablation, ...] = ()
 
 
 def line_of(lines: Sequence[Line], chosen: Chosen) -> Line:

@@ -53,14 +53,15 @@ def metric_table(lines: Sequence[Line]) -> Table:
 def difference_table(lines: Sequence[Line]) -> Table:
     """Return the paired differences to scratch."""
     found = [_against_scratch(line, lines, paired_difference) or [] for line in lines]
-    cells = [{d.n_train: _difference(d) for d in differences} for differences in found]
+    cells = [{d.n_train: difference_text(d) for d in differences} for differences in found]
     note = "Paired by seed; in brackets the difference in units of its error."
     if not all(d.paired_test for differences in found for d in differences):
         note += " Without replicas in the records the test error is not paired: an upper bound."
     return _table("Difference to scratch", lines, cells, note)
 
 
-def _difference(difference: Difference) -> str:
+def difference_text(difference: Difference) -> str:
+    """Return a difference with its sign, its error and, in brackets, its significance."""
     sign = "+" if difference.measurement.value >= 0 else ""
     ratio = f" ({difference.significance:.1f} σ)" if difference.measurement.error > 0 else ""
     return f"{sign}{difference.measurement}{ratio}"

@@ -13,6 +13,7 @@ from transferline.evaluation.learning_curve import Line, learning_curve, without
 from transferline.evaluation.records import Record, read
 from transferline.files import write_text
 from transferline.reporting import plots
+from transferline.reporting.ablation_table import Ablation, ablation_table
 from transferline.reporting.analysis_table import analysis_tables
 from transferline.reporting.checks import still_improving
 from transferline.reporting.claims import Claim, Claims, Published
@@ -67,6 +68,7 @@ def write_results_page(
         raise DataError(f"no records in {', '.join(map(str, sources))}.")
     command = _command(sources, out_md, title, claims)
     parts = [_head(title, command, files, found), _claims(given.claims if given else [], found)]
+    parts.append(_ablations(given.ablations if given else (), found))
     published = by_task(given.published if given else ())
     for (_, task), group in groupby(found, key=lambda record: (record.study, record.task)):
         parts.append(_task(list(group), out_md, published.get(task, [])))
@@ -135,6 +137,11 @@ def _claims(claims: Iterable[Claim], records: Sequence[Record]) -> str:
     note = _BY_CHANCE if len(rows) >= _MANY else ""
     table = Table("Verdicts", ("Claim", "Verdict", "Numbers"), tuple(rows), note)
     return f"## Claims\n\n{table.markdown()}"
+
+
+def _ablations(ablations: Iterable[Ablation], records: Sequence[Record]) -> str:
+    tables = [ablation_table(one, records).markdown() for one in ablations]
+    return "## Choices of a pre-training\n\n" + "".join(tables) if tables else ""
 
 
 def _weak(records: Sequence[Record], out_md: Path) -> str:

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from transferline.reporting.ablation_table import Ablation, ablation_table
+from transferline.reporting.results_page import write_results_page
+
+from ..evaluation.synthetic import record
+
+ABLATION = Ablation(
+    title="Choices",
+    task="ttH",
+    n_train=1000,
+    reference="usual",
+    variants={"other": "another choice", "later": "not yet run"},
+)
+
+
+def runs():
+    """The other choice is worse by 0.02 frozen, and fine-tuned better by 0.01 in its one seed."""
+    made = []
+    for name, mode, seeds, auc in (
+        ("usual", "frozen", (0, 1), 0.80),
+        ("other", "frozen", (0, 1), 0.78),
+        ("usual", "finetuned", (0, 1), 0.85),
+        ("other", "finetuned", (0,), 0.86),
+    ):
+        extra = {"pretext": {"loss": 0.3, "accuracy": 0.9, "counting_types": 0.7}}
+        for seed in seeds:
+            for n_train, more in ((1000, 0.0), (3000, 0.05)):
+                made.append(
+                    record(mode, n_train, seed, auc=auc + more, pretraining=name, extra=extra)
+                )
+    return made
+
+
+def test_variants_stand_beside_the_reference():
+    table = ablation_table(ABLATION, runs())
+    assert table.header[:5] == ("Variant", "Loss of its task", "Accuracy", "Counting", "Frozen")
+    reference, other, later = table.rows
+    assert reference[:5] == ("the reference", "0.3000", "0.9000", "0.7000", "0.8000 ± 0.0010 (2)")
+    assert reference[5] == "–"
+    assert other[0] == "another choice"
+    assert other[5].startswith("-0.0200 ± ")
+    assert other[6] == "0.8600 ± 0.0010 (1)"
+    assert other[7].startswith("+0.0100 ± ")
+    assert later == ("not yet run", *["–"] * 7)
+
+
+def test_a_results_page_holds_the_table(tmp_path):
+    lines = [one.model_dump_json() for one in runs()]
+    (tmp_path / "records.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "claims.yaml").write_text(
+        """claims:
+  - {kind: beats_scratch, text: t, task: ttH, line: {mode: frozen}, n_train: 1000}
+ablations:
+  - {title: Choices, task: ttH, n_train: 1000, reference: usual, variants: {other: another choice}}
+"""
+    )
+    page = write_results_page(tmp_path, tmp_path / "toy.md", "Toy", tmp_path / "claims.yaml")
+    text = page.read_text()
+    assert text.index("## Claims") < text.index("## Choices of a pre-training")
+    assert "| another choice | 0.3000 |" in text
