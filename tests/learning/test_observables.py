@@ -6,6 +6,8 @@ import torch
 from transferline.data.events import SPECIES
 from transferline.learning.engineered import engineered
 from transferline.learning.engineered_jets import engineered_jets
+from transferline.learning.objectives.joint import Joint
+from transferline.learning.objectives.masked_type import MaskedType
 from transferline.learning.objectives.observables import Observables
 from transferline.models.augment import Augment
 from transferline.models.backbones.transformer import Transformer
@@ -33,6 +35,10 @@ def fitted(*batches, **settings):
 @pytest.mark.parametrize("of", ["events", "jets"])
 def test_it_keeps_its_promises(augment, of):
     check_objective(Observables(augment=augment, of=of))
+
+
+def test_it_may_stand_beside_another_task():
+    check_objective(Joint(parts=(Observables(), MaskedType())))
 
 
 def test_a_readout_that_knows_nothing_has_a_loss_of_one():
