@@ -46,3 +46,17 @@ def test_it_stands_in_place_of_a_heap_of_single_points():
         assert head_to_head_drawings(few, Label("ttH"))
         assert not ranking_drawings(few, Label("ttH"))
     assert ranked(learning_curve([record("scratch", 1000)], "auc")) is None
+
+
+def test_only_lines_of_several_sizes_have_a_learning_curve():
+    figures = {one.stem: one for one in page_figures("ttH", [lines(7, elsewhere=3)])}
+    assert "ranking" in figures
+    figure = figures["learning-curve"].make()
+    drawn = [line for axes in figure.axes for line in axes.get_lines() if len(line.get_xdata()) > 1]
+    assert len(drawn) >= 3
+    titles = " ".join(t.get_text() for axes in figure.axes for t in axes.texts + axes.artists)
+    titles += " ".join(
+        t.get_text() for a in figure.axes if a.legend_ for t in a.legend_.get_texts()
+    )
+    assert "task 2" in titles
+    assert "task 3" not in titles

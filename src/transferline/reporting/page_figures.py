@@ -19,7 +19,7 @@ from transferline.reporting.pretraining_plots import (
     source_losses,
     sources_of,
 )
-from transferline.reporting.ranking import ranking_drawings
+from transferline.reporting.ranking import ranked, ranking_drawings
 from transferline.reporting.run_plots import Losses
 from transferline.reporting.small_multiples import learning_curves, loss_curves
 from transferline.reporting.style import Label, words
@@ -34,13 +34,14 @@ _SHOWN = 4
 def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
     """Return the drawings of a task; `curves` are its learning curves, the headline one first.
 
-    Where all has one number of labels there is no curve to draw: tables say the same.
+    Where all has one number of labels there is no curve to draw: tables say the same. Where most
+    have, they are ranked, and only the others have a curve.
     """
     label, lines = Label(task), curves[0]
     first = Drawing(
         "learning-curve",
         f"Learning curve of {task}",
-        lambda: learning_curves(lines, label),
+        lambda: learning_curves(_curved(lines), label),
     )
     several = len({n for line in lines for n in line.n_train}) > 1
     return [
@@ -96,7 +97,12 @@ def _second(label: Label, lines: Sequence[Line]) -> list[Drawing]:
         return []
     caption = f"{metric_title(lines[0].metric)}: {label.sample}"
     stem = lines[0].metric.replace("_", "-")
-    return [Drawing(stem, caption, lambda: learning_curves(lines, label))]
+    return [Drawing(stem, caption, lambda: learning_curves(_curved(lines), label))]
+
+
+def _curved(lines: Sequence[Line]) -> list[Line]:
+    single = ranked(lines) is not None
+    return [line for line in lines if not single or len(line.n_train) > 1]
 
 
 def _losses(label: Label, lines: Sequence[Line]) -> list[Drawing]:
