@@ -54,6 +54,22 @@ def test_another_selection_reuses_the_generated_file(monkeypatch):
     assert len(ShardSet(other)) < len(ShardSet(first))
 
 
+def test_a_larger_sample_begins_with_a_smaller_one_of_the_cache(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        "transferline.generate.events.generate_events",
+        lambda _, file, *, smaller, **__: given.append((file, smaller)),
+    )
+    small, large = (SIGNAL.model_copy(update={"n": n}) for n in (10, 100))
+    first = sample_generation.generated_file(small, tmp_path)
+    first.parent.mkdir()
+    first.touch()
+    sample_generation.generated_file(SIGNAL.model_copy(update={"n": 10, "seed": 9}), tmp_path)
+    given[-1][0].touch()
+    file = sample_generation.generated_file(large, tmp_path)
+    assert given[-1] == (file, [first])
+
+
 def test_the_place_follows_whatever_changes_the_content(monkeypatch):
     base = sample_generation.generation(SIGNAL)
     for change in ({"seed": 2}, {"n": 801}, {"mpi": True}, {"filter": "lepton"}):

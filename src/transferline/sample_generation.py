@@ -68,7 +68,7 @@ def generated_file(
     cache = cache or cache_directory()
     name = place_name(what, f"s{sample.seed}-n{sample.n}", json_hash(generation(sample)))
     file = cache / "generated" / f"{name}.root"
-    _generator_of(sample)(
+    _generator_of(sample, file)(
         file,
         n=sample.n,
         seed=sample.seed,
@@ -81,8 +81,8 @@ def generated_file(
     return file
 
 
-def _generator_of(sample: Sample) -> Callable[..., object]:
-    """Return the generator, given all that is this kind of sample's own."""
+def _generator_of(sample: Sample, file: Path) -> Callable[..., object]:
+    """Return the generator for `file`, given all that is this kind of sample's own."""
     from transferline.generate.events import generate_events  # noqa: PLC0415  # an extra
     from transferline.generate.large_jets.hh4b import generate_hh4b  # noqa: PLC0415
     from transferline.generate.large_jets.sample import generate_jets  # noqa: PLC0415
@@ -103,7 +103,14 @@ def _generator_of(sample: Sample) -> Callable[..., object]:
         filter=sample.filter,
         lhe=Path(sample.lhe) if sample.lhe else None,
         generator=sample.generator,
+        smaller=_other_sizes(file, sample),
     )
+
+
+def _other_sizes(file: Path, sample: Sample) -> list[Path]:
+    """Samples of the cache with the same name and seed; whether they are made alike, is checked."""
+    beginning = file.name.rpartition(f"-n{sample.n}-")[0]
+    return sorted(other for other in file.parent.glob(f"{beginning}-n*.root") if other != file)
 
 
 def _generator_of_jets(sample: Sample) -> str:

@@ -186,6 +186,43 @@ def test_a_finished_file_is_left_as_it_is(small):
     assert (again.tried, again.sum_weight) == (small.tried, small.sum_weight)
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["in place", "beside"])
+def test_a_sample_grows_without_making_again_what_there_is(small, tmp_path, monkeypatch, beside):
+    out = tmp_path / "grown.root"
+    first = tmp_path / "first.root" if beside else out
+    make(first, n=40)
+    original, made = module.generate_block, []
+
+    def counted(configuration, block, n, path):
+        made.append(block)
+        return original(configuration, block, n, path)
+
+    monkeypatch.setattr(module, "generate_block", counted)
+    grown = make(out, smaller=[first] if beside else [])
+    assert made == [2]
+    assert same_events(small.path, out)
+    assert (grown.tried, grown.passed) == (small.tried, small.passed)
+    for name in ("sum_weight", "sum_weight2"):
+        assert getattr(grown, name) == pytest.approx(getattr(small, name), rel=1e-12)
+    for name in ("cross_section_generator", "cross_section_generator_error"):
+        # From the one estimate of two blocks: by how many events were tried, not by each of them.
+        assert getattr(grown, name) == pytest.approx(getattr(small, name), rel=0.02)
+    assert read_provenance(out)["n"] == 60
+
+
+@pytest.mark.parametrize(
+    "changes", [{"n": 60}, {"n": 10}, {"n": 40, "seed": 2}, {"n": 40, "block_size": 10}]
+)
+def test_only_whole_blocks_of_the_same_sample_are_a_beginning(changes, tmp_path, monkeypatch):
+    """More events, a part of a block, another seed and other blocks are none."""
+    other = tmp_path / "other.root"
+    make(other, **changes)
+    taken = []
+    monkeypatch.setattr(module, "take_blocks", lambda *given: taken.append(given))
+    make(tmp_path / "out.root", n=20, smaller=[other, tmp_path / "none.root"])
+    assert taken == []
+
+
 def test_another_configuration_is_refused(small, tmp_path):
     with pytest.raises(DataError, match="was generated differently"):
         make(small.path, seed=7)

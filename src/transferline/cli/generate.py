@@ -83,8 +83,8 @@ def events(
     """Generate events of one process into a NanoAOD file.
 
     Pythia 8 or Sherpa 3 with shower and hadronisation, a parametrised detector, jets, b and tau
-    tags. Interrupted, it resumes when the command is repeated. The content does not depend on
-    --jobs or --dask.
+    tags. Interrupted, it resumes when the command is repeated; with a larger -n the sample
+    grows. The content does not depend on --jobs or --dask.
     """
     from transferline.generate.events import generate_events, summary_json  # noqa: PLC0415
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import time
+from collections.abc import Iterable
 from concurrent import futures
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -26,6 +27,7 @@ from transferline.generate.generators import (
     generator_settings,
     generator_version,
 )
+from transferline.generate.growth import smaller_sample, take_blocks
 from transferline.generate.hard_filter import hard_filter
 from transferline.generate.lhe import count_events
 from transferline.generate.nanoaod import read_provenance, write_nanoaod
@@ -206,13 +208,15 @@ def generate_events(
     block_size: int = 1000,
     tune: str = DEFAULT_TUNE,
     generator: str | None = None,
+    smaller: Iterable[Path] = (),
 ) -> GenerationSummary:
     """Generate `n` events that pass the process-level filter and write them as NanoAOD.
 
     The content depends on the process, `generator`, `n`, `seed`, `mpi`, `detector`, `filter`,
     `lhe`, `block_size` and `tune`, never on `jobs` or `executor`. Finished blocks are kept beside
     `out` until the end, so an interrupted call resumes when repeated; a finished file with the
-    same configuration is left as it is.
+    same configuration is left as it is. If it differs in nothing but fewer events, it grows: its
+    whole blocks are not made again, and it is replaced when all are there.
 
     Args:
         process_name: a name of the catalogue, such as `ttbar_1l` or `Hplus_tb_500`.
@@ -229,6 +233,8 @@ def generate_events(
         block_size: events per block.
         tune: `monash`, `cp5` or `a14`; Sherpa has its own only.
         generator: `pythia` or `sherpa`; None takes Pythia, and Sherpa for what Pythia lacks.
+        smaller: other files, whose events are taken if they are a smaller sample of the same
+            configuration.
 
     Raises:
         ConfigError: unknown process, detector, filter, tune or generator, or the generator (for
@@ -252,8 +258,11 @@ def generate_events(
         block_size=block_size,
     )
     plan = Plan(_configure(entry, options), n, out.with_name(f"{out.name}.parts"))
-    found = plan.finished(out, read_provenance)
+    found = None if smaller_sample(plan, [out]) else plan.finished(out, read_provenance)
     if found is None:
+        beginning = smaller_sample(plan, [out, *smaller])
+        if beginning is not None:
+            take_blocks(plan, beginning)
         _make_blocks(plan, jobs, executor)
         _merge(plan, entry, options, out)
         found = read_provenance(out)
