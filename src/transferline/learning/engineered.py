@@ -40,9 +40,10 @@ def engineered(batch: Batch) -> tuple[list[str], Tensor]:
         columns[f"n_{name}"] = mask.sum(1).float()
     columns |= _leading(batch, groups)
     columns |= _event_shape(batch, groups)
-    columns |= _pairs(batch, groups["bjet"], "bb")
-    columns |= _pairs(batch, groups["jet"], "jj")
-    columns |= _resonances(batch, groups)
+    distance, mass = _pair_table(batch)
+    columns |= _pairs(distance, mass, groups["bjet"], "bb")
+    columns |= _pairs(distance, mass, groups["jet"], "jj")
+    columns |= _resonances(batch, distance, mass, groups)
     columns |= _missing(batch, groups)
     return list(columns), torch.stack([value.float() for value in columns.values()], dim=1)
 
@@ -128,24 +129,29 @@ def _mass(vectors: Tensor) -> Tensor:
     return (vectors[..., 0] ** 2 - (vectors[..., 1:] ** 2).sum(-1)).clamp(min=0).sqrt()
 
 
-def _pair_table(batch: Batch, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Distance, mass and existence of all pairs i < j with i, j in the masks, `[n, p, p]`."""
+def _pair_table(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Distance and mass of all pairs, `[n, p, p]`: once, as they take most of the time."""
     eta, phi = batch.p4[..., ETA], batch.p4[..., PHI]
     d_phi = torch.remainder(phi[:, :, None] - phi[:, None] + torch.pi, 2 * torch.pi) - torch.pi
     distance = torch.hypot(eta[:, :, None] - eta[:, None], d_phi)
     vectors = cartesian(batch.p4)
-    mass = _mass(vectors[:, :, None] + vectors[:, None])
+    return distance, _mass(vectors[:, :, None] + vectors[:, None])
+
+
+def _exist(left: Tensor, right: Tensor) -> Tensor:
+    """Whether there is a pair of one in the mask `left` and another in `right`, `[n, p, p]`.
+
+    Of one mask with itself every pair counts once, i < j.
+    """
     exists = left[:, :, None] & right[:, None]
     if left is right:
-        exists = exists & torch.ones_like(exists[0]).triu(1)
-    else:
-        exists = exists & ~torch.eye(exists.shape[1], dtype=torch.bool, device=exists.device)
-    return distance, mass, exists
+        return exists & torch.ones_like(exists[0]).triu(1)
+    return exists & ~torch.eye(exists.shape[1], dtype=torch.bool, device=exists.device)
 
 
-def _pairs(batch: Batch, mask: Tensor, name: str) -> dict[str, Tensor]:
+def _pairs(distance: Tensor, mass: Tensor, mask: Tensor, name: str) -> dict[str, Tensor]:
     """Least, largest and mean distance and mass of the pairs; mass of the closest pair."""
-    distance, mass, exists = (t.flatten(1) for t in _pair_table(batch, mask, mask))
+    distance, mass, exists = (t.flatten(1) for t in (distance, mass, _exist(mask, mask)))
     count = exists.sum(1)
     some = count > 0
     out: dict[str, Tensor] = {}
@@ -169,29 +175,27 @@ def _nearest(values: Tensor, exists: Tensor, mass: float) -> Tensor:
     return _take(flat, place, there.any(1))
 
 
-def _resonances(batch: Batch, groups: dict[str, Tensor]) -> dict[str, Tensor]:
+def _resonances(
+    batch: Batch, distance: Tensor, mass: Tensor, groups: dict[str, Tensor]
+) -> dict[str, Tensor]:
     """Masses nearest to a Higgs boson, a W boson and a (leptonic) top quark."""
     bjet, jet = groups["bjet"], groups["jet"]
-    d_bb, m_bb, is_bb = _pair_table(batch, bjet, bjet)
-    _, m_jj, is_jj = _pair_table(batch, jet, jet)
-    d_lb, m_lb, is_lb = _pair_table(batch, groups["lepton"], bjet)
-    _, m_bj, is_bj = _pair_table(batch, bjet, jet)
-    none = ~is_lb.flatten(1).any(1)
+    is_bb, is_lb = _exist(bjet, bjet), _exist(groups["lepton"], bjet)
     return {
-        "m_bb_higgs": _nearest(m_bb, is_bb, _HIGGS),
-        "m_jj_w": _nearest(m_jj, is_jj, _W),
-        "m_bj_top": _nearest(m_bj, is_bj, _TOP),
-        "m_lb_min": m_lb.masked_fill(~is_lb, torch.inf)
-        .flatten(1)
-        .min(1)[0]
-        .masked_fill(none, torch.nan),
-        "dr_lb_min": d_lb.masked_fill(~is_lb, torch.inf)
-        .flatten(1)
-        .min(1)[0]
-        .masked_fill(none, torch.nan),
-        "n_bb_higgs": ((m_bb - _HIGGS).abs() < 25).logical_and(is_bb).flatten(1).sum(1),
-        "pt_bb_closest": _closest_pt(batch, d_bb, is_bb),
+        "m_bb_higgs": _nearest(mass, is_bb, _HIGGS),
+        "m_jj_w": _nearest(mass, _exist(jet, jet), _W),
+        "m_bj_top": _nearest(mass, _exist(bjet, jet), _TOP),
+        "m_lb_min": _least(mass, is_lb),
+        "dr_lb_min": _least(distance, is_lb),
+        "n_bb_higgs": ((mass - _HIGGS).abs() < 25).logical_and(is_bb).flatten(1).sum(1),
+        "pt_bb_closest": _closest_pt(batch, distance, is_bb),
     }
+
+
+def _least(values: Tensor, exists: Tensor) -> Tensor:
+    there = exists.flatten(1)
+    least = values.flatten(1).masked_fill(~there, torch.inf).min(1)[0]
+    return least.masked_fill(~there.any(1), torch.nan)
 
 
 def _closest_pt(batch: Batch, distance: Tensor, exists: Tensor) -> Tensor:
