@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from transferline.evaluation.learning_curve import learning_curve
+from transferline.evaluation.rate_choice import end_taken, mostly_taken
 from transferline.evaluation.training_cap import at_cap
 from transferline.reporting.checks import still_improving, warnings_about
 from transferline.reporting.claims import FAILS, HOLDS, OPEN, Claims
@@ -171,3 +172,35 @@ def test_cells_at_their_cap_are_named_to_the_reader():
     [text] = still_improving(learning_curve(probes))
     assert "frozen (masked_type) at 10000 (1 of 1)" in text
     assert not [w for w in warnings_about(runs(10), []) if w.startswith("Still")]
+
+
+RATES = [{"lr": rate} for rate in (1e-3, 1e-4, 3e-4)]
+
+
+@pytest.mark.parametrize(
+    ("extra", "end"),
+    [
+        ({"lr": 1e-4, "grid": RATES}, "lowest"),
+        ({"lr": 1e-3, "grid": RATES}, "highest"),
+        ({"lr": 3e-4, "grid": RATES}, None),
+        ({"lr": 1e-3, "grid": RATES[:1]}, None),
+        ({"lr": 1e-3}, None),
+        ({"grid": [{"leaves": 31}, {"leaves": 63}]}, None),  # trees
+    ],
+    ids=str,
+)
+def test_the_end_of_the_rates_that_a_run_took_is_known(extra, end):
+    assert end_taken(record(extra=extra)) == end
+
+
+def test_lines_whose_rates_end_too_early_are_named_to_the_reader():
+    lowest, highest = ({"lr": rate, "grid": RATES} for rate in (1e-4, 1e-3))
+    made = runs(10, scratch=lowest, tuned=highest)
+    [text] = [w for w in warnings_about(made, learning_curve(made)) if "wider range" in w]
+    assert "the highest was taken by finetuned (masked_type) (15 of 15); the lowest was" in text
+    assert "taken by scratch (15 of 15)" in text
+    some = [record(extra=extra) for extra in (lowest, lowest, lowest, highest)]
+    assert mostly_taken(some) == ("lowest", 3)
+    assert mostly_taken(some[1:]) is None
+    assert mostly_taken(some[:1]) is None
+    assert not [w for w in warnings_about(runs(10), learning_curve(runs(10))) if "wider" in w]

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from transferline.evaluation.learning_curve import Line
+from transferline.evaluation.rate_choice import mostly_taken
 from transferline.evaluation.records import Record
 from transferline.evaluation.training_cap import runs_at_cap
 
@@ -19,6 +20,7 @@ def warnings_about(records: Sequence[Record], lines: Iterable[Line]) -> list[str
         *_few_seeds(found),
         *_baselines(found),
         *still_improving(found),
+        *rates_at_ends(found),
         *_test_sets(records),
         *_sources(records),
     ]
@@ -58,6 +60,20 @@ def still_improving(lines: Iterable[Line]) -> list[str]:
         if line.mode != "trees" and (number := runs_at_cap(point))
     ]
     return [f"Still improving when their steps ended: {', '.join(places)}."] if places else []
+
+
+def rates_at_ends(lines: Iterable[Line]) -> list[str]:
+    """Name the lines of which most runs took the lowest or highest learning rate they could."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for line in lines:
+        records = [record for point in line.points for record in point.records]
+        if taken := mostly_taken(records):
+            end, number = taken
+            places[end].append(f"{line.name} ({number} of {len(records)})")
+    if not places:
+        return []
+    said = "; ".join(f"the {end} was taken by {', '.join(places[end])}" for end in sorted(places))
+    return [f"A wider range of learning rates may give more: of those tried {said}."]
 
 
 def _test_sets(records: Iterable[Record]) -> list[str]:

@@ -15,7 +15,7 @@ from transferline.files import write_text
 from transferline.reporting import plots
 from transferline.reporting.ablation_table import Ablation, ablation_table
 from transferline.reporting.analysis_table import analysis_tables
-from transferline.reporting.checks import still_improving
+from transferline.reporting.checks import rates_at_ends, still_improving
 from transferline.reporting.claims import Claim, Claims, Published
 from transferline.reporting.page_figures import page_figures, source_figures
 from transferline.reporting.page_parts import check_target, picture, shown
@@ -184,7 +184,8 @@ def _task(records: Sequence[Record], out_md: Path, published: Sequence[Published
     if curves:
         name = "".join(c if c.isalnum() else "-" for c in f"{out_md.stem}-{study}-{task}")
         text += [picture(found, out_md.with_name(name)) for found in page_figures(task, curves)]
-        text += [f"{line}\n\n" for line in still_improving(curves[0])]
+        notes = [*still_improving(curves[0]), *rates_at_ends(curves[0])]
+        text += [f"{line}\n\n" for line in notes]
         by_class = tagging_tables(curves[0], published) or analysis_tables(curves[0], published)
         if published and not by_class:
             by_class = [published_table(published)]
