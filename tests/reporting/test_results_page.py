@@ -94,6 +94,9 @@ claims:
     assert f"| {HOLDS} |" in rows["many: ttH"]
     assert "no Records of the task 'tb'" in rows["many: tb"]
     assert "some are chance" in text
+    counted = {outcome: text.count(f"| {outcome} |") for outcome in (HOLDS, FAILS, OPEN)}
+    said = ", ".join(f"{outcome}: {number}" for outcome, number in counted.items())
+    assert f"Verdicts ({sum(counted.values())}): {said}." in text
 
 
 def test_several_tasks_have_their_own_parts(tmp_path):

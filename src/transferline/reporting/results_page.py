@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -16,7 +17,7 @@ from transferline.reporting import plots
 from transferline.reporting.ablation_table import Ablation, ablation_table
 from transferline.reporting.analysis_table import analysis_tables
 from transferline.reporting.checks import rates_at_ends, still_improving
-from transferline.reporting.claims import Claim, Claims, Published
+from transferline.reporting.claims import FAILS, HOLDS, OPEN, Claim, Claims, Published
 from transferline.reporting.page_figures import page_figures, source_figures
 from transferline.reporting.page_parts import check_target, picture, shown
 from transferline.reporting.pretext_table import (
@@ -136,7 +137,9 @@ def _claims(claims: Iterable[Claim], records: Sequence[Record]) -> str:
         return ""
     note = _BY_CHANCE if len(rows) >= _MANY else ""
     table = Table("Verdicts", ("Claim", "Verdict", "Numbers"), tuple(rows), note)
-    return f"## Claims\n\n{table.markdown()}"
+    outcomes = Counter(outcome for _, outcome, _ in rows)
+    counts = ", ".join(f"{one}: {outcomes[one]}" for one in (HOLDS, FAILS, OPEN))
+    return f"## Claims\n\nVerdicts ({len(rows)}): {counts}.\n\n{table.markdown()}"
 
 
 def _ablations(ablations: Iterable[Ablation], records: Sequence[Record]) -> str:
