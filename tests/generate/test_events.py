@@ -11,6 +11,8 @@ import uproot
 
 import transferline.generate.events as module
 from transferline.errors import ConfigError, DataError
+from transferline.files import alone_in
+from transferline.generate import growth
 from transferline.generate.block_files import load_block, read_count
 from transferline.generate.events import generate_events, summary_json
 from transferline.generate.nanoaod import read_arrays, read_provenance
@@ -169,7 +171,7 @@ def test_interrupted_generation_resumes(small, tmp_path, monkeypatch, capsys):
     with pytest.raises(KeyboardInterrupt):
         make(out)
     assert "repeat the command to resume" in capsys.readouterr().err
-    assert sorted(p.name for p in parts.iterdir()) == ["block-00000.npz", "block-00001.npz"]
+    assert sorted(p.name for p in parts.glob("block*")) == ["block-00000.npz", "block-00001.npz"]
     assert not out.exists()
     (parts / "block-00000.npz").unlink()
     made.clear()
@@ -187,19 +189,28 @@ def test_a_finished_file_is_left_as_it_is(small):
 
 
 @pytest.mark.parametrize("beside", [False, True], ids=["in place", "beside"])
-def test_a_sample_grows_without_making_again_what_there_is(small, tmp_path, monkeypatch, beside):
+@pytest.mark.parametrize("at_once", [1, 10])
+def test_a_sample_grows_without_making_again_what_there_is(
+    small, tmp_path, monkeypatch, beside, at_once
+):
     out = tmp_path / "grown.root"
     first = tmp_path / "first.root" if beside else out
     make(first, n=40)
     original, made = module.generate_block, []
 
     def counted(configuration, block, n, path):
+        if not made:
+            made.append("stopped")
+            raise KeyboardInterrupt
         made.append(block)
         return original(configuration, block, n, path)
 
     monkeypatch.setattr(module, "generate_block", counted)
+    monkeypatch.setattr(growth, "_BLOCKS_AT_ONCE", at_once)
+    with pytest.raises(KeyboardInterrupt):
+        make(out, smaller=[first])
     grown = make(out, smaller=[first] if beside else [])
-    assert made == [2]
+    assert made == ["stopped", 2]
     assert same_events(small.path, out)
     assert (grown.tried, grown.passed) == (small.tried, small.passed)
     for name in ("sum_weight", "sum_weight2"):
@@ -208,10 +219,30 @@ def test_a_sample_grows_without_making_again_what_there_is(small, tmp_path, monk
         # From the one estimate of two blocks: by how many events were tried, not by each of them.
         assert getattr(grown, name) == pytest.approx(getattr(small, name), rel=0.02)
     assert read_provenance(out)["n"] == 60
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_blocks_that_were_made_count_as_those_that_were_taken(small, tmp_path, monkeypatch):
+    """A file tells the sums of all its blocks: shares of them beside a block's own add wrongly."""
+    out, first = tmp_path / "grown.root", tmp_path / "first.root"
+    original, made = module.generate_block, []
+
+    def until_the_second(configuration, block, n, path):
+        if len(made) == 1:
+            raise KeyboardInterrupt
+        made.append(block)
+        return original(configuration, block, n, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "generate_block", until_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            make(out)
+    make(first, n=40)
+    assert make(out, smaller=[first]).tried == small.tried
 
 
 @pytest.mark.parametrize(
-    "changes", [{"n": 60}, {"n": 10}, {"n": 40, "seed": 2}, {"n": 40, "block_size": 10}]
+    "changes", [{"n": 80}, {"n": 50}, {"n": 40, "seed": 2}, {"n": 40, "block_size": 10}], ids=str
 )
 def test_only_whole_blocks_of_the_same_sample_are_a_beginning(changes, tmp_path, monkeypatch):
     """More events, a part of a block, another seed and other blocks are none."""
@@ -219,8 +250,16 @@ def test_only_whole_blocks_of_the_same_sample_are_a_beginning(changes, tmp_path,
     make(other, **changes)
     taken = []
     monkeypatch.setattr(module, "take_blocks", lambda *given: taken.append(given))
-    make(tmp_path / "out.root", n=20, smaller=[other, tmp_path / "none.root"])
+    make(tmp_path / "out.root", smaller=[other, tmp_path / "none.root"])
     assert taken == []
+
+
+def test_a_second_process_is_told_that_a_file_is_being_made(tmp_path):
+    out = tmp_path / "out.root"
+    parts = tmp_path / "out.root.parts"
+    parts.mkdir()
+    with alone_in(parts), pytest.raises(ConfigError, match="another process works there"):
+        make(out)
 
 
 def test_another_configuration_is_refused(small, tmp_path):

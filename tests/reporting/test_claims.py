@@ -200,7 +200,8 @@ def test_lines_whose_rates_end_too_early_are_named_to_the_reader():
     assert "the highest was taken by finetuned (masked_type) (15 of 15); the lowest was" in text
     assert "taken by scratch (15 of 15)" in text
     some = [record(extra=extra) for extra in (lowest, lowest, lowest, highest)]
-    assert mostly_taken(some) == ("lowest", 3)
+    assert mostly_taken(some) == ("lowest", 3, 4)
+    assert mostly_taken([*some, *runs(10)]) == ("lowest", 3, 4)
     assert mostly_taken(some[1:]) is None
     assert mostly_taken(some[:1]) is None
     assert not [w for w in warnings_about(runs(10), learning_curve(runs(10))) if "wider" in w]

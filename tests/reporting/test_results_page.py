@@ -154,3 +154,12 @@ def test_table_cells_are_escaped():
     assert "<i>" not in table.html()
     assert "&lt;i&gt;" in table.html()
     assert r"| <i> | 1\|2 |" in table.markdown()
+
+
+def test_a_page_names_lines_whose_rates_end_too_early(tmp_path):
+    chosen = {"lr": 1e-3, "grid": [{"lr": 1e-4}, {"lr": 1e-3}]}
+    for seed in (0, 1):
+        made = record(n_train=100, seed=seed).model_copy(update={"extra": chosen})
+        append(tmp_path / "r.jsonl", made)
+    text = write_results_page(tmp_path / "r.jsonl", tmp_path / "toy.md", "Toy").read_text()
+    assert "the highest was taken by" in text

@@ -84,7 +84,7 @@ def events(
 
     Pythia 8 or Sherpa 3 with shower and hadronisation, a parametrised detector, jets, b and tau
     tags. Interrupted, it resumes when the command is repeated; with a larger -n the sample
-    grows. The content does not depend on --jobs or --dask.
+    grows, if it holds a multiple of 1,000 events. The content does not depend on --jobs or --dask.
     """
     from transferline.generate.events import generate_events, summary_json  # noqa: PLC0415
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from transferline.errors import ConfigError
-from transferline.files import file_hash, json_hash
+from transferline.files import alone_in, file_hash, json_hash
 from transferline.generate.block_files import BlockCount, add_counts, load_block, read_count
 from transferline.generate.blocks import Configuration, generate_block
 from transferline.generate.card import load_card
@@ -171,7 +171,11 @@ def _merge(plan: Plan[Configuration], entry: Process, options: _Options, out: Pa
         sum_weight2=total.sum_weight2,
         provenance=_provenance(plan, entry, options, total),
     )
-    shutil.rmtree(plan.parts)
+
+
+def _finished(plan: Plan[Configuration], out: Path) -> dict[str, Any] | None:
+    """Provenance of `out` if it is all there; None if there is nothing, or a beginning of it."""
+    return None if smaller_sample(plan, [out]) else plan.finished(out, read_provenance)
 
 
 def _summary(found: dict[str, Any], out: Path, seconds: float) -> GenerationSummary:
@@ -212,11 +216,13 @@ def generate_events(
 ) -> GenerationSummary:
     """Generate `n` events that pass the process-level filter and write them as NanoAOD.
 
-    The content depends on the process, `generator`, `n`, `seed`, `mpi`, `detector`, `filter`,
+    The events depend on the process, `generator`, `n`, `seed`, `mpi`, `detector`, `filter`,
     `lhe`, `block_size` and `tune`, never on `jobs` or `executor`. Finished blocks are kept beside
     `out` until the end, so an interrupted call resumes when repeated; a finished file with the
-    same configuration is left as it is. If it differs in nothing but fewer events, it grows: its
-    whole blocks are not made again, and it is replaced when all are there.
+    same configuration is left as it is. If it differs in nothing but fewer events, of whole
+    blocks, it grows: they are not made again, and it is replaced when all are there. Sums of a
+    grown file are those of one made at once up to rounding, and the generator's own cross section
+    within its error.
 
     Args:
         process_name: a name of the catalogue, such as `ttbar_1l` or `Hplus_tb_500`.
@@ -234,11 +240,11 @@ def generate_events(
         tune: `monash`, `cp5` or `a14`; Sherpa has its own only.
         generator: `pythia` or `sherpa`; None takes Pythia, and Sherpa for what Pythia lacks.
         smaller: other files, whose events are taken if they are a smaller sample of the same
-            configuration.
+            configuration, in whole blocks.
 
     Raises:
         ConfigError: unknown process, detector, filter, tune or generator, or the generator (for
-            Sherpa also a C++ compiler) is missing.
+            Sherpa also a C++ compiler) is missing, or another process makes `out`.
         DataError: `out` or its blocks belong to another configuration, or Sherpa failed.
     """
     start = time.monotonic()
@@ -258,14 +264,19 @@ def generate_events(
         block_size=block_size,
     )
     plan = Plan(_configure(entry, options), n, out.with_name(f"{out.name}.parts"))
-    found = None if smaller_sample(plan, [out]) else plan.finished(out, read_provenance)
+    found = _finished(plan, out)
     if found is None:
-        beginning = smaller_sample(plan, [out, *smaller])
-        if beginning is not None:
-            take_blocks(plan, beginning)
-        _make_blocks(plan, jobs, executor)
-        _merge(plan, entry, options, out)
-        found = read_provenance(out)
+        plan.parts.mkdir(parents=True, exist_ok=True)
+        with alone_in(plan.parts):
+            found = _finished(plan, out)  # by another process, until a moment ago
+            if found is None:
+                beginning = smaller_sample(plan, [out, *smaller])
+                if beginning is not None:
+                    take_blocks(plan, beginning)
+                _make_blocks(plan, jobs, executor)
+                _merge(plan, entry, options, out)
+                found = read_provenance(out)
+            shutil.rmtree(plan.parts)
     return _summary(found, out, time.monotonic() - start)
 
 

@@ -12,6 +12,7 @@ import uproot
 
 from transferline.generate.block_files import BlockCount, save_block
 from transferline.generate.blocks import Configuration
+from transferline.generate.generators import PYTHIA
 from transferline.generate.nanoaod import COLLECTIONS, SCALARS, read_provenance
 from transferline.generate.plan import Plan
 from transferline.generate.shares import shares
@@ -44,24 +45,25 @@ def take_blocks(plan: Plan[Configuration], file: Path) -> None:
     """Store the events of a smaller sample as the first blocks of `plan`.
 
     The file knows the sums over all events tried for all of its blocks together: each block gets
-    an equal share, so that the sums over the blocks are again those of the file.
+    an equal share, so that the sums over these blocks are again those of the file. For that all
+    of them are stored, also where there were some already.
+
+    Raises:
+        DataError: parts of another sample are in the way.
     """
+    plan.missing()  # of these it would complain after the first was written
     found = read_provenance(file)
     blocks = found["n"] // plan.configuration.block_size
-    wanted = [block for block in range(blocks) if not plan.path(block).exists()]
-    if not wanted:
-        return
     plan.parts.mkdir(parents=True, exist_ok=True)
     counts = _shared_counts(found, blocks, plan.configuration.block_size)
     for block, table in _tables(file, blocks):
-        if block in wanted:
-            count = BlockCount(events=table.n, **counts[block])
-            save_block(plan.path(block), table, count, plan.configuration.hash)
+        count = BlockCount(events=table.n, **counts[block])
+        save_block(plan.path(block), table, count, plan.configuration.hash)
 
 
 def _shared_counts(found: dict[str, Any], blocks: int, block_size: int) -> list[dict[str, Any]]:
     """Everything of a BlockCount but the events."""
-    section = found[f"cross_section_{found['generator']}"]
+    section = found[f"cross_section_{found.get('generator', PYTHIA)}"]
     whole = {name: found["filter"].get(name, 0) for name in ("tried", "passed", "overweight")}
     split = {name: shares(total, blocks, 0) for name, total in whole.items()}
     weight = np.square(np.divide(split["tried"], whole["tried"])).sum() ** 0.5

@@ -68,8 +68,8 @@ def rates_at_ends(lines: Iterable[Line]) -> list[str]:
     for line in lines:
         records = [record for point in line.points for record in point.records]
         if taken := mostly_taken(records):
-            end, number = taken
-            places[end].append(f"{line.name} ({number} of {len(records)})")
+            end, number, total = taken
+            places[end].append(f"{line.name} ({number} of {total})")
     if not places:
         return []
     said = "; ".join(f"the {end} was taken by {', '.join(places[end])}" for end in sorted(places))
