@@ -64,12 +64,22 @@ def test_a_gap_is_closed_where_its_error_says_so(share, outcome):
 
 @pytest.mark.parametrize(("worth", "outcome"), [(10, HOLDS), (1, HOLDS), (0.3, FAILS)], ids=str)
 def test_nowhere_below_scratch(worth, outcome):
-    found = judge(runs(worth), kind="not_below_scratch")
+    found = judge(runs(worth), kind="not_below")
     assert found.outcome == outcome
     assert "worst of 3 sizes, at " in found.numbers
     alone = [r for r in runs(worth) if r.n_train != 100 or r.seed == 0]
     expected = FAILS if outcome == FAILS else OPEN
-    assert judge(alone, kind="not_below_scratch").outcome == expected
+    assert judge(alone, kind="not_below").outcome == expected
+
+
+def test_nowhere_below_another_line():
+    rng = np.random.default_rng(1)
+    trees = curve("trees", SIZES, range(5), lambda n: log_line(n, 3), rng, 3e-4)
+    found = [*runs(10), *trees]
+    trees_line = {"mode": "trees"}
+    assert judge(found, kind="not_below", other=trees_line).outcome == HOLDS
+    scratch = {"line": {"mode": "scratch"}, "other": trees_line}
+    assert judge(found, kind="not_below", **scratch).outcome == FAILS
 
 
 def test_a_loser_that_was_still_improving_has_not_lost():
@@ -88,7 +98,7 @@ def test_a_loser_that_was_still_improving_has_not_lost():
 @pytest.mark.parametrize(
     ("claim", "worth"),
     [
-        ({"kind": "not_below_scratch"}, 10),
+        ({"kind": "not_below"}, 10),
         ({"kind": "reduces_error", "n_train": 1000, "share": 0.01}, 10),
         ({"kind": "closes_gap", "n_low": 100, "n_high": 10000, "share": 0.1}, 10),
     ],
@@ -110,7 +120,7 @@ def test_only_the_seeds_that_are_compared_are_asked_whether_they_had_ended():
     claim = {"kind": "beats_scratch", "n_train": 1000}
     assert judge(made, **claim).outcome == HOLDS
     assert judge(late, **claim).outcome == OPEN
-    assert judge(late, kind="not_below_scratch").outcome == OPEN
+    assert judge(late, kind="not_below").outcome == OPEN
 
 
 def test_a_size_that_is_below_scratch_is_not_hidden_by_a_doubtful_one():
@@ -118,7 +128,7 @@ def test_a_size_that_is_below_scratch_is_not_hidden_by_a_doubtful_one():
         tuned = record.mode == "finetuned" and record.n_train == 100
         return record.model_copy(update={"extra": {**record.extra, **ENDED}}) if tuned else record
 
-    found = judge([ended(r) for r in runs(0.1)], kind="not_below_scratch")
+    found = judge([ended(r) for r in runs(0.1)], kind="not_below")
     assert found.outcome == FAILS
     assert "of 3 sizes, at " in found.numbers
     assert "at 100:" not in found.numbers

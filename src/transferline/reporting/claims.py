@@ -30,7 +30,7 @@ CLAIMS: Registry[Claim] = Registry(
     beats_scratch="transferline.reporting.claims:BeatsScratch",
     better_than="transferline.reporting.claims:BetterThan",
     closes_gap="transferline.reporting.claims:ClosesGap",
-    not_below_scratch="transferline.reporting.claims:NotBelowScratch",
+    not_below="transferline.reporting.claims:NotBelow",
     reduces_error="transferline.reporting.transfer_claims:ReducesError",
     probe_rises="transferline.reporting.analysis_claims:ProbeRises",
     matters_less="transferline.reporting.analysis_claims:MattersLess",
@@ -168,27 +168,31 @@ class BetterThan(LineClaim):
         return found._replace(numbers=f"{found.numbers}, one pre-training each")
 
 
-class NotBelowScratch(LineClaim):
-    """A line is nowhere worse than scratch by more than `sigma` paired errors.
+class NotBelow(LineClaim):
+    """A line is nowhere worse than another by more than `sigma` paired errors.
 
     Wide error bars are below nothing. A size whose loser was still improving decides nothing, see
     `BeatsScratch`. The numbers are those of the size where it fares worst, of those that decide.
+
+    Attributes:
+        other: its scratch unless given.
     """
 
-    kind: Literal["not_below_scratch"] = "not_below_scratch"
+    kind: Literal["not_below"] = "not_below"
     line: Chosen
+    other: Chosen | None = None
     sigma: float = 2.0
 
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""
         line = line_of(lines, self.line)
-        scratch = scratch_of(line, lines)
-        found = paired_difference(line, scratch)
+        other = line_of(lines, self.other) if self.other else scratch_of(line, lines)
+        found = paired_difference(line, other)
         if not found:
-            raise DataError(f"{line.name} and scratch have no size and seed in common.")
+            raise DataError(f"{line.name} and {other.name} have no size and seed in common.")
         known = [difference for difference in found if len(difference.seeds) > 1]
         worst = _worst(known or found)
-        judged = {d.n_train: self._at(d, line, scratch) for d in known}
+        judged = {d.n_train: self._at(d, line, other) for d in known}
         outcome, shown = (HOLDS if len(known) == len(found) else OPEN), worst
         for decisive in (OPEN, FAILS):  # of one size, it is that of all
             if sizes := [d for d in known if judged[d.n_train].outcome == decisive]:
@@ -197,12 +201,12 @@ class NotBelowScratch(LineClaim):
         which = "worst" if shown is worst else "decisive"
         return Verdict(outcome, f"{which} of {len(found)} sizes, at {shown.n_train:,}: {numbers}")
 
-    def _at(self, found: Difference, line: Line, scratch: Line) -> Verdict:
+    def _at(self, found: Difference, line: Line, other: Line) -> Verdict:
         """Judge one size, made with several seeds."""
         value, error = found.measurement.value, found.measurement.error
         outcome = FAILS if value < -self.sigma * error else HOLDS
         verdict = Verdict(outcome if math.isfinite(error) else OPEN, numbers_of(found))
-        return doubted(verdict, *sides(line, scratch, found.n_train))
+        return doubted(verdict, *sides(line, other, found.n_train))
 
 
 class ClosesGap(LineClaim):
