@@ -57,6 +57,22 @@ def test_learning_curve_has_both_panels():
     assert [text.get_text() for text in bottom.get_xticklabels()] == ["300", "1k", "3k", "10k"]
 
 
+@pytest.mark.parametrize("letters", [12, 40, 70])
+def test_the_legend_of_long_names_stays_inside(letters):
+    names = ["first", "x" * letters]
+    records = [
+        record.model_copy(update={"pretraining": name})
+        for name in names
+        for record in curve("finetuned", SIZES, range(5), log_line)
+    ]
+    figure = plots.learning_curve(learning_curve(records))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    legend, panel = axes.get_legend().get_window_extent(), axes.get_window_extent()
+    assert panel.x0 <= legend.x0
+    assert legend.x1 <= panel.x1
+
+
 def test_the_legend_stands_above_every_curve():
     figure = plots.learning_curve(lines())
     figure.draw_without_rendering()

@@ -40,6 +40,7 @@ _COLOURS = {
 _MARKERS = {"scratch": "s", "finetuned": "o", "frozen": "^", "fixed": "<", "trees": "D"}
 _SPARE = ("#CC79A7", "#E69F00", "#8C6D00", "#999999")
 _SPARE_MARKERS = ("v", "P", "X", ">")
+_SHADES = (0.4, -0.45, 0.6)  # share of the way to white, or to black
 _DASHES = ("-", "--", ":", "-.")
 _TITLES = {
     "scratch": "from scratch",
@@ -77,8 +78,8 @@ _STYLE = {
 }
 _LOCK = threading.RLock()
 _UNDATED: dict[str, dict[str, Any]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
-# Letters of the right label that fit at full size.
-_ROOM = 40
+# Letters of the right label that fit at full size, and of an entry in a legend of two columns.
+_ROOM, _LEGEND_ROOM = 40, 34
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def look(mode: str, pretraining: str = "none", variants: Sequence[str] = ()) -> 
     spare = sum(map(ord, mode)) % len(_SPARE)
     colour = _COLOURS.get(mode, _SPARE[spare])
     marker = _MARKERS.get(mode, _SPARE_MARKERS[spare])
-    return Look(title, _lighter(colour, number), marker, _DASHES[number % len(_DASHES)])
+    return Look(title, _shade(colour, number), marker, _DASHES[number % len(_DASHES)])
 
 
 def told_apart(style: Look, number: int) -> Look:
@@ -137,9 +138,13 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _lighter(colour: str, steps: int) -> str | tuple[float, ...]:
-    share = min(0.3 * steps, 0.6)
-    return tuple(1 - (1 - part) * (1 - share) for part in to_rgb(colour)) if steps else colour
+def _shade(colour: str, number: int) -> str | tuple[float, ...]:
+    """Return the colour of variant `number` of a mode: as it is, lighter, darker, light."""
+    if not number:
+        return colour
+    share = _SHADES[(number - 1) % len(_SHADES)]
+    towards = 1.0 if share > 0 else 0.0
+    return tuple(part + (towards - part) * abs(share) for part in to_rgb(colour))
 
 
 @contextmanager
@@ -236,16 +241,19 @@ def legend_with_room(axes: Axes, more: Sequence[Artist] = ()) -> None:
     """Put the legend into new room above the data, so that it hides none of them."""
     handles, titles = axes.get_legend_handles_labels()
     handles, titles = [*handles, *more], [*titles, *(str(item.get_label()) for item in more)]
-    long = max(map(len, titles)) > 20
-    widen_upwards(axes, 0.04 + (0.052 if long else 0.06) * ((len(titles) + 1) // 2))
+    longest = max(map(len, titles))
+    long, columns = longest > 20, 1 if longest > 1.4 * _LEGEND_ROOM else 2
+    room = _LEGEND_ROOM * (1.0 if columns == 2 else 1.7)
+    widen_upwards(axes, 0.04 + (0.052 if long else 0.06) * -(-len(titles) // columns))
+    size = _SIZE - (4.5 if long else 2)
     axes.legend(
         handles,
         titles,
         loc="upper left",
-        ncols=2,
+        ncols=columns,
         columnspacing=1.2,
         borderaxespad=0.3,
-        fontsize=_SIZE - (4.5 if long else 2),
+        fontsize=size * min(1.0, room / longest),
     )
 
 
