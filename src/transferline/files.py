@@ -76,26 +76,34 @@ def naming(target: Path, temporary: Path | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def alone_in(directory: Path) -> Iterator[None]:
+def alone_in(directory: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a directory against other processes that ask in this way, on systems with `flock`.
 
     The lock ends with the process, however it ends.
+
+    Args:
+        directory: which is there.
+        wait: for a process that holds it, in place of an error, and say so.
 
     Raises:
         ConfigError: another process holds it.
     """
     with (directory / ".lock").open("w") as handle:
         with suppress(OSError):  # what file systems without locks answer
-            _lock(handle, directory)
+            _lock(handle, directory, wait)
         yield
 
 
-def _lock(handle: IO[str], directory: Path) -> None:
+def _lock(handle: IO[str], directory: Path, wait: bool) -> None:
     if sys.platform == "win32":
         return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
+        if wait:
+            sys.stderr.write(f"{directory}: another process works there; waiting for it.\n")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            return
         raise ConfigError(
             f"{directory}: another process works there. Wait for it, or choose another --out."
         ) from error

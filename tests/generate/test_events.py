@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import awkward as ak
@@ -254,12 +255,20 @@ def test_only_whole_blocks_of_the_same_sample_are_a_beginning(changes, tmp_path,
     assert taken == []
 
 
-def test_a_second_process_is_told_that_a_file_is_being_made(tmp_path):
+def test_a_second_process_waits_for_the_first(small, tmp_path, capsys):
     out = tmp_path / "out.root"
     parts = tmp_path / "out.root.parts"
     parts.mkdir()
-    with alone_in(parts), pytest.raises(ConfigError, match="another process works there"):
-        make(out)
+    with ThreadPoolExecutor(1) as pool:
+        with alone_in(parts):
+            second = pool.submit(make, out)
+            while "waiting for it" not in capsys.readouterr().err:
+                time.sleep(0.05)
+            shutil.copy(small.path, out)  # what the first one makes
+            before = out.stat().st_mtime_ns
+        assert second.result(timeout=60).tried == small.tried
+    assert out.stat().st_mtime_ns == before
+    assert not parts.exists()
 
 
 def test_another_configuration_is_refused(small, tmp_path):

@@ -222,7 +222,7 @@ def generate_events(
     same configuration is left as it is. If it differs in nothing but fewer events, of whole
     blocks, it grows: they are not made again, and it is replaced when all are there. Sums of a
     grown file are those of one made at once up to rounding, and the generator's own cross section
-    within its error.
+    within its error. A second process that makes the same file waits for the first.
 
     Args:
         process_name: a name of the catalogue, such as `ttbar_1l` or `Hplus_tb_500`.
@@ -244,7 +244,7 @@ def generate_events(
 
     Raises:
         ConfigError: unknown process, detector, filter, tune or generator, or the generator (for
-            Sherpa also a C++ compiler) is missing, or another process makes `out`.
+            Sherpa also a C++ compiler) is missing.
         DataError: `out` or its blocks belong to another configuration, or Sherpa failed.
     """
     start = time.monotonic()
@@ -267,8 +267,8 @@ def generate_events(
     found = _finished(plan, out)
     if found is None:
         plan.parts.mkdir(parents=True, exist_ok=True)
-        with alone_in(plan.parts):
-            found = _finished(plan, out)  # by another process, until a moment ago
+        with alone_in(plan.parts, wait=True):
+            found = _finished(plan, out)  # by the process that was waited for
             if found is None:
                 beginning = smaller_sample(plan, [out, *smaller])
                 if beginning is not None:
@@ -276,7 +276,7 @@ def generate_events(
                 _make_blocks(plan, jobs, executor)
                 _merge(plan, entry, options, out)
                 found = read_provenance(out)
-            shutil.rmtree(plan.parts)
+        shutil.rmtree(plan.parts, ignore_errors=True)  # another process may wait in it
     return _summary(found, out, time.monotonic() - start)
 
 
