@@ -258,14 +258,15 @@ def test_all_modes_see_the_same_events(checkpoint, task, tmp_path, monkeypatch):
 
 
 def test_the_learning_rate_is_chosen_on_held_out_events(checkpoint, task, tmp_path):
-    how = settings("scratch", lr=[1e-7, 1e-2], trial_share=0.5)
-    record = run(checkpoint, task, "scratch", tmp_path, how=how)
-    grid = {point["lr"]: point for point in record.extra["grid"]}
-    assert record.extra["lr"] == 1e-2
-    assert grid[1e-2]["loss"] < grid[1e-7]["loss"]
-    assert grid[1e-2]["steps"] == 15 and record.extra["steps"] == 30
-    assert record.cost.steps == 15 + 15 + 30
-    assert record.cost.examples_seen <= how.examples(160)
+    for steps, changes in ((15, {}), (12, {"trial_most": 12}), (15, {"trial_most": 20})):
+        how = settings("scratch", lr=[1e-7, 1e-2], trial_share=0.5, **changes)
+        record = run(checkpoint, task, "scratch", tmp_path / str(len(changes)) / str(steps), how=how)
+        grid = {point["lr"]: point for point in record.extra["grid"]}
+        assert record.extra["lr"] == 1e-2
+        assert grid[1e-2]["loss"] < grid[1e-7]["loss"]
+        assert grid[1e-2]["steps"] == steps and record.extra["steps"] == 30
+        assert record.cost.steps == 2 * steps + 30
+        assert record.cost.examples_seen <= how.examples(160) <= 64 * record.cost.steps
 
 
 def test_a_diverging_rate_loses_and_does_not_end_the_run(checkpoint, task, tmp_path):

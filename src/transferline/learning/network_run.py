@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from transferline.config import Recipe
+from transferline.config import Recipe, added
 from transferline.data.loader import Loader
 from transferline.data.readers.shards import ShardSet
 from transferline.errors import DataError, NumericalError
@@ -66,6 +66,7 @@ class Adaptation(Recipe):
         small_batches: few events make small batches, so that a pass has eight steps at least.
         trial_share: share of the steps that each rate is tried with; below 1 the best rate is
             then trained in full, and the better of both by validation loss counts.
+        trial_most: steps of a trial at most, however large that share; no bound if None.
         head_first: train the head alone, on cached embeddings, before all weights move (linear
             probing, then fine-tuning: arXiv:2202.10054); at once if None. Modes that
             train the head alone need none.
@@ -78,6 +79,7 @@ class Adaptation(Recipe):
     min_steps: int = Field(100, gt=0, le=10**9)
     small_batches: bool = True
     trial_share: float = Field(1.0, gt=0, le=1)
+    trial_most: int | None = added(None, gt=0)
     head_first: Optim | None = None
     objective: Supervised = Supervised()
 
@@ -106,17 +108,16 @@ class Adaptation(Recipe):
         Those of `head_first` pass through the head alone and are left out.
         """
         optim = self.sized(n_fit)
-        trials = [optim.steps] if len(self.lr) == 1 else [self.trial_steps(optim)] * len(self.lr)
-        again = optim.steps if self._tries_first else 0
-        return (sum(trials) + again) * optim.batch_size
+        if len(self.lr) == 1:
+            return optim.steps * optim.batch_size
+        tried = self.trial_steps(optim)
+        again = optim.steps if tried < optim.steps else 0
+        return (len(self.lr) * tried + again) * optim.batch_size
 
     def trial_steps(self, optim: Optim) -> int:
         """Steps with which each learning rate is tried."""
-        return max(1, round(self.trial_share * optim.steps))
-
-    @property
-    def _tries_first(self) -> bool:
-        return len(self.lr) > 1 and self.trial_share < 1
+        steps = max(1, round(self.trial_share * optim.steps))
+        return steps if self.trial_most is None else min(steps, self.trial_most)
 
 
 @dataclass(frozen=True)
