@@ -260,7 +260,8 @@ def test_all_modes_see_the_same_events(checkpoint, task, tmp_path, monkeypatch):
 def test_the_learning_rate_is_chosen_on_held_out_events(checkpoint, task, tmp_path):
     for steps, changes in ((15, {}), (12, {"trial_most": 12}), (15, {"trial_most": 20})):
         how = settings("scratch", lr=[1e-7, 1e-2], trial_share=0.5, **changes)
-        record = run(checkpoint, task, "scratch", tmp_path / str(len(changes)) / str(steps), how=how)
+        out = tmp_path / f"{steps} {changes}"
+        record = run(checkpoint, task, "scratch", out, how=how)
         grid = {point["lr"]: point for point in record.extra["grid"]}
         assert record.extra["lr"] == 1e-2
         assert grid[1e-2]["loss"] < grid[1e-7]["loss"]

@@ -37,7 +37,7 @@ def judge(found, **claim):
 def test_a_claim_about_several_tasks_is_judged_for_each():
     whole = {"text": "t", "kind": "beats_scratch", "line": TUNED, "n_train": 1000}
     [claim] = Claims.model_validate({"claims": [{**whole, "tasks": ["ttH", "tb"]}]}).claims
-    assert [(one.text, one.task) for one in claim.each()] == [("t: ttH", "ttH"), ("t: tb", "tb")]
+    assert [(one.text, one.task) for one in claim.each()] == [("t", "ttH"), ("t", "tb")]
     verdicts = [one.judge(runs(10)) for one in claim.each()]
     assert [verdict.outcome for verdict in verdicts] == [HOLDS, OPEN]
     assert "no Records of the task 'tb'" in verdicts[1].numbers

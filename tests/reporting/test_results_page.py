@@ -75,13 +75,19 @@ claims:
      n_high: 3000, share: 0.3}
   - {<<: *gap, text: closes 40 %, share: 0.4}
   - {<<: *gap, text: closes 70 %, share: 0.7}
-  - {kind: beats_scratch, text: many, tasks: [ttH, tb], line: {mode: finetuned}, n_train: 300}
+  - &many
+    {kind: beats_scratch, text: many, tasks: [ttH, tb], line: {mode: finetuned}, n_train: 300}
+  - {<<: *many, text: one of them, tasks: [ttH]}
+  - {<<: *many, text: another line, tasks: [tb], line: {mode: trees}}
+  - {<<: *many, text: another line, tasks: [ttH], line: {mode: trees}}
+  - {<<: *many, text: another line, tasks: [ttH]}
 """
     )
     text = write_results_page(
         committed, tmp_path / "toy.md", "Toy", tmp_path / "claims.yaml"
     ).read_text()
-    rows = {line.split(" | ")[0][2:]: line for line in text.splitlines() if line.startswith("| ")}
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    rows = {line.split(" | ")[0][2:]: line for line in reversed(lines)}
     assert f"| {HOLDS} |" in rows["tuned wins"]
     assert f"| {FAILS} |" in rows["trees win"]
     assert f"| {OPEN} |" in rows["tuned at 77"]
@@ -91,10 +97,17 @@ claims:
     assert "0.477 ± 0.07" in rows["closes 40 %"]  # log10(3) of one decade
     assert f"| {OPEN} |" in rows["closes 40 %"]
     assert f"| {FAILS} |" in rows["closes 70 %"]
-    assert f"| {HOLDS} |" in rows["many: ttH"]
-    assert "no Records of the task 'tb'" in rows["many: tb"]
+    assert f"| {HOLDS} |" in rows["one of them: ttH"]
     assert "some are chance" in text
-    counted = {outcome: text.count(f"| {outcome} |") for outcome in (HOLDS, FAILS, OPEN)}
+    assert "| Claim | ttH | tb |" in text and f"✓ {HOLDS}, ✗ {FAILS}, ? {OPEN}" in text
+    by_task = {name: rows[name].split(" | ")[1:] for name in ("many", "another line")}
+    assert [cell[0] for cells in by_task.values() for cell in cells] == ["✓", "?", "✗", "?"]
+    assert "no Records of the task 'tb'" in by_task["many"][1]
+    assert [line.split(" | ")[1][0] for line in lines if "| another line |" in line] == ["✗", "✓"]
+    counted = {
+        outcome: text.count(f"| {outcome} |") + text.count(f"| {sign} ")
+        for outcome, sign in ((HOLDS, "✓"), (FAILS, "✗"), (OPEN, "?"))
+    }
     said = ", ".join(f"{outcome}: {number}" for outcome, number in counted.items())
     assert f"Verdicts ({sum(counted.values())}): {said}." in text
 

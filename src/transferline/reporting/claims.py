@@ -81,11 +81,9 @@ class Claim(Recipe, ABC):
         return self
 
     def each(self) -> list[Self]:
-        """Return it once for every one of its `tasks`, which its text then names."""
-        return [
-            self.model_copy(update={"task": task, "tasks": (), "text": f"{self.text}: {task}"})
-            for task in self.tasks
-        ] or [self]
+        """Return it once for every one of its `tasks`."""
+        alone = [self.model_copy(update={"task": task, "tasks": ()}) for task in self.tasks]
+        return alone or [self]
 
     @abstractmethod
     def judge(self, records: Sequence[Record]) -> Verdict:
