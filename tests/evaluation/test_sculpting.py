@@ -24,6 +24,12 @@ def test_a_score_without_the_mass_is_at_the_floor_and_the_mass_itself_is_far_abo
     assert 0 < found.error < 0.05 * found.value
 
 
+def test_events_of_one_score_are_not_cut_by_their_order():
+    mass = np.sort(200 * np.random.default_rng(0).random(20_000) ** -0.3)  # sample by sample
+    found = Sculpting(np.zeros(len(mass)), mass, np.ones(len(mass)))
+    assert found.measurement().value < 2 * found.floor()
+
+
 def test_slices_hold_all_background_once():
     found = sculpted(0.3)
     details = found.details()

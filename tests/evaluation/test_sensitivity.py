@@ -46,6 +46,17 @@ def test_the_formula_knows_its_limits():
     assert asimov_significance(unsure) == pytest.approx(50 / np.hypot(100, 500), rel=0.01)
 
 
+def test_signed_weights_leave_no_replica_without_a_number(monkeypatch):
+    monkeypatch.setattr(sensitivity, "can_fit", lambda: False)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        target = np.repeat([1, 0], [1000, 3000])
+        weight = np.where(target == 1, 0.05, np.where(rng.random(4000) < 0.25, -1.0, 1.0))
+        scores = np.where(target == 1, rng.beta(4, 1, 4000), rng.beta(1, 4, 4000))
+        found = sensitivity.expected(scores, target, weight, seed)["asimov_significance"]
+        assert np.isfinite(found.error), seed
+
+
 def test_pyhf_and_the_formula_agree():
     pytest.importorskip("pyhf", reason="extra stats")
     found = binned(*toy(), bins=5)

@@ -131,7 +131,8 @@ def test_seeds_are_combined_through_their_efficiencies():
     whole = over_seeds([Measurement(100.0, 10.0), Measurement(300.0, 90.0)])
     assert whole.value == pytest.approx(150.0)
     limit = over_seeds([Measurement(100.0, 10.0), Measurement(300.0, math.inf, "at least")])
-    assert limit.bound == "at least" and limit.value == pytest.approx(150.0)
+    assert limit.bound == "at least"
+    assert limit.value == pytest.approx(2 / (1 / 100 + 1.645 * 10 / 100**2 + 1 / 300))
 
 
 def test_limits_survive_a_record_and_old_records_are_what_they_were():

@@ -106,6 +106,8 @@ def test_a_gain_that_matters_less():
     assert claim.judge(RUNS).outcome == OPEN  # nothing fine-tuned of S
     equal = [*RUNS, *(run("S", "finetuned", 590, seed) for seed in (0, 1))]
     assert claim.judge(equal).outcome == FAILS  # frozen 200 / 280, fine-tuned 600 / 590
+    none = [*RUNS, *(run("S", "finetuned", math.inf, seed) for seed in (0, 1))]
+    assert claim.judge(none).outcome == OPEN  # no background passes
     less = [*RUNS, *(run("S", "finetuned", 2000, seed) for seed in (0, 1))]
     assert claim.judge(less).outcome == HOLDS
 

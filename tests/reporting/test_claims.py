@@ -72,6 +72,16 @@ def test_nowhere_below_scratch(worth, outcome):
     assert judge(alone, kind="not_below").outcome == expected
 
 
+def test_a_size_without_a_common_seed_is_not_passed_over():
+    found = [
+        r.model_copy(update={"seed": r.seed + 50}) if (r.n_train, r.mode) == (SIZES[0], "scratch")
+        else r for r in runs(10)
+    ]  # fmt: skip
+    verdict = judge(found, kind="not_below")
+    assert verdict.outcome == OPEN
+    assert verdict.numbers.endswith("no common seed at 1 of them")
+
+
 def test_nowhere_below_another_line():
     rng = np.random.default_rng(1)
     trees = curve("trees", SIZES, range(5), lambda n: log_line(n, 3), rng, 3e-4)

@@ -94,7 +94,7 @@ claims:
     assert f"| {HOLDS} |" in rows["tuned beats trees"]
     assert "0 lines are in mode 'frozen'" in rows["unknown mode"]
     assert f"| {HOLDS} |" in rows["closes 30 %"]
-    assert "0.477 ± 0.07" in rows["closes 40 %"]  # log10(3) of one decade
+    assert "0.477 ± 0.06" in rows["closes 40 %"]  # log10(3) of one decade
     assert f"| {OPEN} |" in rows["closes 40 %"]
     assert f"| {FAILS} |" in rows["closes 70 %"]
     assert f"| {HOLDS} |" in rows["one of them: ttH"]

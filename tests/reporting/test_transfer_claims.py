@@ -60,6 +60,13 @@ def test_the_error_reduction_is_one_minus_the_ratio_of_errors(share, outcome):
     assert found.numbers.startswith("0.200")
 
 
+def test_one_common_seed_decides_nothing():
+    alone = [r for r in records() if r.mode == "finetuned" or r.seed == 0]
+    found = verdict(alone, kind="reduces_error", line=TUNED, share=0.15)
+    assert found.outcome == OPEN and "±" in found.numbers
+    assert verdict(alone, kind="gains_in_order", line=TUNED, then=["far"]).outcome == OPEN
+
+
 def test_a_value_is_met_within_its_error():
     """The metric of scratch runs is 0.697 on average, with a spread of 0.0026 over seeds."""
     claim = {"kind": "has_value", "line": {"mode": "scratch"}}
@@ -146,8 +153,12 @@ def test_a_value_of_runs_that_were_too_short_is_open():
 def test_attention_claims_look_at_their_stage():
     chosen = {"pretraining": "gat"}
     most = {"kind": "most_attention", **chosen}
-    assert verdict(records(), **most, object="b jet").outcome == HOLDS
+    found = verdict(records(), **most, object="b jet")
+    assert found.outcome == HOLDS and found.numbers.endswith("one pre-training")
     assert verdict(records(), **most, object="MET", stage="end").outcome == FAILS
+    assert verdict(records(), **most, object="b jet", stage="end").outcome == HOLDS
+    assert verdict(records()[:6], **most, object="b jet", stage="end").outcome == OPEN  # one seed
+    assert verdict(records(), **most, object="tau").outcome == OPEN
     rises = {"kind": "attention_rises", **chosen}
     found = verdict(records(), **rises, object="MET")
     assert found.outcome == HOLDS

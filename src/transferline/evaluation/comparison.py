@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from transferline.errors import NumericalError
-from transferline.evaluation.learning_curve import Line, Point, error_of
+from transferline.evaluation.estimate import Estimate
+from transferline.evaluation.learning_curve import Line, Point, estimate_of
 from transferline.evaluation.measurement import Measurement
 
 
@@ -18,15 +20,22 @@ class Difference:
     """
 
     n_train: int
-    measurement: Measurement
+    estimate: Estimate
     seeds: tuple[int, ...]
     paired_test: bool
 
     @property
+    def measurement(self) -> Measurement:
+        """Value and error."""
+        return self.estimate.measurement
+
+    @property
     def significance(self) -> float:
-        """Value over error; zero without an error."""
-        error = self.measurement.error
-        return self.measurement.value / error if error > 0.0 else 0.0
+        """Value over error; without an error infinite, or zero where there is no difference."""
+        value, error = self.estimate.value, self.estimate.error
+        if error == 0.0:
+            return math.copysign(math.inf, value) if value else 0.0
+        return value / error
 
 
 def paired_difference(line: Line, reference: Line) -> list[Difference]:
@@ -46,7 +55,7 @@ def paired_difference(line: Line, reference: Line) -> list[Difference]:
 def _difference(point: Point, other: Point) -> Difference:
     return Difference(
         point.n_train,
-        Measurement(point.value - other.value, error_of([(1.0, point), (-1.0, other)])),
+        estimate_of([(1.0, point), (-1.0, other)]),
         tuple(sorted(point.values)),
         point.from_test.keys() == other.from_test.keys(),
     )
@@ -58,7 +67,7 @@ def common_seeds(point: Point, other: Point) -> tuple[Point, Point]:
     return point.restricted(seeds), other.restricted(seeds)
 
 
-def error_reduction(line: Line, reference: Line) -> dict[int, Measurement]:
+def error_reduction(line: Line, reference: Line) -> dict[int, Estimate]:
     """Return `1 - (1 - line) / (1 - reference)` by `n_train`: the share of `1 - AUC` removed.
 
     Sizes without a common seed, or where the reference leaves nothing to remove, are left out.
@@ -70,13 +79,14 @@ def error_reduction(line: Line, reference: Line) -> dict[int, Measurement]:
     return {p.n_train: _reduction(p, other) for p, other in pairs if other.value < 1.0}
 
 
-def _reduction(point: Point, other: Point) -> Measurement:
+def _reduction(point: Point, other: Point) -> Estimate:
     left = 1.0 - other.value
     ratio = (1.0 - point.value) / left
-    return Measurement(1.0 - ratio, error_of([(1.0, point), (-ratio, other)]) / left)
+    linear = estimate_of([(1.0, point), (-ratio, other)]).scaled(1.0 / left)
+    return Estimate(1.0 - ratio, linear.parts)
 
 
-def gap_closed(transferred: Line, scratch: Line, n_low: int, n_high: int) -> Measurement:
+def gap_closed(transferred: Line, scratch: Line, n_low: int, n_high: int) -> Estimate:
     """Return the share of scratch's gain from `n_low` to `n_high` labels that transfer saves.
 
     `(transferred(n_low) - scratch(n_low)) / (scratch(n_high) - scratch(n_low))`; the error is that
@@ -94,5 +104,12 @@ def gap_closed(transferred: Line, scratch: Line, n_low: int, n_high: int) -> Mea
             f"({bottom.measurement} to {high.measurement}): there is no gap to close."
         )
     share = (top.value - bottom.value) / gap
-    error = error_of([(1.0, top), (share - 1.0, bottom), (-share, high)]) / gap
-    return Measurement(share, error)
+    return Estimate(share, beyond_share(top, bottom, high, share).scaled(1.0 / gap).parts)
+
+
+def beyond_share(top: Point, bottom: Point, high: Point, share: float) -> Estimate:
+    """Return `top - bottom - share * (high - bottom)`: above zero, that much more is closed.
+
+    Linear, so that its error is exact, and that of the gap counts by the share that is asked about.
+    """
+    return estimate_of([(1.0, top), (share - 1.0, bottom), (-share, high)])

@@ -98,4 +98,5 @@ def effective_background(
     roc = Ranking(s, is_signal).roc(w)
     every = w[~is_signal]
     passes = s[~is_signal] >= roc.threshold_at(point / 100)
-    return effective(every[passes], unseen(every, _strata(stratum, is_signal), passes))
+    absent = unseen(every, _strata(stratum, is_signal), passes)
+    return effective(every[passes], float(np.sum(absent**2)))

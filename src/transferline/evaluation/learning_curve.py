@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transferline.errors import DataError, NumericalError
+from transferline.evaluation.estimate import Estimate
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.records import Record
 
@@ -111,7 +112,7 @@ def _seed_part(values: Mapping[int, float]) -> dict[str, float]:
 
 def _test_part(records: Sequence[Record], metric: str) -> dict[str, float]:
     kept = [record.replicas for record in records]
-    first = kept[0]
+    one, first = records[0], kept[0]
     drawn = [
         replicas.values[metric]
         for replicas in kept
@@ -119,7 +120,8 @@ def _test_part(records: Sequence[Record], metric: str) -> dict[str, float]:
     ]
     # A rejection may be infinite in a replica, and then has no mean over them.
     if first is None or len(drawn) < len(records) or not np.isfinite(drawn).all():
-        seen = f"test set as seen by {records[0].mode} {records[0].pretraining}"
+        # Other networks, those of other sizes included, are wrong about other events.
+        seen = f"test set as seen by {one.mode} {one.pretraining} {one.n_train}"
         return {seen: math.fsum(_finite(r, metric).error for r in records) / len(records)}
     mean = np.mean(np.array(drawn), axis=0)
     shifts = (mean - mean.mean()) / math.sqrt(mean.size - 1)
@@ -147,11 +149,23 @@ def _duplicates(records: Sequence[Record]) -> str:
     )
 
 
-def error_of(terms: Iterable[tuple[float, Point]]) -> float:
-    """Return the error of `sum factor * point`, with everything that the points share."""
+def estimate_of(terms: Sequence[tuple[float, Point]]) -> Estimate:
+    """Return `sum factor * point` with its error, of which everything that the points share.
+
+    The spread over seeds is known as well as that of the point with the fewest.
+    """
+    used = [(factor, point) for factor, point in terms if factor]
+    seeds = _together((factor, point.from_seeds) for factor, point in used)
+    test = _together((factor, point.from_test) for factor, point in used)
+    fewest = min((len(point.values) for _, point in used), default=2)
+    value = math.fsum(factor * point.value for factor, point in used)
+    return Estimate(value, ((seeds, fewest - 1), (test, math.inf)))
+
+
+def _together(terms: Iterable[tuple[float, Mapping[str, float]]]) -> float:
     total: dict[str, float] = defaultdict(float)
-    for factor, point in terms:
-        for name, size in point.contributions.items():
+    for factor, contributions in terms:
+        for name, size in contributions.items():
             total[name] += factor * size
     return math.hypot(*total.values())
 
@@ -234,12 +248,14 @@ def _rank(mode: str, pretraining: str) -> tuple[int, str, str]:
 def scratch_for(line: Line, lines: Sequence[Line]) -> Line | None:
     """Return the scratch line to compare with.
 
-    It is the one that the records name, else that of the same pre-training, else the only one.
+    It is the one that the records name. Where they name none it is that of the same pre-training,
+    else the one without a name, else the only one.
     """
-    scratch = [other for other in lines if other.mode == "scratch"]
+    scratch = {other.pretraining: other for other in lines if other.mode == "scratch"}
     named = line.points[0].records[0].extra.get("scratch") if line.points else None
-    for name in (named, line.pretraining, "none"):
-        for other in scratch:
-            if other.pretraining == name:
-                return other
-    return scratch[0] if len(scratch) == 1 else None
+    if named is not None:
+        return scratch.get(str(named))
+    for name in (line.pretraining, "none"):
+        if name in scratch:
+            return scratch[name]
+    return next(iter(scratch.values())) if len(scratch) == 1 else None

@@ -55,7 +55,9 @@ class Sculpting:
 
     def __init__(self, scores: Floats, mass: Floats, weight: Floats) -> None:
         self._mass, self._weight = mass, weight
-        order = np.argsort(-scores, kind="stable")
+        # Events of one score, as trees of few events give them, stand sample by sample, and so by
+        # mass: their order would be a cut on it.
+        order = np.lexsort((np.random.default_rng(0).random(len(scores)), -scores))
         self._passing = np.empty(len(scores))
         self._passing[order] = np.cumsum(weight[order]) / weight.sum()
         low, high = np.quantile(mass, _RANGE)

@@ -19,6 +19,7 @@ from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.roc import Bools, Floats, check_inputs
 
 _LEVEL = 0.05  # of the limit: one minus its confidence
+_TRACE = 1e-6  # of a bin's background, where a replica of signed weights leaves none
 _HIGHEST = 1000.0  # signal strength that is looked at, in units of the first guess at the limit
 
 
@@ -146,7 +147,7 @@ def expected(
     drawn = [
         asimov_significance(replace(found, signal=signal, background=background))
         for other in replica_weights(is_signal, w, replicas, seed)
-        for signal, background in [_sums(place, is_signal, other, len(found.signal))]
+        for signal, background in [_sums(place, is_signal, other, found.background)]
     ]
     nominal, spread = asimov_significance(found), float(np.std(drawn, ddof=1))
     result = {"asimov_significance": Measurement(nominal, spread)}
@@ -158,11 +159,11 @@ def expected(
 
 
 def _sums(
-    place: npt.NDArray[np.intp], is_signal: Bools, weight: Floats, bins: int
+    place: npt.NDArray[np.intp], is_signal: Bools, weight: Floats, nominal: Floats
 ) -> tuple[Floats, Floats]:
-    """Sums of weights of signal and background in each bin, none below zero."""
-    both = [np.bincount(place[one], weight[one], bins) for one in (is_signal, ~is_signal)]
-    return np.maximum(both[0], 0.0), np.maximum(both[1], np.finfo(np.float64).tiny)
+    """Sums of weights of signal and background in each bin, none below a trace of the nominal."""
+    both = [np.bincount(place[one], weight[one], len(nominal)) for one in (is_signal, ~is_signal)]
+    return np.maximum(both[0], 0.0), np.maximum(both[1], _TRACE * nominal)
 
 
 @dataclass(frozen=True)

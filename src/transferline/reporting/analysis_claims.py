@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from transferline.errors import DataError, TransferlineError
+from transferline.evaluation.estimate import Estimate
 from transferline.evaluation.learning_curve import Line, learning_curve
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.records import Record
@@ -57,10 +58,10 @@ class ProbeRises(LineClaim):
         numbers = f"{statistics.fmean(before.value for before, _ in pairs):.3f} before"
         if len(rises) < 2:
             return Verdict(OPEN, f"{numbers}, {rises[0]:+.3f}, one seed")
-        error = math.hypot(test, statistics.stdev(rises) / math.sqrt(len(rises)))
-        rise = Measurement(statistics.fmean(rises), error)
+        seeds = statistics.stdev(rises) / math.sqrt(len(rises))
+        rise = Estimate(statistics.fmean(rises), ((test, math.inf), (seeds, len(rises) - 1)))
         numbers = f"{numbers}, rise {rise}, {len(rises)} seeds"
-        outcome = decided(rise.value, error, self.sigma)
+        outcome = decided(rise, self.sigma)
         if outcome == FAILS and unfinished(records):
             return Verdict(OPEN, f"{numbers}; it was still improving when its steps ended")
         return Verdict(outcome, numbers)
@@ -103,9 +104,7 @@ class RatioOf(Claim):
         values = [over_seeds([r.metrics[self.metric] for r in s.records]) for s in (one, other)]
         found = ratio(one.records, other.records, self.metric)
         numbers = f"{values[0]} against {values[1]}: ratio {found}"
-        excess = found.value - self.least
-        known = min(len(one.records), len(other.records)) > 1 and math.isfinite(found.error)
-        outcome = decided(excess, found.error, self.sigma) if known else OPEN
+        outcome = decided(found, self.sigma, self.least)
         loser = other if outcome == HOLDS else one
         if outcome != OPEN and unfinished(loser.records):
             return Verdict(OPEN, f"{numbers}; {_improving(loser)}")
@@ -144,11 +143,12 @@ class MattersLess(Claim):
         except TransferlineError as problem:
             return Verdict(OPEN, str(problem))
         without, within = (ratio(runs[i].records, runs[i + 1].records, self.metric) for i in (0, 2))
-        value = without.value / within.value
-        error = value * math.hypot(without.error / without.value, within.error / within.value)
         numbers = f"ratio {without} against {within}"
-        known = min(len(side.records) for side in runs) > 1 and math.isfinite(error)
-        outcome = decided(value - 1, error, self.sigma) if known else OPEN
+        if not (without.known and within.known):
+            return Verdict(OPEN, numbers)
+        value = without.value / within.value
+        relative = [one.scaled(value / one.value).parts for one in (without, within)]
+        outcome = decided(Estimate(value, relative[0] + relative[1]), self.sigma, 1.0)
         short = [side for side in runs if unfinished(side.records)]
         if outcome != OPEN and short:
             return Verdict(OPEN, f"{numbers}; {_improving(short[0])}")
@@ -180,7 +180,7 @@ def runs_of(
     return Runs(f"{line.name} ({task}, {n_train:,})", found)
 
 
-def ratio(one: Sequence[Record], other: Sequence[Record], metric: str) -> Measurement:
+def ratio(one: Sequence[Record], other: Sequence[Record], metric: str) -> Estimate:
     r"""Return the ratio of a rejection of two sets of runs, that of mean efficiencies.
 
     The relative error adds the spread over seeds of each, $s / \sqrt{k}$, and the error of the
@@ -191,14 +191,14 @@ def ratio(one: Sequence[Record], other: Sequence[Record], metric: str) -> Measur
     top, below = (over_seeds(found) for found in sides)
     value = top.value / below.value
     if not (math.isfinite(top.error) and math.isfinite(below.error)):
-        return Measurement(value, math.inf)
-    parts = [_seeds(found) for found in sides]
+        return Estimate(value, ((math.inf, math.inf),))
+    seeds = [(value * _seeds(found), len(found) - 1) for found in sides]
     drawn = _paired(one, other, metric)
     if drawn is None:
-        parts += [statistics.fmean(m.error / m.value for m in found) for found in sides]
+        test = [value * statistics.fmean(m.error / m.value for m in found) for found in sides]
     else:
-        parts.append(float(np.std(drawn, ddof=1)) / value)
-    return Measurement(value, value * math.hypot(*parts))
+        test = [float(np.std(drawn, ddof=1))]
+    return Estimate(value, (*seeds, *((error, math.inf) for error in test)))
 
 
 def _seeds(found: Sequence[Measurement]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Self
@@ -13,10 +12,12 @@ from transferline.config import Recipe, one_of
 from transferline.errors import DataError, TransferlineError
 from transferline.evaluation.comparison import (
     Difference,
+    beyond_share,
     common_seeds,
     gap_closed,
     paired_difference,
 )
+from transferline.evaluation.estimate import Estimate
 from transferline.evaluation.learning_curve import Line, Point, learning_curve, scratch_for
 from transferline.evaluation.records import Record
 from transferline.evaluation.training_cap import unfinished
@@ -24,6 +25,8 @@ from transferline.registry import Registry
 from transferline.reporting.ablation_table import Ablation
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be decided"
+
+_SMALLEST_P = 1e-4  # below, the tails of no error are known
 
 CLAIMS: Registry[Claim] = Registry(
     "claims",
@@ -127,8 +130,9 @@ def records_of(records: Sequence[Record], task: str) -> list[Record]:
 class BeatsScratch(LineClaim):
     """A line is better than scratch at `n_train` by more than `sigma` paired errors.
 
-    Worse by as much it is not better; between the two, and with a single seed, whose spread is
-    unknown, nothing is decided. Nor is it where the loser was still improving when its steps ended.
+    Of errors made with few seeds it takes more, as Student's t says (`Estimate`). Worse by as much
+    it is not better; between the two, and with a single seed, whose spread is unknown, nothing is
+    decided. Nor is it where the loser was still improving when its steps ended.
     """
 
     kind: Literal["beats_scratch"] = "beats_scratch"
@@ -188,31 +192,34 @@ class NotBelow(LineClaim):
         found = paired_difference(line, other)
         if not found:
             raise DataError(f"{line.name} and {other.name} have no size and seed in common.")
+        sizes_of_both = set(line.n_train) & set(other.n_train)
         known = [difference for difference in found if len(difference.seeds) > 1]
         worst = _worst(known or found)
         judged = {d.n_train: self._at(d, line, other) for d in known}
-        outcome, shown = (HOLDS if len(known) == len(found) else OPEN), worst
+        outcome, shown = (HOLDS if len(known) == len(sizes_of_both) else OPEN), worst
         for decisive in (OPEN, FAILS):  # of one size, it is that of all
             if sizes := [d for d in known if judged[d.n_train].outcome == decisive]:
                 outcome, shown = decisive, _worst(sizes)
         numbers = judged.get(shown.n_train, Verdict(OPEN, numbers_of(shown))).numbers
         which = "worst" if shown is worst else "decisive"
-        return Verdict(outcome, f"{which} of {len(found)} sizes, at {shown.n_train:,}: {numbers}")
+        of_all = f"{which} of {len(sizes_of_both)} sizes, at {shown.n_train:,}: {numbers}"
+        if len(found) < len(sizes_of_both):
+            of_all += f"; no common seed at {len(sizes_of_both) - len(found)} of them"
+        return Verdict(outcome, of_all)
 
     def _at(self, found: Difference, line: Line, other: Line) -> Verdict:
         """Judge one size, made with several seeds."""
-        value, error = found.measurement.value, found.measurement.error
-        outcome = FAILS if value < -self.sigma * error else HOLDS
-        verdict = Verdict(outcome if math.isfinite(error) else OPEN, numbers_of(found))
-        return doubted(verdict, *sides(line, other, found.n_train))
+        above = found.estimate.value >= 0 and found.estimate.known
+        outcome = HOLDS if above else met(found.estimate, self.sigma)
+        return doubted(Verdict(outcome, numbers_of(found)), *sides(line, other, found.n_train))
 
 
 class ClosesGap(LineClaim):
     """A line at `n_low` closes at least `share` of scratch's gap from `n_low` to `n_high`.
 
-    Decided where the number is `sigma` errors away from `share`, all of it made with several seeds.
-    That it does may be scratch's fault, of which either end was still improving; that it does not,
-    the line's own: such a claim stays open.
+    Decided where what is gained is `sigma` errors away from `share` times the gap, the gap's error
+    included, and all of it was made with several seeds. That it does may be scratch's fault, of
+    which either end was still improving; that it does not, the line's own: such a claim stays open.
     """
 
     kind: Literal["closes_gap"] = "closes_gap"
@@ -228,12 +235,14 @@ class ClosesGap(LineClaim):
         scratch = scratch_of(line, lines)
         found = gap_closed(line, scratch, self.n_low, self.n_high)
         low, high = line.at(self.n_low), scratch.at(self.n_high)
-        for point in (low, scratch.at(self.n_low), high):
+        start = scratch.at(self.n_low)
+        for point in (low, start, high):
             if len(point.values) < 2:
                 return Verdict(OPEN, f"{found} of the gap, one seed at {point.n_train:,}")
-        outcome = decided(found.value - self.share, found.error, self.sigma)
-        verdict = Verdict(outcome, f"{found} of the gap")
-        for against in (high, scratch.at(self.n_low)):  # a low start makes the gap, too
+        excess = beyond_share(low, start, high, self.share)
+        numbers = f"{found} of the gap, {p_text(excess.p_value())}"
+        verdict = Verdict(decided(excess, self.sigma), numbers)
+        for against in (high, start):  # a low start makes the gap, too
             verdict = doubted(verdict, Side(line.name, low), Side(scratch.name, against))
         return verdict
 
@@ -293,19 +302,27 @@ def scratch_of(line: Line, lines: Sequence[Line]) -> Line:
     return scratch
 
 
-def decided(excess: float, error: float, sigma: float) -> str:
-    """Return what a number above zero means with its error: nothing where that is too large."""
-    if not abs(excess) > sigma * error:
+def decided(found: Estimate, sigma: float, null: float = 0.0) -> str:
+    """Return what a number above `null` means: nothing where chance would do, see `Estimate`."""
+    if not found.departs(sigma, null):
         return OPEN
-    return HOLDS if excess > 0 else FAILS
+    return HOLDS if found.value > null else FAILS
+
+
+def met(found: Estimate, sigma: float, null: float = 0.0) -> str:
+    """Return whether a number is `null` within `sigma` errors.
+
+    That a few seeds lie farther away is not yet a contradiction: see `Estimate`.
+    """
+    if found.within(sigma, null):
+        return HOLDS
+    return FAILS if found.departs(sigma, null) else OPEN
 
 
 def _compare(line: Line, other: Line, n_train: int, sigma: float) -> Verdict:
     found = difference_at(line, other, n_train)
-    if len(found.seeds) < 2:
-        return Verdict(OPEN, numbers_of(found))
-    outcome = decided(found.measurement.value, found.measurement.error, sigma)
-    return doubted(Verdict(outcome, numbers_of(found)), *sides(line, other, n_train))
+    verdict = Verdict(decided(found.estimate, sigma), numbers_of(found))
+    return doubted(verdict, *sides(line, other, n_train))
 
 
 class Side(NamedTuple):
@@ -357,5 +374,16 @@ def difference_at(line: Line, other: Line, n_train: int) -> Difference:
 def numbers_of(found: Difference) -> str:
     """Say a difference; one seed has no spread, so that its error is too small."""
     seeds = len(found.seeds)
-    known = f"{seeds} seeds" if seeds > 1 else "one seed, whose spread is unknown"
-    return f"{found.measurement}, {found.significance:.1f} σ, {known}"
+    if seeds < 2:
+        return f"{found.measurement}, {found.significance:.1f} σ, one seed, whose spread is unknown"
+    chance = p_text(found.estimate.p_value())
+    return f"{found.measurement}, {found.significance:.1f} σ, {seeds} seeds, {chance}"
+
+
+def p_text(p: float) -> str:
+    """Say a p-value with two digits.
+
+    >>> p_text(0.0312), p_text(1e-7)
+    ('p = 0.031', 'p < 0.0001')
+    """
+    return f"p = {p:.2g}" if p >= _SMALLEST_P else f"p < {_SMALLEST_P:.4f}"

@@ -13,8 +13,8 @@ from transferline.evaluation.comparison import (
     paired_difference,
 )
 from transferline.evaluation.data_efficiency import Factor, data_efficiency
+from transferline.evaluation.estimate import Estimate
 from transferline.evaluation.learning_curve import Line, scratch_for
-from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.metrics import METRICS
 from transferline.evaluation.records import Record
 from transferline.evaluation.tagging import class_of
@@ -25,6 +25,7 @@ R = TypeVar("R")
 
 _SIZE = "Labelled events"
 _OF_ANALYSIS = ("n_eff_90", "sculpting", "jet_probe", "jet_probe_start")
+_ALONE = "A single seed leaves the spread out."
 _COLUMNS = 8  # of lines that a page is wide enough for
 
 
@@ -45,7 +46,7 @@ def metric_table(lines: Sequence[Line]) -> Table:
     note = (
         "Mean ± error (number of seeds). The error combines the spread over seeds, divided by the "
         "root of their number, with that of the finite test set, which is common to all seeds and "
-        "does not average down. A single seed leaves the spread out."
+        f"does not average down. {_ALONE}"
     )
     return _table(metric_title(lines[0].metric), lines, cells, note)
 
@@ -63,7 +64,7 @@ def difference_table(lines: Sequence[Line]) -> Table:
 def difference_text(difference: Difference) -> str:
     """Return a difference with its sign, its error and, in brackets, its significance."""
     sign = "+" if difference.measurement.value >= 0 else ""
-    ratio = f" ({difference.significance:.1f} σ)" if difference.measurement.error > 0 else ""
+    ratio = f" ({difference.significance:.1f} σ)" if difference.estimate.error > 0 else ""
     return f"{sign}{difference.measurement}{ratio}"
 
 
@@ -74,7 +75,7 @@ def reduction_table(lines: Sequence[Line]) -> Table:
     found = [_against_scratch(line, lines, error_reduction) or {} for line in lines]
     cells = [{n: _percent(share) for n, share in shares.items()} for shares in found]
     title = f"Share of scratch's 1 - {metric_title(lines[0].metric)} removed"
-    return _table(title, lines, cells, "Negative: it grew.")
+    return _table(title, lines, cells, f"Negative: it grew. {_ALONE}")
 
 
 def factor_table(lines: Sequence[Line]) -> Table:
@@ -84,7 +85,7 @@ def factor_table(lines: Sequence[Line]) -> Table:
         "Labelled events that scratch needs over those this mode had, at equal "
         f"{metric_title(lines[0].metric)}, read off scratch's curve (made monotone, linear in "
         "log n). In brackets the central 68 % interval from seeds and test set, or the 84 % "
-        "bound of a limit."
+        f"bound of a limit. {_ALONE}"
     )
     return _table("Data-efficiency factor", lines, cells, note)
 
@@ -99,7 +100,7 @@ def gap_table(lines: Sequence[Line]) -> Table:
     cells = [_gaps(line, scratch_for(line, lines)) for line in lines]
     largest = max((line.n_train[-1] for line in lines if line.mode == "scratch"), default=0)
     title = f"Share closed of scratch's gap from this size to {largest} labelled events"
-    return _table(title, lines, cells, "1 means: as good as scratch at that size.")
+    return _table(title, lines, cells, f"1 means: as good as scratch at that size. {_ALONE}")
 
 
 def _gaps(line: Line, scratch: Line | None) -> dict[int, str]:
@@ -130,8 +131,8 @@ def _against_scratch(
         return None
 
 
-def _percent(share: Measurement) -> str:
-    return f"{Measurement(100 * share.value, 100 * share.error)} %"
+def _percent(share: Estimate) -> str:
+    return f"{share.scaled(100.0)} %"
 
 
 def _table(

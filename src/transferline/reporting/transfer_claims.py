@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import statistics
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -12,10 +13,10 @@ from pydantic import Field
 
 from transferline.errors import DataError, TransferlineError
 from transferline.evaluation.comparison import error_reduction
-from transferline.evaluation.learning_curve import Line, learning_curve
-from transferline.evaluation.measurement import Measurement
+from transferline.evaluation.estimate import Estimate
+from transferline.evaluation.learning_curve import Line, estimate_of, learning_curve
 from transferline.evaluation.records import Record
-from transferline.reporting.attention_plot import mean_received, with_attention
+from transferline.reporting.attention_plot import mean_received, received, with_attention
 from transferline.reporting.claims import (
     FAILS,
     HOLDS,
@@ -30,6 +31,7 @@ from transferline.reporting.claims import (
     doubted,
     in_doubt,
     line_of,
+    met,
     numbers_of,
     records_of,
     scratch_of,
@@ -40,8 +42,8 @@ from transferline.reporting.claims import (
 class ReducesError(LineClaim):
     """A line removes at least `share` of scratch's `1 - metric` at `n_train`.
 
-    Decided where the number is `sigma` errors away from `share`, and made with several seeds, none
-    of whose losers were still improving, see `BeatsScratch`.
+    Decided where the number is `sigma` errors away from `share`, and made with several seeds that
+    scratch has, too, none of whose losers were still improving, see `BeatsScratch`.
     """
 
     kind: Literal["reduces_error"] = "reduces_error"
@@ -53,10 +55,10 @@ class ReducesError(LineClaim):
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""
         found = _reduction(lines, self.line, self.n_train)
-        outcome = decided(found.value - self.share, found.error, self.sigma)
+        outcome = decided(found, self.sigma, self.share)
         line = line_of(lines, self.line)
         scratch = scratch_of(line, lines)
-        verdict = Verdict(outcome, f"{found} of scratch's error removed")
+        verdict = Verdict(outcome, f"{_shown(found)} of scratch's error removed")
         return doubted(verdict, *sides(line, scratch, self.n_train))
 
 
@@ -77,10 +79,10 @@ class AgreesWith(LineClaim):
         """See `LineClaim.check`."""
         line, other = line_of(lines, self.line), line_of(lines, self.other)
         found = difference_at(line, other, self.n_train)
-        if len(found.seeds) < 2:
-            return Verdict(OPEN, numbers_of(found))
-        agrees = abs(found.significance) <= self.sigma
-        verdict = Verdict(HOLDS if agrees else FAILS, numbers_of(found))
+        verdict = Verdict(met(found.estimate, self.sigma), numbers_of(found))
+        if verdict.outcome == OPEN:
+            return verdict
+        agrees = verdict.outcome == HOLDS
         one, two = sides(line, other, self.n_train)
         lower, higher = (one, two) if found.measurement.value < 0 else (two, one)
         doubtful = [s for s in ((lower, higher) if agrees else (lower,)) if s.unfinished]
@@ -104,12 +106,12 @@ class HasValue(LineClaim):
         """See `LineClaim.check`."""
         line = line_of(lines, self.line)
         point = line.at(self.n_train)
-        if len(point.values) < 2:
-            return Verdict(OPEN, f"{Measurement(point.value, point.error)}, one seed")
-        holds = abs(point.value - self.value) <= self.sigma * point.error
-        found = Verdict(HOLDS if holds else FAILS, str(Measurement(point.value, point.error)))
+        found = estimate_of([(1.0, point)])
+        if not found.known:
+            return Verdict(OPEN, f"{found}, one seed")
+        verdict = Verdict(met(found, self.sigma, self.value), str(found))
         side = Side(line.name, point)
-        return in_doubt(found, side) if side.unfinished else found
+        return in_doubt(verdict, side) if side.unfinished else verdict
 
 
 class GainsInOrder(Claim):
@@ -131,7 +133,7 @@ class GainsInOrder(Claim):
             found = [self._gain(records, task) for task in (self.task, *self.then)]
         except TransferlineError as error:
             return Verdict(OPEN, str(error))
-        numbers = " > ".join(str(gain.size) for gain in found) + " is claimed"
+        numbers = " > ".join(_shown(gain.size) for gain in found) + " is claimed"
         steps = [a.above(b, self.sigma, numbers) for a, b in pairwise(found)]
         for outcome in (FAILS, OPEN):
             for step in steps:
@@ -152,14 +154,13 @@ class GainsInOrder(Claim):
 class _Gain(NamedTuple):
     """The error reduction in one task, and the runs that it is of."""
 
-    size: Measurement
+    size: Estimate
     tuned: Side
     scratch: Side
 
     def above(self, other: _Gain, sigma: float, numbers: str) -> Verdict:
         """Tell whether it is larger than another one, longer training included."""
-        error = math.hypot(self.size.error, other.size.error)
-        verdict = Verdict(decided(self.size.value - other.size.value, error, sigma), numbers)
+        verdict = Verdict(decided(self.size.minus(other.size), sigma), numbers)
         first = doubted(verdict, self.tuned, self.scratch)
         return (
             first
@@ -189,17 +190,36 @@ class _AttentionClaim(LineClaim):
 
 
 class MostAttention(_AttentionClaim):
-    """Of all kinds, `object` receives most attention in the `stage` (source, start, end)."""
+    """Of all kinds, `object` receives most attention in the `stage` (source, start, end).
+
+    At the end decided by `sigma` errors of the difference to the most, or the second most attended,
+    paired by seed. Before, all runs have one and the same network, whose twins are not known.
+    """
 
     kind: Literal["most_attention"] = "most_attention"
     stage: Literal["source", "start", "end"] = "source"
+    sigma: float = Field(2.0, ge=0)
 
     def look(self, records: Sequence[Record]) -> Verdict:
         """See `_AttentionClaim.look`."""
         table = {kind: mean for kind, (mean, _) in mean_received(records, self.stage).items()}
-        first = max(table, key=table.__getitem__)
-        numbers = ", ".join(f"{kind} {value:.2f}" for kind, value in table.items())
-        return Verdict(HOLDS if first == self.object else FAILS, numbers)
+        if self.object not in table or len(table) < 2:
+            raise DataError(f"there are no objects '{self.object}' beside others in these events.")
+        rival = max((kind for kind in table if kind != self.object), key=table.__getitem__)
+        numbers = ", ".join(f"{kind} {value:.3f}" for kind, value in table.items())
+        if self.stage != "end":
+            first = table[self.object] > table[rival]
+            return Verdict(HOLDS if first else FAILS, f"{numbers}, one pre-training")
+        lead = _lead([received(record, self.stage) for record in records], self.object, rival)
+        return Verdict(decided(lead, self.sigma), numbers)
+
+
+def _lead(tables: Sequence[Mapping[str, float]], kind: str, rival: str) -> Estimate:
+    """How much more attention one kind receives than another, over seeds."""
+    leads = [table[kind] - table[rival] for table in tables if kind in table and rival in table]
+    spread = statistics.stdev(leads) if len(leads) > 1 else 0.0
+    error = spread / math.sqrt(max(len(leads), 1))
+    return Estimate(statistics.fmean(leads) if leads else 0.0, ((error, len(leads) - 1),))
 
 
 class AttentionRises(_AttentionClaim):
@@ -213,15 +233,18 @@ class AttentionRises(_AttentionClaim):
         before, _ = mean_received(records, "start")[self.object]
         after, spread = mean_received(records, "end")[self.object]
         numbers = f"{before:.3f} before, {after:.3f} (seeds: {spread:.3f}) after"
-        error = spread / math.sqrt(len(records)) if len(records) > 1 else math.inf
-        return Verdict(decided(after - before, error, self.sigma), numbers)
+        error = spread / math.sqrt(len(records))
+        rise = Estimate(after - before, ((error, len(records) - 1),))
+        return Verdict(decided(rise, self.sigma), numbers)
 
 
-def _reduction(lines: Sequence[Line], chosen: Chosen, n_train: int) -> Measurement:
+def _shown(found: Estimate) -> str:
+    return str(found) if found.known else f"{found.value:.4g} ± ?"
+
+
+def _reduction(lines: Sequence[Line], chosen: Chosen, n_train: int) -> Estimate:
     line = line_of(lines, chosen)
     found = error_reduction(line, scratch_of(line, lines))
     if n_train not in found:
         raise DataError(f"{line.name}: has no size {n_train} in common with scratch.")
-    if len(line.at(n_train).values) < 2:
-        return Measurement(found[n_train].value, math.inf)  # of one seed the spread is unknown
     return found[n_train]
