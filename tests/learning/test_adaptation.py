@@ -8,12 +8,12 @@ import torch
 
 from transferline.data.loader import Loader
 from transferline.deploy.trained import checkpoint_directory
-from transferline.errors import ConfigError, DataError
+from transferline.errors import ConfigError, DataError, NumericalError
 from transferline.learning import modes
 from transferline.learning.adaptation import run_digest, transfer
 from transferline.learning.baselines import Trees
 from transferline.learning.modes import MODES, BrokenTransferError
-from transferline.learning.network_run import Adaptation
+from transferline.learning.network_run import Adaptation, NetworkRun
 from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.learning.shared_tables import embedding_table
 from transferline.learning.tasks.event_classification import EventClassification
@@ -274,6 +274,27 @@ def test_a_diverging_rate_loses_and_does_not_end_the_run(checkpoint, task, tmp_p
     how = settings("scratch", lr=[1e30, 1e-2], optim={"clip": None})
     record = run(checkpoint, task, "scratch", tmp_path, how=how)
     assert record.extra["lr"] == 1e-2
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_rate_that_diverges_after_its_trial_gives_way(
+    failing, checkpoint, task, tmp_path, monkeypatch
+):
+    """To the next one, whose training counts if it is better than the trials."""
+    whole, refused = NetworkRun._fit, []
+
+    def fit(self, lr, optim, logs):
+        if logs.name == "full" and len(refused) < failing:
+            refused.append(lr)
+            raise NumericalError("the loss is not finite")
+        return whole(self, lr, optim, logs)
+
+    monkeypatch.setattr(NetworkRun, "_fit", fit)
+    how = settings("scratch", lr=[1e-3, 1e-2], trial_share=0.5)
+    record = run(checkpoint, task, "scratch", tmp_path, how=how)
+    assert record.cost.steps == 15 + 15 + (30 if failing == 1 else 0)
+    assert len(refused) == failing
+    assert [point["lr"] for point in record.extra["grid"] if "diverged" in point] == refused
 
 
 def test_the_kept_checkpoint_gives_the_recorded_scores(checkpoint, task, tmp_path):

@@ -71,6 +71,27 @@ def test_rotation_and_translation_keep_distances_and_smearing_falls_with_pt():
     assert torch.equal(moved.p4[..., PT], batch.p4[..., PT])
 
 
+def test_the_sign_that_tells_a_lifetime_survives_every_view():
+    """Tracks of a vertex 2 mm out on the axis: d0 and dz are those of the new direction."""
+    batch = random_jets([30] * 200)
+    batch = batch.replace(p4=batch.p4 * torch.tensor([1.0, 0.2, 1.0, 1.0]))
+
+    def impact(one):
+        _, eta, phi, _ = whole_jet(one)
+        away = torch.remainder(one.p4[..., PHI] - phi + torch.pi, 2 * torch.pi) - torch.pi
+        return -2 * away, -2 * one.p4[..., ETA].cosh() * (one.p4[..., ETA] - eta)
+
+    d0, dz = impact(batch)
+    tracks = batch.replace(columns={**batch.columns, "d0": d0, "dz": dz})
+    for settings in ({"rotate": True}, {"translate": 1.0}):
+        seen = view(tracks, **settings)
+        # The axis does not turn exactly about itself, as rapidity is no angle.
+        wanted = dict(zip(("d0", "dz"), impact(seen), strict=True))
+        for name, values in wanted.items():
+            found = seen.columns[name][batch.is_real]
+            assert torch.corrcoef(torch.stack((found, values[batch.is_real])))[0, 1] > 0.99
+
+
 def test_nt_xent_is_its_formula_where_jets_are_orthogonal():
     n, temperature = 4, 0.5
     loss = nt_xent(torch.eye(n).repeat(2, 1), temperature)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from transferline.data.events import SPECIES
-from transferline.errors import DataError
+from transferline.errors import ConfigError, DataError
 from transferline.learning.objectives.counting import Counting
 from transferline.learning.objectives.masked_type import MaskedType, hide
 from transferline.learning.objectives.replaced_object import (
@@ -23,6 +23,8 @@ from transferline.learning.objectives.supervised import Supervised
 from transferline.models.augment import Augment
 from transferline.models.backbones.base import Latent
 from transferline.models.backbones.transformer import Transformer
+from transferline.models.features import Features
+from transferline.models.model import Model
 from transferline.testing import check_objective
 from transferline.testing.batches import empty_set_batch, toy_batch
 from transferline.testing.objective import tiny_model
@@ -296,6 +298,34 @@ def test_a_removed_object_leaves_an_event_that_never_had_it(padding, dummy):
     without = batch.replace(is_real=batch.is_real & ~chosen)
     difference = (seen[0] - model.latent(without).pooled).abs().amax(1)
     assert (difference < 1e-5).all() if dummy == "removed" else (difference > 1e-3).all()
+
+
+@pytest.mark.parametrize("dummy", ["removed", "token"])
+def test_no_sum_and_no_place_tells_of_a_replaced_object(dummy):
+    """Features that are shares of the whole, and a backbone that knows places by pT."""
+    batch = toy_batch(16)
+    features = Features(particles=["log_pt_share", "eta", "sin_phi", "cos_phi"]).build()
+    features.fit([batch])
+    backbone = Transformer(width=16, depth=1, heads=2, positions=8).build(features.spec)
+    model = Model(features, backbone, None)
+    torch.manual_seed(0)
+    objective = ReplacedObject(probability=1.0, dummy=dummy).build(model).eval()
+    chosen = objective.hidden(batch)
+    vars(objective)["hidden"] = lambda _: chosen
+    seen = []
+    objective.classifier.register_forward_hook(lambda module, args, out: seen.append(args[0]))
+    for factor in (1.0, 5.0):
+        scale = torch.where(chosen, factor, 1.0)
+        objective(batch.replace(p4=batch.p4 * torch.stack([scale, *[scale**0] * 3], -1)))
+    torch.testing.assert_close(seen[0], seen[1])
+
+
+@pytest.mark.parametrize("recipe", [MaskedType(), ReplacedObject()], ids=lambda recipe: recipe.kind)
+def test_jets_of_constituents_have_no_types_of_objects(recipe):
+    batch = toy_batch(4)
+    columns = {**batch.columns, "species": batch.columns["species"] + 7 * batch.is_real}
+    with pytest.raises(ConfigError, match="jets of constituents"):
+        recipe.build(tiny_model())(batch.replace(columns=columns))
 
 
 def test_the_pooled_embedding_never_counts_a_removed_object():

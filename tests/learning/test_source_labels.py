@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from transferline.data.readers.shards import ShardSet
 from transferline.errors import ConfigError
 from transferline.learning.pretraining import PretrainConfig, pretrain
+from transferline.learning.source_facts import source_facts
 from transferline.learning.source_labels import UNLABELLED, source_labels
 from transferline.models.checkpoint import Checkpoint
 
@@ -45,7 +46,8 @@ def test_classes_count_equally_and_other_samples_have_none(places):
     sums = [found["weight"][train][found["target"][train] == code].sum() for code in (0, 1)]
     assert sums[0] == pytest.approx(sums[1], rel=1e-5)
     labelled = train[found["target"][train] != UNLABELLED]
-    assert found["weight"][labelled].mean() == pytest.approx(1, rel=1e-5)
+    # A supervised loss, a mean over all events, has the size of one label's.
+    assert found["weight"][labelled].sum() == pytest.approx(len(train), rel=1e-5)
 
 
 def test_a_backbone_learns_classes_and_keeps_no_head(places, tmp_path):
@@ -55,6 +57,8 @@ def test_a_backbone_learns_classes_and_keeps_no_head(places, tmp_path):
     assert float(accuracy) > 0.75
     checkpoint = Checkpoint.load(tmp_path / "run")
     assert checkpoint.recipe.head is None
+    facts = source_facts(checkpoint.provenance)["pretraining"]
+    assert 0 < facts["labels"] < facts["events"]
     card = (tmp_path / "run" / "card.md").read_text()
     assert "events labelled as soft, hard" in card
     assert f", accuracy {checkpoint.provenance['validation']['accuracy']:.4f}" in card

@@ -53,6 +53,32 @@ def test_angles_to_missing_momentum_are_conserved_up_to_reflection(seed):
     torch.testing.assert_close(cosine(moved), cosine(batch), atol=1e-4, rtol=1e-4)
 
 
+def displaced(batch):
+    """The batch with tracks of a vertex on the axis (0.5, 0.3), 2 mm out: d0 and dz have a sign."""
+    away_phi = torch.remainder(batch.p4[..., PHI] - 0.3 + torch.pi, 2 * torch.pi) - torch.pi
+    away_eta = batch.p4[..., ETA] - 0.5
+    columns = {
+        **batch.columns,
+        "d0": -2 * away_phi,
+        "dz": -2 * batch.p4[..., ETA].cosh() * away_eta,
+    }
+    return batch.replace(columns=columns)
+
+
+@pytest.mark.parametrize("which", ["reflect_phi", "reflect_eta"])
+def test_a_reflection_turns_the_sign_of_the_impact_parameter(which):
+    torch.manual_seed(0)
+    batch = displaced(toy_batch(64))
+    moved = Augment.model_validate({which: True})(batch)
+    name, angle = {"reflect_phi": ("d0", PHI), "reflect_eta": ("dz", ETA)}[which]
+    turned = moved.p4[..., angle] * batch.p4[..., angle] < 0
+    sign = torch.where(turned.any(1, keepdim=True), -1.0, 1.0)
+    assert 0 < (sign < 0).sum() < len(sign)
+    assert torch.equal(moved.columns[name], batch.columns[name] * sign)
+    for other in {"d0", "dz"} - {name}:
+        assert torch.equal(moved.columns[other], batch.columns[other])
+
+
 def test_missing_momentum_gets_no_eta_and_padding_stays():
     batch = toy_batch()
     torch.manual_seed(1)

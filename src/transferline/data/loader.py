@@ -14,6 +14,9 @@ from transferline.data.loader_memory import LoaderMemory
 from transferline.data.readers.shards import ShardSet
 from transferline.data.shuffling import Blocks, Order, random, shuffled
 
+POOL = 16
+"""Batches that are sorted by length together."""
+
 _BUCKETS = 1  # a stream of random numbers; 0 and 2 are those of the order
 
 
@@ -40,7 +43,7 @@ class Loader:
         *,
         seed: int = 0,
         shuffle: bool = True,
-        pool: int = 16,
+        pool: int = POOL,
         target: NDArray[Any] | None = None,
         weight: NDArray[np.floating[Any]] | None = None,
         drop_last: bool = False,

@@ -231,6 +231,8 @@ def run_digest(
     if checkpoint is not None and mode != "trees":
         recipe = checkpoint.recipe.model_copy(update={"head": None, "n_outputs": None})
         start = {"model": recipe.to_dict()}
+        if mode != "frozen" and adapts(checkpoint):
+            start["batches"] = "all lengths"  # sorted by length they once were
         if mode == "scratch":
             start["constants"] = weight_hash(checkpoint.backbone().features)
         else:

@@ -18,13 +18,14 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from transferline.config import Recipe, added
-from transferline.data.loader import Loader
+from transferline.data.loader import POOL, Loader
 from transferline.data.readers.shards import ShardSet
 from transferline.errors import DataError, NumericalError
 from transferline.learning.modes import (
     TRAINED,
     BackboneHashes,
     Mode,
+    adapts,
     check_end,
     check_score,
     check_start,
@@ -190,11 +191,21 @@ class NetworkRun:
                 raise NumericalError(f"every learning rate of {self.how.lr} diverged; lower them.")
             best = min(trials, key=lambda trial: trial.loss)
             if tried.steps < optim.steps:
-                full = self._fit(best.lr, optim, folder / "full")
-                best = min(full, best, key=lambda trial: trial.loss)
+                best = self._in_full(trials, optim, folder) or best
             for name in ("metrics.jsonl", "metrics.csv"):
                 (best.logs / name).replace(self.out / name)
         return best
+
+    def _in_full(self, trials: list[Trial], optim: Optim, folder: Path) -> Trial | None:
+        """Train the best rate that lasts; None where each is worse than its trial, or diverges."""
+        for trial in sorted(trials, key=lambda trial: trial.loss):
+            try:
+                full = self._fit(trial.lr, optim, folder / "full")
+            except NumericalError as error:
+                self.grid.append({"lr": trial.lr, "steps": optim.steps, "diverged": str(error)})
+                continue
+            return min(full, *trials, key=lambda trial: trial.loss)
+        return None
 
     def _try(self, lr: float, optim: Optim, folder: Path) -> Trial | None:
         """A rate that diverges loses; it does not end the run."""
@@ -282,6 +293,8 @@ class NetworkRun:
             shuffle=shuffle,
             target=self.data.target,
             weight=self.data.training_weight,
+            # What is normalised over a batch must meet the lengths that it is evaluated with.
+            pool=1 if adapts(self.checkpoint) else POOL,
         )
 
     @cached_property

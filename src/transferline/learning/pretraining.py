@@ -15,7 +15,7 @@ from torch import nn
 
 from transferline.config import Recipe, Seed, added, one_of
 from transferline.data.folds import Fold
-from transferline.data.loader import Loader
+from transferline.data.loader import POOL, Loader
 from transferline.data.nested import sets_of
 from transferline.data.readers.nested_shards import NestedShardSet
 from transferline.data.readers.shards import Shards, ShardSet
@@ -33,7 +33,7 @@ from transferline.learning.ingredients import (
 from transferline.learning.jet_sampling import save_generator
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.optim import Optim
-from transferline.learning.source_labels import source_labels
+from transferline.learning.source_labels import UNLABELLED, source_labels
 from transferline.learning.source_rows import (
     FIT_ROWS,
     Rows,
@@ -193,7 +193,7 @@ def _pretrain(
     if not begun:
         model.features.fit(map(sets_of, some.batches(0)))
     objective.fit_constants(lambda: some.batches(0))
-    train, valid = _loaders(config, shards, train_rows, valid_rows, labels)
+    train, valid = _loaders(config, model, shards, (train_rows, valid_rows), labels)
     if world.main and label is not None:
         say(str(train.memory))
     result = fit(
@@ -223,6 +223,7 @@ def _pretrain(
         shards,
         model,
         n_train=len(train_rows),
+        n_labelled=int((labels["target"][train_rows] != UNLABELLED).sum()) if labels else 0,
         parameters=parameters,
         result=result,
         validation=validated(out / "metrics.jsonl", result.best_step),
@@ -247,16 +248,22 @@ def _pretrain(
 
 
 def _loaders(
-    config: PretrainConfig, shards: ShardSet, train: Rows, valid: Rows, labels: Mapping[str, Any]
+    config: PretrainConfig,
+    model: Model,
+    shards: ShardSet,
+    rows: tuple[Rows, Rows],
+    labels: Mapping[str, Any],
 ) -> tuple[Loader, Loader | None]:
-    """Batches of similar lengths, or where the objective compares them, of all alike."""
-    size = config.optim.batch_size
-    if config.objective.mixed_batches:
-        batches = Loader(shards, train, size, seed=config.seed, pool=1, **labels)
-        order, judged = mixed(valid), size
-    else:
-        batches = Loader(shards, train, size, seed=config.seed, **labels)
-        order, judged = by_length(shards, valid), 2 * size
+    """Batches of similar lengths, or of all alike.
+
+    The latter where the objective compares the events of a batch, and where the backbone is
+    normalised over them: it would be trained on other means than it is evaluated with.
+    """
+    train, valid = rows
+    size, compared = config.optim.batch_size, config.objective.mixed_batches
+    pool = 1 if compared or model.backbone.batch_dependent else POOL
+    batches = Loader(shards, train, size, seed=config.seed, pool=pool, **labels)
+    order, judged = (mixed(valid), size) if compared else (by_length(shards, valid), 2 * size)
     return batches, Loader(shards, order, judged, shuffle=False, **labels) if len(valid) else None
 
 
@@ -272,6 +279,7 @@ def _checkpoint(
     model: Model,
     *,
     n_train: int,
+    n_labelled: int,
     parameters: dict[str, int],
     result: FitResult,
     validation: dict[str, float],
@@ -286,6 +294,7 @@ def _checkpoint(
         "data": [card.summary() for card in shards.cards],
         "selections": _selections(shards),
         "n_train": n_train,
+        **({"n_labelled": n_labelled} if config.classes else {}),
         "parameters": parameters,
         "result": result.__dict__,
         "validation": validation,

@@ -40,9 +40,10 @@ def cost_facts(provenance: Mapping[str, Any]) -> dict[str, float]:
     if not isinstance(result, dict) or not {"examples_seen", "cpu_seconds"} <= set(result):
         return {}
     config = provenance.get("config") or {}
-    labels = provenance.get("n_train", 0) if config.get("classes") else 0
+    # Older checkpoints do not tell; all of their events had labels where any had.
+    all_or_none = provenance.get("n_train", 0) if config.get("classes") else 0
     return {
         "passes": result["examples_seen"],
         "cpu_seconds": result["cpu_seconds"],
-        "labels": labels,
+        "labels": provenance.get("n_labelled", all_or_none),
     }

@@ -29,8 +29,10 @@ def source_labels(
     r"""Number the classes in their order and balance them.
 
     The weight of an event of class c is $|w| / \sum_{i \in c} |w_i| \cdot n / n_{classes}$ with n
-    the labelled events among the rows `train`, over which the sum runs: the classes count
-    equally, and the mean weight is one. Events of no class keep weight one.
+    the number of rows `train`, over which the sum runs: the classes count equally. The sum of
+    weights is the number of events, those without a label included, over which losses are
+    averaged: however few have one, a supervised loss has the size of one label's. Events of no
+    class keep weight one.
 
     Args:
         shards: all events.
@@ -72,5 +74,5 @@ def _balanced(
         if not total > 0:
             raise DataError(f"class {name}: its samples hold no event to train on.")
         mine = target == number
-        balanced[mine] = absolute[mine] * len(labelled) / (len(names) * total)
+        balanced[mine] = absolute[mine] * len(train) / (len(names) * total)
     return balanced.astype(np.float32)

@@ -1,9 +1,10 @@
 """Augment: random symmetry transformations of a whole event, applied to p4 before Features.
 
 Rotation about the beam, the two reflections and boosts along the beam keep transverse momenta
-meaningful, so that missing momentum, known only transversely, goes along exactly. A transverse
-boost keeps the masses of visible objects alone: missing momentum is boosted as if its longitudinal
-part were zero, which it is not, and objects move across the edges of acceptance.
+meaningful, so that missing momentum, known only transversely, goes along exactly. Signed impact
+parameters go along, too: a reflection of phi turns the sign of d0, one of eta that of dz. A
+transverse boost keeps the masses of visible objects alone: missing momentum is boosted as if its
+longitudinal part were zero, which it is not, and objects move across the edges of acceptance.
 """
 
 from __future__ import annotations
@@ -43,13 +44,18 @@ class Augment(Recipe):
             return batch
         draw = _Draw(batch)
         pt, eta, phi, mass = batch.p4.unbind(-1)
+        columns = dict(batch.columns)
         if self.reflect_phi:
-            phi = phi * draw.sign()
+            sign = draw.sign()
+            phi = phi * sign
+            _reflect(columns, "d0", sign)
         if self.rotate_phi:
             phi = phi + 2 * torch.pi * draw.uniform()
         phi = torch.remainder(phi + torch.pi, 2 * torch.pi) - torch.pi
         if self.reflect_eta:
-            eta = eta * draw.sign()
+            sign = draw.sign()
+            eta = eta * sign
+            _reflect(columns, "dz", sign)
         if self.boost_z:
             eta = self._boost(batch, pt, eta, mass, (2 * draw.uniform() - 1) * self.boost_z)
         if self.boost_t:
@@ -57,7 +63,8 @@ class Augment(Recipe):
             pt, eta, phi = _boosted_across(batch, (pt, eta, phi, mass), speed, direction)
         p4 = torch.stack((pt, eta, phi, mass), dim=-1)
         assert (PT, ETA, PHI, MASS) == (0, 1, 2, 3)
-        return batch.replace(p4=torch.where(batch.is_real.unsqueeze(-1), p4, batch.p4))
+        p4 = torch.where(batch.is_real.unsqueeze(-1), p4, batch.p4)
+        return batch.replace(p4=p4, columns=columns)
 
     @staticmethod
     def _boost(batch: Batch, pt: Tensor, eta: Tensor, mass: Tensor, shift: Tensor) -> Tensor:
@@ -69,6 +76,11 @@ class Augment(Recipe):
         if species is None:
             return boosted
         return torch.where(species == SPECIES["met"], eta, boosted)
+
+
+def _reflect(columns: dict[str, Tensor], name: str, sign: Tensor) -> None:
+    if name in columns:
+        columns[name] = columns[name] * sign
 
 
 def _boosted_across(

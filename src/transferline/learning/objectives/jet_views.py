@@ -1,7 +1,8 @@
 """Two views of one jet: what a tagger should not care about is drawn anew in each of them.
 
 Source: arXiv:2108.04253 (JetCLR). Symmetries of the shower (rotation about the jet axis,
-translation) and what no detector resolves (soft radiation, collinear splittings).
+translation) and what no detector resolves (soft radiation, collinear splittings). The source has
+no tracks; here their impact parameters go along, see `_turned_impact`.
 """
 
 from __future__ import annotations
@@ -87,7 +88,24 @@ def _rotated(batch: Batch) -> Batch:
     x = batch.p4[..., ETA] - eta
     y = torch.remainder(batch.p4[..., PHI] - phi + torch.pi, 2 * torch.pi) - torch.pi
     cos, sin = angle.cos(), angle.sin()
-    return _moved(batch, eta + cos * x - sin * y, phi + sin * x + cos * y)
+    turned = _moved(batch, eta + cos * x - sin * y, phi + sin * x + cos * y)
+    return turned.replace(columns=_turned_impact(batch, turned, cos, sin))
+
+
+def _turned_impact(before: Batch, after: Batch, cos: Tensor, sin: Tensor) -> dict[str, Tensor]:
+    r"""Return the columns with impact parameters that turn with the directions.
+
+    A track from a vertex on the jet's axis, at $L_{xy}$ from the beam, has to first order
+    $(d_z / \cosh\eta, d_0) = -L_{xy} (\Delta\eta, \Delta\phi)$: a vector that turns as the
+    direction does, so that the sign that tells the lifetime stays. Without both they stay.
+    """
+    columns = dict(before.columns)
+    if not {"d0", "dz"} <= columns.keys():
+        return columns
+    along, across = columns["dz"] / before.p4[..., ETA].cosh(), columns["d0"]
+    columns["dz"] = (cos * along - sin * across) * after.p4[..., ETA].cosh()
+    columns["d0"] = sin * along + cos * across
+    return columns
 
 
 def _translated(batch: Batch, most: float) -> Batch:
@@ -98,7 +116,9 @@ def _translated(batch: Batch, most: float) -> Batch:
         most * _extent(values, batch.is_real) * (2 * _uniform(batch, (len(batch), 1)) - 1)
         for values in (batch.p4[..., ETA], apart)
     ]
-    return _moved(batch, batch.p4[..., ETA] + shifts[0], batch.p4[..., PHI] + shifts[1])
+    moved = _moved(batch, batch.p4[..., ETA] + shifts[0], batch.p4[..., PHI] + shifts[1])
+    none = torch.zeros_like(shifts[0])
+    return moved.replace(columns=_turned_impact(batch, moved, none + 1, none))
 
 
 def _extent(values: Tensor, is_real: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from transferline.data.batch import Batch
 from transferline.data.events import SPECIES
+from transferline.errors import ConfigError
 from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
 from transferline.models.augment import Augment
 from transferline.models.model import Model
@@ -63,6 +64,7 @@ class MaskedTypeObjective(Objective):
         if self.training:
             batch = self.recipe.augment(batch)
         species = batch.columns["species"]
+        check_events(species, "masked_type")
         hidden = self.hidden(batch)
         logits = self.classifier(
             self.model.latent(hide(batch, hidden, self.recipe.hide_mass)).tokens
@@ -73,6 +75,19 @@ class MaskedTypeObjective(Objective):
         return Loss(
             total=losses[counted].sum() / counted.sum().clamp(min=1),
             parts={"accuracy": right.sum() / hidden.sum().clamp(min=1)},
+        )
+
+
+def check_events(species: Tensor, kind: str) -> None:
+    """Refuse jets of constituents, whose codes of species are not those of objects of events.
+
+    Raises:
+        ConfigError: with what to take in place of the objective.
+    """
+    if species.numel() and int(species.max()) >= len(SPECIES):
+        raise ConfigError(
+            f"objective {kind}: asks for types of objects of events, and these are jets of "
+            "constituents. Take `masked_particles` with `identity`, or other shards."
         )
 
 

@@ -13,7 +13,6 @@ alone. A dummy that can be seen is counted too: whether there is one is no secre
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -26,7 +25,7 @@ from transferline.data.batch import Batch
 from transferline.data.events import SPECIES
 from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
 from transferline.learning.objectives.counting import Counting
-from transferline.learning.objectives.masked_type import hide
+from transferline.learning.objectives.masked_type import check_events, hide
 from transferline.models.augment import Augment
 from transferline.models.model import Model
 
@@ -145,7 +144,9 @@ class ReplacedObjectObjective(Objective):
 
     def _classes(self, batch: Batch) -> Tensor:
         """The class of every object, `[n, p]`; -1 where nothing can be replaced."""
-        classes = self.class_of_species[batch.columns["species"]]
+        species = batch.columns["species"]
+        check_events(species, "replaced_object")
+        classes = self.class_of_species[species]
         return classes.masked_fill(~batch.is_real, -1)
 
     def hidden(self, batch: Batch) -> Tensor:
@@ -165,9 +166,10 @@ class ReplacedObjectObjective(Objective):
 
     def _pooled(self, batch: Batch, chosen: Tensor) -> Tensor:
         """Embed, put the dummy in, encode; the replaced object never reaches the encoder."""
-        backbone, inputs = self.model.backbone, self.model.features(batch)
-        tokens, shown = backbone.embed(inputs), batch.is_real & ~chosen
-        pairs = backbone.pairs(replace(inputs, is_real=shown))
+        backbone, shown = self.model.backbone, batch.is_real & ~chosen
+        # Shares of a sum and places by pT are those of the objects that are left.
+        inputs = self.model.features(batch.replace(is_real=shown))
+        tokens, pairs = backbone.embed(inputs), backbone.pairs(inputs)
         if self.dummy is not None:
             dummy = self.dummy.to(tokens.dtype)
             tokens = torch.where(chosen.unsqueeze(-1), dummy, tokens)
