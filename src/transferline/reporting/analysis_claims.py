@@ -28,6 +28,7 @@ from transferline.reporting.claims import (
     Verdict,
     decided,
     line_of,
+    p_text,
     records_of,
 )
 
@@ -60,7 +61,7 @@ class ProbeRises(LineClaim):
             return Verdict(OPEN, f"{numbers}, {rises[0]:+.3f}, one seed")
         seeds = statistics.stdev(rises) / math.sqrt(len(rises))
         rise = Estimate(statistics.fmean(rises), ((test, math.inf), (seeds, len(rises) - 1)))
-        numbers = f"{numbers}, rise {rise}, {len(rises)} seeds"
+        numbers = f"{numbers}, rise {rise}, {len(rises)} seeds, {p_text(rise.p_value())}"
         outcome = decided(rise, self.sigma)
         if outcome == FAILS and unfinished(records):
             return Verdict(OPEN, f"{numbers}; it was still improving when its steps ended")

@@ -12,8 +12,8 @@ from transferline.reporting.table import Table
 
 _MANY = 10  # verdicts, of which one may well be chance
 _BY_CHANCE = (
-    "Where there is no difference, two errors are passed one time in twenty, with two or three "
-    "seeds more often: among so many verdicts some are chance."
+    "p is how often chance alone is as far away, by Student's t for so few seeds; at the usual two "
+    "standard deviations one time in twenty: among so many verdicts some are chance."
 )
 _SIGNS = {HOLDS: "✓", FAILS: "✗", OPEN: "?"}
 _LEGEND = ", ".join(f"{sign} {outcome}" for outcome, sign in _SIGNS.items()) + "."
