@@ -62,6 +62,18 @@ def test_features_of_an_event_computed_by_hand():
     assert np.isnan(found["bjet3_pt"]) and np.isnan(found["m_jj_w"]) and np.isnan(found["tau1_pt"])
 
 
+def test_what_a_search_with_taus_or_two_leptons_looks_at():
+    taus = [(50.0, 0.0, 0.0, 0.9, 1, "tau"), (30.0, 0.0, np.pi / 2, 0.9, -1, "tau")]
+    found = named(batch([*OBJECTS, *taus]))
+    assert (found["tau2_pt"], found["tau_charge"]) == (30.0, 0.0)
+    assert found["mt_tau_met"] == pytest.approx(np.sqrt(2 * 50 * 60 * 2))
+    e = np.hypot(50, 0.9) + np.hypot(40, 0.1) * np.cosh(0.5)  # tau and muon: 0.5 in eta apart
+    assert found["dr_ll_min"] == pytest.approx(0.5)
+    pz = 40 * np.sinh(0.5)
+    assert found["m_ll_closest"] == pytest.approx(np.sqrt(e**2 - 90**2 - pz**2), rel=1e-2)
+    assert np.isnan(named(batch(OBJECTS))["m_ll_closest"])
+
+
 def test_features_do_not_depend_on_order_or_padding():
     straight = engineered(batch(OBJECTS))[1]
     mixed = engineered(batch(OBJECTS[::-1], width=16))[1]

@@ -29,7 +29,7 @@ class Engineered:
 
 
 _HIGGS, _W, _TOP = 125.0, 80.4, 172.5
-_LEADING = {"lepton": 1, "tau": 1, "bjet": 4, "jet": 4}
+_LEADING = {"lepton": 2, "tau": 2, "bjet": 4, "jet": 4}
 
 
 def engineered(batch: Batch) -> tuple[list[str], Tensor]:
@@ -43,6 +43,7 @@ def engineered(batch: Batch) -> tuple[list[str], Tensor]:
     distance, mass = _pair_table(batch)
     columns |= _pairs(distance, mass, groups["bjet"], "bb")
     columns |= _pairs(distance, mass, groups["jet"], "jj")
+    columns |= _pairs(distance, mass, groups["lepton"] | groups["tau"], "ll")
     columns |= _resonances(batch, distance, mass, groups)
     columns |= _missing(batch, groups)
     return list(columns), torch.stack([value.float() for value in columns.values()], dim=1)
@@ -74,7 +75,8 @@ def _leading(batch: Batch, groups: dict[str, Tensor]) -> dict[str, Tensor]:
             out[f"{name}{rank + 1}_abs_eta"] = _take(batch.p4[..., ETA].abs(), place, exists)
             if "jet" in name:
                 out[f"{name}{rank + 1}_mass"] = _take(batch.p4[..., MASS], place, exists)
-    out["lepton_charge"] = batch.columns["charge"].masked_fill(~groups["lepton"], 0).sum(1)
+    for name in ("lepton", "tau"):
+        out[f"{name}_charge"] = batch.columns["charge"].masked_fill(~groups[name], 0).sum(1)
     if "btag" in batch.columns:
         scores = batch.columns["btag"].masked_fill(~groups["hadronic"], -1).sort(descending=True)[0]
         for rank in range(4):
@@ -211,16 +213,20 @@ def _closest_pt(batch: Batch, distance: Tensor, exists: Tensor) -> Tensor:
 
 
 def _missing(batch: Batch, groups: dict[str, Tensor]) -> dict[str, Tensor]:
-    r"""Missing momentum and $m_T = \sqrt{2 p_T^\ell p_T^{miss} (1 - \cos\Delta\phi)}$."""
+    r"""Missing momentum and, of lepton and tau, $m_T$.
+
+    $m_T = \sqrt{2 p_T p_T^{miss} (1 - \cos\Delta\phi)}$.
+    """
     pt, phi = batch.p4[..., PT], batch.p4[..., PHI]
     met, has_met = _ranked(pt, _of(batch, "met"), 0)
-    lepton, has_lepton = _ranked(pt, groups["lepton"], 0)
     met_pt, met_phi = _take(pt, met, has_met), _take(phi, met, has_met)
-    lepton_pt, lepton_phi = _take(pt, lepton, has_lepton), _take(phi, lepton, has_lepton)
-    return {
-        "met": met_pt,
-        "mt_lepton_met": (2 * lepton_pt * met_pt * (1 - (lepton_phi - met_phi).cos())).sqrt(),
-    }
+    out = {"met": met_pt}
+    for name in ("lepton", "tau"):
+        place, exists = _ranked(pt, groups[name], 0)
+        its_pt, its_phi = _take(pt, place, exists), _take(phi, place, exists)
+        square = 2 * its_pt * met_pt * (1 - (its_phi - met_phi).cos())
+        out[f"mt_{name}_met"] = square.clamp(min=0).sqrt()
+    return out
 
 
-EVENT_FEATURES = Engineered("2", engineered)
+EVENT_FEATURES = Engineered("3", engineered)
