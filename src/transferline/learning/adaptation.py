@@ -235,6 +235,7 @@ def run_digest(
             start["batches"] = "all lengths"  # sorted by length they once were
         if mode == "scratch":
             start["constants"] = weight_hash(checkpoint.backbone().features)
+            start["weights"] = "drawn apart from every pre-training"  # of one seed: once alike
         else:
             start["weights"] = checkpoint.backbone_hash()
             if isinstance(task.head, EventHead) and task.head.has_score:

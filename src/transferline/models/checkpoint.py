@@ -22,6 +22,7 @@ from transferline.models.stored import Stored, load_exactly
 __all__ = ["Checkpoint", "common_selection", "load_exactly"]
 
 _CLASSIFIER = "classifier."  # of the pre-training; no part of the model that it left
+_REDRAWN = 0x53435241  # keeps scratch apart from a pre-training of the same seed
 _UNUSED = ("head.*", f"{_CLASSIFIER}*")  # by a backbone
 
 
@@ -73,10 +74,11 @@ class Checkpoint(Stored[ModelRecipe]):
     def redrawn(self, seed: int) -> Model:
         """Rebuild with the same Features constants, the backbone's weights drawn anew.
 
-        Architecture and preprocessing equal the pre-trained ones by construction.
+        Architecture and preprocessing equal the pre-trained ones by construction. The weights are
+        those that no pre-training of the same seed began with.
         """
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(seed ^ _REDRAWN)
             model = self.recipe.model_copy(update={"head": None, "n_outputs": None}).build()
         unused = ("backbone.*", *_UNUSED)
         load_exactly(model, self.tensors, fresh=("backbone.*",), unused=unused, place=self.place)
