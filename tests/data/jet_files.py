@@ -198,7 +198,7 @@ def hbb_branches(jets, seed=0):
         "pfcand_etarel": sign * (jets.eta - jets.jet_eta[parent]),
         "pfcand_phirel": wrapped(jets.phi - jets.jet_phi[parent]),
         "pfcand_deltaR": np.zeros(len(jets.pt)),
-        "pfcand_dxy": jets.d0 / 10,
+        "pfcand_dxy": -jets.d0 / 10,  # the sign of CMS
         "pfcand_dxysig": significance[0],
         "pfcand_dz": jets.dz / 10,
         "pfcand_dzsig": significance[1],
@@ -295,7 +295,7 @@ def write_pfnano(path, jets, per_event, *, collisions=False, drop=(), **replaced
         return ak.unflatten(np.asarray(values).astype(dtype), per_event)
 
     track = jets.charge != 0
-    impact = {"d0": jets.d0, "d0Err": jets.d0err, "dz": jets.dz, "dzErr": jets.dzerr}
+    impact = {"d0": -jets.d0, "d0Err": jets.d0err, "dz": jets.dz, "dzErr": jets.dzerr}
     branches = {
         "run": np.full(n, 278820 if collisions else 1, np.uint32),
         "luminosityBlock": np.full(n, 7, np.uint32),

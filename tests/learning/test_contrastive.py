@@ -79,7 +79,7 @@ def test_the_sign_that_tells_a_lifetime_survives_every_view():
     def impact(one):
         _, eta, phi, _ = whole_jet(one)
         away = torch.remainder(one.p4[..., PHI] - phi + torch.pi, 2 * torch.pi) - torch.pi
-        return -2 * away, -2 * one.p4[..., ETA].cosh() * (one.p4[..., ETA] - eta)
+        return 2 * away, -2 * one.p4[..., ETA].cosh() * (one.p4[..., ETA] - eta)
 
     d0, dz = impact(batch)
     tracks = batch.replace(columns={**batch.columns, "d0": d0, "dz": dz})

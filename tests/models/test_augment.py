@@ -59,7 +59,7 @@ def displaced(batch):
     away_eta = batch.p4[..., ETA] - 0.5
     columns = {
         **batch.columns,
-        "d0": -2 * away_phi,
+        "d0": 2 * away_phi,
         "dz": -2 * batch.p4[..., ETA].cosh() * away_eta,
     }
     return batch.replace(columns=columns)

@@ -76,6 +76,13 @@ def test_logits_are_invariant_under_the_lorentz_group(rapidity, angles):
     assert ((after - before).abs() / scale).max() < 1e-3
 
 
+def test_autocast_does_not_break_the_symmetry():
+    logits = built(symmetry="lorentz")
+    with torch.autocast("cpu", torch.bfloat16):
+        before, after = logits(JETS), logits(transformed(JETS, 0.0, (1.0, 0.0)))
+    assert ((after - before).abs() / before.abs().amax(1, keepdim=True)).max() < 2e-2
+
+
 def test_with_a_beam_rotations_around_it_are_left():
     logits = built(symmetry="broken")
     before = logits(JETS)

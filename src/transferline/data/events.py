@@ -46,7 +46,8 @@ class Events:
             collection per kind (`electron`, `muon`, `tau`, `jet`, `met`); a selection merges
             them into one, `object`, with the column `species`. Files of jets have the collection
             `constituent`, with `species` (`CONSTITUENTS`) and impact parameters `d0 d0err dz
-            dzerr` (mm; 0 where there is no track). A column that a file does not have is
+            dzerr` (mm; 0 where there is no track), d0 with the sign of (x py - y px) / pT as in
+            JetClass and Delphes, opposite to that of CMS. A column that a file does not have is
             absent, never zero.
         context: per-event scalars, name -> `[n]`.
         labels: per-event truth, name -> `[n]`.

@@ -29,6 +29,9 @@ _SHOWN = 8  # tensors named in an error
 
 _WRAPPERS = re.compile(r"^((module|_orig_mod|mod)\.)+")  # of DDP, torch.compile, the network file
 
+# Before weaver-core 0.5, with which the published models were trained.
+_FORMER = re.compile(r"\.in_proj_(weight|bias)$")
+
 _SAME = (
     r"in_proj|out_proj|pre_attn_norm|post_attn_norm|pre_fc_norm|post_fc_norm|fc1|fc2",
     r"weight|bias",
@@ -78,6 +81,8 @@ def import_weaver(
     kept = {name: tensor for name, tensor in state.items() if name not in left_out}
     tensors = _translated(kept, file)
     recipe, card = _recipe(tensors, pair_activation, file)
+    if any(_FORMER.search(name) for name in kept):
+        tensors = as_computed_formerly(tensors, recipe.backbone.heads)
     facts = {
         "features": card,
         "outputs": recipe.n_outputs,
@@ -151,13 +156,34 @@ def _translated(state: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
 
 
 def _translate(name: str) -> str | None:
-    plain = re.sub(r"\.in_proj_(weight|bias)$", r".in_proj.\1", name)  # before weaver-core 0.4.17
+    plain = _FORMER.sub(r".in_proj.\1", name)
     plain, is_class = re.subn(r"^cls_blocks\.", "blocks.", plain)
     for pattern, replacement in _NAMES:
         if re.fullmatch(pattern, plain):
             new = re.sub(pattern, replacement, plain)
             return new.replace("backbone.blocks.", "backbone.class_blocks.") if is_class else new
     return None
+
+
+def as_computed_formerly(tensors: Mapping[str, Tensor], heads: int) -> dict[str, Tensor]:
+    r"""Return the weights with which networks before weaver-core 0.5 give what they gave.
+
+    There the scale $c_h$ of a head h went with a transposition, so that channel d of head h, of D,
+    came out at place $d H + h$ in place of $h D + d$. Both go into the projection before it:
+    $W'_{dH+h} = c_h W_{hD+d}$, the same for the offset, and the scales become one.
+    """
+    changed = dict(tensors)
+    for name in tensors:
+        block, is_scale, _ = name.partition("head_scale")
+        if not is_scale:
+            continue
+        weight, bias = tensors[f"{block}out_proj.weight"], tensors[f"{block}out_proj.bias"]
+        place = torch.arange(len(bias)).view(heads, -1).t().flatten()
+        scale = tensors[name].repeat_interleave(len(bias) // heads)
+        changed[f"{block}out_proj.weight"] = (scale.unsqueeze(1) * weight)[place]
+        changed[f"{block}out_proj.bias"] = (scale * bias)[place]
+        changed[name] = torch.ones_like(tensors[name])
+    return changed
 
 
 def _reshaped(name: str, tensor: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class Optim(Recipe):
         precision: `auto` takes bfloat16 autocast where the processor multiplies it natively.
         validate_every: steps between validations; a twentieth of `steps` unless given.
         patience: validations without improvement before stopping, counted from the end of the
-            warm-up, or None.
+            warm-up and of the thaw, or None.
         device: `auto` takes a GPU if there is one: the first, or under torchrun one per process.
     """
 
@@ -68,6 +68,20 @@ class Optim(Recipe):
         """Steps with a rising rate."""
         return max(1, round(self.warmup * self.steps)) if self.warmup > 0 else 0
 
+    @property
+    def frozen_steps(self) -> int:
+        """Steps in which a backbone that is trained still stands."""
+        return round(self.backbone_frozen * self.steps)
+
+    @property
+    def patient_from(self) -> int:
+        """The first step whose validation may count against a training.
+
+        A rising rate may well make it worse, and so may a backbone that begins to move.
+        """
+        thawing = round(self.backbone_catch_up * self.steps)
+        return max(self.warmup_steps, self.frozen_steps + thawing)
+
     def factor(self, step: int) -> float:
         """Learning rate at `step` over `lr`: linear warm-up, then `schedule` to `final_lr`."""
         warm = max(1, round(self.warmup * self.steps))
@@ -80,10 +94,11 @@ class Optim(Recipe):
 
     def thawed(self, step: int) -> float:
         """Share of its rate that the backbone gets at `step`: 0 while frozen, in the end 1."""
-        first = round(self.backbone_frozen * self.steps)
-        if step < first:
+        if step < self.frozen_steps:
             return 0.0
-        return min(1.0, (step - first + 1) / max(1, round(self.backbone_catch_up * self.steps)))
+        return min(
+            1.0, (step - self.frozen_steps + 1) / max(1, round(self.backbone_catch_up * self.steps))
+        )
 
     def torch_device(self) -> torch.device:
         """The device that `device` means here."""

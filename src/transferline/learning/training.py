@@ -221,12 +221,16 @@ class _Fit:
         value = found[chosen_by or "loss"]
         if chosen_by is None:
             self.at.best_step, self.at.best_loss = self.at.step, value
-        elif value < self.at.best_loss:
+        elif value < self.at.best_loss and self._has_moved():
             self.at.best_step, self.at.best_loss, self.at.bad = self.at.step, value, 0
             self._keep()
-        elif self.at.step > self.optim.warmup_steps:  # a rising rate may well make it worse
+        elif self.at.step > self.optim.patient_from:
             self.at.bad += 1
         return row | {f"val_{name}": value for name, value in found.items()}
+
+    def _has_moved(self) -> bool:
+        """Whether a backbone that is to be trained no longer stands where it began."""
+        return self.stepper.backbone != "trained" or self.at.step > self.optim.frozen_steps
 
     @torch.no_grad()
     def _keep(self) -> None:

@@ -2,8 +2,9 @@
 
 `PFCands_*` holds every candidate of an event once; `<jets>PFCands_jetIdx` and `_pFCandsIdx` are
 pairs of a jet and a candidate. Candidates without track details hold -1 in the impact parameters
-and their errors. Impact parameters are in cm. Sources: `addPFCands_cff.py` and
-`JetConstituentTableProducer.cc` of github.com/cms-jet/PFNano; open data records 31300 to 31316.
+and their errors. Impact parameters are in cm, d0 with the sign of (y px - x py) / pT. Sources:
+`addPFCands_cff.py` and `JetConstituentTableProducer.cc` of github.com/cms-jet/PFNano; open data
+records 31300 to 31316.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def constituent(column: str, raw: Raw) -> Values:
     if column == "charge":
         return raw.part["pfcand_charge"]
     if column in {"d0", "dz"}:
-        return layout.MM_PER_CM * raw.wide(_IMPACT[column])
+        return _MM_OF_EVENTS[column] * raw.wide(_IMPACT[column])
     if column in {"d0err", "dzerr"}:
         value = _IMPACT[column.removesuffix("err")]
         return layout.MM_PER_CM * error_of(raw.wide(value), raw.wide(f"{value}sig"))
@@ -52,6 +52,8 @@ def constituent(column: str, raw: Raw) -> Values:
 
 
 _IMPACT = {"d0": "pfcand_dxy", "dz": "pfcand_dz"}
+# The sign of d0 in `Events` is not that of CMS.
+_MM_OF_EVENTS = {"d0": -layout.MM_PER_CM, "dz": layout.MM_PER_CM}
 
 
 def _momentum(column: str, raw: Raw) -> Values:

@@ -244,5 +244,7 @@ def constituent(column: str, raw: Raw) -> Values:
     values = raw.part[way[0]]
     if column not in {"d0", "d0err", "dz", "dzerr"}:
         return values
-    # The last branch is the error: below zero it says that there is no track.
-    return np.where(raw.part[way[-1]] < 0, 0.0, pfnano.MM_PER_CM * values.astype(np.float64))
+    # The last branch is the error: below zero it says that there is no track. The sign of d0 in
+    # `Events` is not that of CMS.
+    scale = -pfnano.MM_PER_CM if column == "d0" else pfnano.MM_PER_CM
+    return np.where(raw.part[way[-1]] < 0, 0.0, scale * values.astype(np.float64))

@@ -96,15 +96,16 @@ def _turned_impact(before: Batch, after: Batch, cos: Tensor, sin: Tensor) -> dic
     r"""Return the columns with impact parameters that turn with the directions.
 
     A track from a vertex on the jet's axis, at $L_{xy}$ from the beam, has to first order
-    $(d_z / \cosh\eta, d_0) = -L_{xy} (\Delta\eta, \Delta\phi)$: a vector that turns as the
-    direction does, so that the sign that tells the lifetime stays. Without both they stay.
+    $(d_z / \cosh\eta, -d_0) = -L_{xy} (\Delta\eta, \Delta\phi)$, with the sign of d0 that `Events`
+    has: a vector that turns as the direction does, so that the sign that tells the lifetime stays.
+    Without both they stay.
     """
     columns = dict(before.columns)
     if not {"d0", "dz"} <= columns.keys():
         return columns
-    along, across = columns["dz"] / before.p4[..., ETA].cosh(), columns["d0"]
+    along, across = columns["dz"] / before.p4[..., ETA].cosh(), -columns["d0"]
     columns["dz"] = (cos * along - sin * across) * after.p4[..., ETA].cosh()
-    columns["d0"] = sin * along + cos * across
+    columns["d0"] = -(sin * along + cos * across)
     return columns
 
 

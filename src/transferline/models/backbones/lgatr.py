@@ -149,7 +149,11 @@ class LGATrBackbone(Backbone):
         vectors = torch.cat((self.references.expand(n, -1, -1), vectors), dim=1)
         scalars = F.pad(tokens[..., _VECTOR:], (0, 0, more, 0))
         seen = F.pad(is_real, (more, 0), value=True)[:, None, None, :]
-        out, invariants = self.network(vectors.unsqueeze(2), scalars, attn_mask=seen)
+        # Rounded to bfloat16 the blocks are not equivariant: turned jets differ by a tenth.
+        with torch.autocast(tokens.device.type, enabled=False):
+            out, invariants = self.network(
+                vectors.float().unsqueeze(2), scalars.float(), attn_mask=seen
+            )
         every = torch.cat((out[..., 0, :1], invariants), dim=-1).float()
         own = torch.where(is_real.unsqueeze(-1), every[:, more:], 0.0)
         return Latent(tokens=own, is_real=is_real, pooled=every[:, 0])
