@@ -75,6 +75,10 @@ def naming(target: Path, temporary: Path | None = None) -> Iterator[None]:
         raise OutputError(f"{target}: cannot be written ({shortened(error)}).") from error
 
 
+LOCK = ".lock"
+"""Name of the file by which a directory is held."""
+
+
 @contextmanager
 def alone_in(directory: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a directory against other processes that ask in this way, on systems with `flock`.
@@ -88,10 +92,21 @@ def alone_in(directory: Path, *, wait: bool = False) -> Iterator[None]:
     Raises:
         ConfigError: another process holds it.
     """
-    with (directory / ".lock").open("w") as handle:
-        with suppress(OSError):  # what file systems without locks answer
-            _lock(handle, directory, wait)
-        yield
+    while True:
+        with (directory / LOCK).open("w") as handle:
+            with suppress(OSError):  # what file systems without locks answer
+                _lock(handle, directory, wait)
+            if _is_there(handle, directory / LOCK):
+                yield
+                return
+
+
+def _is_there(handle: IO[str], path: Path) -> bool:
+    """Whether a file is still the one at `path`: who held it may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def _lock(handle: IO[str], directory: Path, wait: bool) -> None:

@@ -272,6 +272,16 @@ def test_equal_process_and_seed_with_other_settings_are_the_same_events(tmp_path
         mix(bad(tmp_path, weight=ONES, files=[other]), tmp_path / "out")
 
 
+def test_a_process_in_two_members_would_count_twice(tmp_path):
+    made = [{"process": "ttbar", "filter": {"name": "lepton"}}]
+    members = {str(i): write_member(tmp_path, i, ONES, provenance=made, parts=1) for i in range(2)}
+    with pytest.raises(ConfigError, match=r"of one process \(ttbar\), which would count twice"):
+        mix(members, tmp_path / "out")
+    other = [{"process": "ttbar", "filter": {"name": "none"}}]
+    members["1"] = write_member(tmp_path, 2, ONES, provenance=other)
+    assert mix(members, tmp_path / "out").n_events
+
+
 def test_mixtures_are_not_mixed_again(mixture, tmp_path):
     with pytest.raises(ConfigError, match="is a mixture itself"):
         mix({"a": mixture[0]}, tmp_path / "out")

@@ -354,6 +354,17 @@ def test_an_empty_file_contributes_nothing(inputs, tmp_path):
     assert len(ShardSet(tmp_path / "s")) == card.n_events
 
 
+def test_who_comes_second_waits_for_the_first_and_takes_what_it_made(inputs, tmp_path):
+    """Each removes what it does not know, such as half-written files of the other."""
+    out, folder = tmp_path / "out", inputs[0]
+    with cf.ThreadPoolExecutor(2) as pool:
+        made = [pool.submit(prepare, reader(folder), PRE, out, unit_size=20) for _ in range(2)]
+        cards = [one.result() for one in made]
+    assert cards[0] == cards[1]
+    assert not list(out.glob(".*"))
+    ShardSet([out]).verify()
+
+
 def test_ledgers_are_gone_and_the_card_is_json(inputs, tmp_path):
     prepare(reader(inputs[0]), PRE, tmp_path / "s", unit_size=UNIT)
     names = sorted(p.name for p in (tmp_path / "s").iterdir())

@@ -247,6 +247,8 @@ def test_golden_json_applies_to_data_only(tmp_path):
     rows = [good(id=(7, 10, 1)), good(id=(7, 21, 1)), good(id=(8, 10, 1))]
     assert run(rows, chosen, is_simulation=False).passed.tolist() == [True, False, False]
     assert run(rows, chosen).passed.all()
+    path.write_text('{"7": [[10, 30]]}')  # a notebook that stays open
+    assert run(rows, chosen, is_simulation=False).passed.tolist() == [True, True, False]
 
 
 def test_cap_takes_the_softest_jets_and_counts():

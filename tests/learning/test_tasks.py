@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -133,6 +135,34 @@ def test_samples_of_one_class_add_up_by_cross_section(places):
     assert rates[1] / rates[2] == pytest.approx(3.0)
     with pytest.raises(DataError, match="cross section"):
         task(places, background=["background", "more"]).load()
+
+
+def test_slices_of_one_process_keep_the_cross_sections_that_are_given(places):
+    """Of equal ones they are one sample in parts, of which each has its share."""
+    for given, rates in (((700.0, 3.0), (700.0, 3.0)), ((8.0, 8.0), (4.0, 4.0))):
+        names = ("background", "more")
+        chosen = task(
+            places, background=list(names), cross_sections=dict(zip(names, given, strict=True))
+        )
+        shards = chosen.opened([places[name] for name in ("signal", *names)])
+        for card in shards.cards:
+            card.provenance[:] = [{"process": "QCD", "filter": {"name": "none"}}]
+        weights = [card.sum_weight for card in shards.cards[1:]]
+        scales = chosen._scales(shards)[1:]
+        if given[0] != given[1]:
+            assert scales * weights == pytest.approx(rates)
+        else:
+            assert (scales * weights).sum() == pytest.approx(given[0])
+            assert scales[0] == pytest.approx(scales[1])
+
+
+def test_unknown_sums_of_weights_are_named(places):
+    given = {"background": 1.0, "more": 2.0}
+    chosen = task(places, background=["background", "more"], cross_sections=given)
+    shards = chosen.opened([places[name] for name in ("signal", "background", "more")])
+    shards.cards[1:] = [replace(card, sum_weight=None) for card in shards.cards[1:]]
+    with pytest.raises(DataError, match="sum of weights"):
+        chosen._scales(shards)
 
 
 def test_perfect_and_random_scores_give_the_known_values(places):

@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from transferline.data.folds import Fold
+from transferline.data.readers.shards import ShardSet
 from transferline.errors import ConfigError, DataError
 from transferline.evaluation.significance import significance_improvements
 from transferline.learning.tasks.weak_supervision import WeakSupervision
@@ -115,6 +116,21 @@ def test_significance_improvements_are_their_formulae():
     assert error == pytest.approx(spread, rel=0.3)
     nothing = significance_improvements(scores * (target + 0.01), target, np.ones(len(target)))
     assert nothing["sic_cut"].value == np.inf
+
+
+def test_every_event_of_a_mixed_sample_counts_one(task, monkeypatch):
+    """As in data, however simulation weighs its samples; unequal weights cannot be mixed."""
+    own = ShardSet.weight.fget
+    of_sample = property(
+        lambda self: own(self) * np.where(np.asarray(self.source) == 0, 100.0, 1.0)
+    )
+    monkeypatch.setattr(ShardSet, "weight", of_sample)
+    data = task.load()
+    rows = drawn(task, data)
+    assert np.ptp(data.training_weight[rows]) == pytest.approx(0.0)
+    monkeypatch.setattr(ShardSet, "weight", property(lambda self: 1.0 + np.arange(len(self)) % 2))
+    with pytest.raises(DataError, match="unequal weights"):
+        task.load()
 
 
 def test_what_cannot_be_mixed_is_refused(task):

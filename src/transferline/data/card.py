@@ -129,6 +129,17 @@ class DataCard:
         """
         return 1.0 / self.normalisation()
 
+    def generated(self) -> frozenset[tuple[str, str, str]]:
+        """Return process, filter and file of hard events (by hash) of what it was generated from.
+
+        Empty where the files do not tell: they may be of anything.
+        """
+        return frozenset(
+            (str(p["process"]), _filter_name(p.get("filter")), str(p.get("lhe_sha256")))
+            for p in self.provenance
+            if p.get("process") is not None
+        )
+
     def normalisation(self, cross_section_pb: float | None = None) -> float:
         """Return w such that w x (event weight) is the event's cross section in pb.
 
@@ -242,3 +253,7 @@ def named_reason(path: str, reason: str) -> str:
 
 def _or_none(value: float | None, unit: str) -> str:
     return "not given" if value is None else f"{value:g} {unit}"
+
+
+def _filter_name(value: Any) -> str:
+    return str(value.get("name") if isinstance(value, dict) else value)

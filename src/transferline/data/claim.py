@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from transferline.data.card import DataCard, load_card
@@ -11,6 +13,28 @@ from transferline.data.layouts.shard_directory import NEXT, check_ours, is_repla
 from transferline.data.layouts.shards import CARD
 from transferline.data.readers.base import Source
 from transferline.errors import ConfigError
+from transferline.files import LOCK, alone_in
+
+
+@contextmanager
+def working_in(out: Path) -> Iterator[None]:
+    """Hold the directory of a data set, waiting for a process that makes it.
+
+    One that may not be written to is read, or refused by what is tried next.
+
+    Raises:
+        ConfigError: it is a file, or holds other files than ours.
+    """
+    if out.is_file():
+        raise ConfigError(f"{out}: is a file; the shards need a directory of their own.")
+    out.mkdir(parents=True, exist_ok=True)
+    check_ours(out)
+    with alone_in(out, wait=True) if os.access(out, os.W_OK) else nullcontext():
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                (out / LOCK).unlink(missing_ok=True)
 
 
 def claim(
@@ -25,13 +49,9 @@ def claim(
         overwrite: make a new data set beside the one in `out`, to be moved in when it is whole.
 
     Raises:
-        ConfigError: `out` is not ours, or holds another data set, or lacks files that may be read
+        ConfigError: `out` holds another data set, or lacks files that may be read
             now, and `overwrite` is off.
     """
-    if out.is_file():
-        raise ConfigError(f"{out}: is a file; the shards need a directory of their own.")
-    out.mkdir(parents=True, exist_ok=True)
-    check_ours(out)
     if is_replacing(out):
         move_in(out)
         overwrite = overwrite and _objection(out, config_hash, sources) is not None

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from transferline.data.card import DataCard, data_card_markdown
-from transferline.data.claim import claim
+from transferline.data.claim import claim, working_in
 from transferline.data.file_ledger import USED, FileRow, write_ledger
 from transferline.data.layouts.shard_directory import (
     CARD_PAGE,
@@ -95,23 +95,24 @@ def mix(
             "part_size": part_size,
         }
     )
-    place = claim(out, config_hash, [], overwrite)
-    if isinstance(place, DataCard):
-        return place
-    parts, origins = _write(place, processes, draws, part_size)
-    card = mixture_card(
-        draws,
-        sample=sample,
-        seed=seed,
-        parts=parts,
-        origins=origins,
-        origins_sha256=_write_origins(place / ORIGINS, origins),
-        config_hash=config_hash,
-    )
-    _finish(place, card)
-    if place != out:
-        move_in(out)
-    return card
+    with working_in(out):
+        place = claim(out, config_hash, [], overwrite)
+        if isinstance(place, DataCard):
+            return place
+        parts, origins = _write(place, processes, draws, part_size)
+        card = mixture_card(
+            draws,
+            sample=sample,
+            seed=seed,
+            parts=parts,
+            origins=origins,
+            origins_sha256=_write_origins(place / ORIGINS, origins),
+            config_hash=config_hash,
+        )
+        _finish(place, card)
+        if place != out:
+            move_in(out)
+        return card
 
 
 def _write(

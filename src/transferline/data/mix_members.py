@@ -107,6 +107,7 @@ def open_members(
         _check_alike(members[0], other)
     for one, other in combinations(members, 2):
         _check_disjoint(one, other)
+        _check_processes(one, other)
     return members
 
 
@@ -195,6 +196,17 @@ def _check_disjoint(one: Member, other: Member) -> None:
         raise ConfigError(
             f"{one.path} and {other.path}: '{one.name}' and '{other.name}' hold the same events; "
             "generate one of them with another seed, or take other files."
+        )
+
+
+def _check_processes(one: Member, other: Member) -> None:
+    """Two members of one process would count it twice, each with the whole cross section."""
+    made = one.card.generated()
+    if made and made == other.card.generated():
+        raise ConfigError(
+            f"{one.path} and {other.path}: '{one.name}' and '{other.name}' are of one process "
+            f"({', '.join(sorted({process for process, _, _ in made}))}), which would count "
+            "twice. Prepare their files together, as one member."
         )
 
 

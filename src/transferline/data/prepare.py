@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from transferline import __version__
 from transferline.data.card import DataCard, data_card_markdown
-from transferline.data.claim import claim
+from transferline.data.claim import claim, working_in
 from transferline.data.cutflow import Cutflow, Step
 from transferline.data.file_ledger import file_rows, write_ledger
 from transferline.data.layouts.shard_directory import CARD_PAGE, FILES, move_in, remove_ours
@@ -53,6 +53,7 @@ from transferline.data.survey import Failure, Survey, look, nothing_usable
 from transferline.errors import ConfigError, DataError
 from transferline.executors import each, given_or_new, result_of
 from transferline.files import (
+    LOCK,
     file_hash,
     json_hash,
     resolved,
@@ -122,35 +123,36 @@ def prepare(
         raise nothing_usable([f"{path}: {why}" for path, why in listing.left_out.items()])
     if not isinstance(selection, Selection):
         selection = selection.resolved(reader.columns())
-    with given_or_new(executor, jobs) as pool:
+    with given_or_new(executor, jobs) as pool, ExitStack() as held:
         survey = _survey(reader, listing.paths, needed_columns(selection), pool, executor)
         survey.check(skip_bad=reader.skip_bad)
         job = _Job(reader, selection, labels, sample, cross_section_pb, unit_size)
         config_hash = job.digest(survey.sources)
+        held.enter_context(working_in(out))
         place = claim(out, config_hash, survey.sources, overwrite)
         if isinstance(place, DataCard):
             return place
         units = units_of(survey, unit_size, config_hash)
         say(memory_line(reader, survey.sources, CHUNK_SIZE, jobs))
         ledgers, failures = _run(units, job, place, pool)
-    failures = [*survey.failures, *failures]
-    broken = {failure.path: failure.reason for failure in failures}
-    used = [source for source in survey.sources if source.path not in broken]
-    if not used:
-        raise nothing_usable(list(broken.values()))
-    warn_skipped(broken)
-    warn_missing(Counter(name for source in used for name in source.missing), len(used))
-    whole = [ledger for ledger in ledgers if ledger.unit["path"] not in broken]
-    _check_some_passed(out, place, whole, selection)
-    left_out = {public_name(path): why for path, why in listing.left_out.items()}
-    # Jets of one event share its identity, so that they share its fold.
-    twice = 0 if isinstance(selection, JetSelection) else count_duplicates(place, whole)
-    card = job.card(used, broken | left_out, whole, config_hash, twice)
-    _warn(card, selection)
-    write_ledger(place, file_rows(survey, failures, left_out, whole))
-    _finish(place, units, card)
-    if place != out:
-        move_in(out)
+        failures = [*survey.failures, *failures]
+        broken = {failure.path: failure.reason for failure in failures}
+        used = [source for source in survey.sources if source.path not in broken]
+        if not used:
+            raise nothing_usable(list(broken.values()))
+        warn_skipped(broken)
+        warn_missing(Counter(name for source in used for name in source.missing), len(used))
+        whole = [ledger for ledger in ledgers if ledger.unit["path"] not in broken]
+        _check_some_passed(out, place, whole, selection)
+        left_out = {public_name(path): why for path, why in listing.left_out.items()}
+        # Jets of one event share its identity, so that they share its fold.
+        twice = 0 if isinstance(selection, JetSelection) else count_duplicates(place, whole)
+        card = job.card(used, broken | left_out, whole, config_hash, twice)
+        _warn(card, selection)
+        write_ledger(place, file_rows(survey, failures, left_out, whole))
+        _finish(place, units, card)
+        if place != out:
+            move_in(out)
     return card
 
 
@@ -311,6 +313,7 @@ def _check_some_passed(
     if any(ledger.rows for ledger in ledgers):
         return
     remove_ours(place)
+    (place / LOCK).unlink(missing_ok=True)
     if not any(place.iterdir()):
         place.rmdir()
     flow = sum((Cutflow.from_list(x.cutflow) for x in ledgers), Cutflow())

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from transferline.data.folds import Fold
 from transferline.errors import ConfigError
 from transferline.learning.distributed import joined
 from transferline.learning.folds import FOLDS, FoldSet, every_fold
-from transferline.learning.ingredients import hashes, ingredients_of
+from transferline.learning.ingredients import hashes, ingredients_of, seen_by
 from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.models.checkpoint import Checkpoint
+from transferline.models.seen import Level, by_origin
 from transferline.provenance import run_facts
 
 
@@ -31,7 +34,7 @@ def pretrain_folds(
 
     Raises:
         ConfigError: `out` holds folds of other settings or data, fewer than two are wanted, or they
-            should begin with weights that may have seen every fold.
+            should begin with weights, or take a tokenizer, that have seen every fold.
         DataError, NumericalError, StopRequestedError: see `pretrain`.
     """
     if config.start is not None:
@@ -39,6 +42,7 @@ def pretrain_folds(
             f"start: {config.start} may have seen the events that a fold leaves out. Pre-train "
             "folds without it."
         )
+    _check_tokenizers(config)
     parts = every_fold(folds)
     with joined() as world:
         data = [card.content_hash for card in config.data.open().cards]
@@ -52,6 +56,22 @@ def pretrain_folds(
             FoldSet.of(out, folds, [fold.name for fold in parts], facts).write(out)
         world.wait()
     return out
+
+
+def _check_tokenizers(config: PretrainConfig) -> None:
+    """Refuse tokenizers that were made from the events that folds leave out."""
+    shards = config.data.open()
+    for name, item in ingredients_of(config.objective).items():
+        seen = seen_by({name: item})
+        known = 0
+        for _, origin, rows in by_origin(shards, np.arange(len(shards))):
+            level = seen.level("pretraining", np.asarray(shards.hash)[rows], origin)
+            known += int((level == Level.YES).sum())
+        if known:
+            raise ConfigError(
+                f"objective.{name}: {item.place} was made from {known} of these events, and so of "
+                "every fold. Take a tokenizer of other events."
+            )
 
 
 def _is_finished(config: PretrainConfig, fold: Fold, data: list[str], out: Path) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from transferline.data.layouts.shards import CARD
 from transferline.errors import ConfigError
-from transferline.files import read_json
+from transferline.files import LOCK, read_json
 
 FILES = "files.jsonl"
 CARD_PAGE = "card.md"
@@ -37,7 +37,8 @@ def check_ours(out: Path) -> None:
 
 def _all(out: Path) -> Iterator[Path]:
     for path in out.iterdir():
-        yield from path.iterdir() if _is_next(path) else [path]
+        if path.name != LOCK:
+            yield from path.iterdir() if _is_next(path) else [path]
 
 
 def _is_next(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
+from pathlib import Path
 
 import awkward as ak
 import numpy as np
@@ -175,6 +176,16 @@ def certified(path: str, events: Events, is_simulation: bool) -> Mask:
     return _lumi_mask(path)(events.id["run"], events.id["lumi"])
 
 
-@lru_cache(maxsize=4)
 def _lumi_mask(path: str) -> LumiMask:
+    """Read a file once, until it changes or the path means another one."""
+    place = Path(path).resolve()
+    try:
+        stat = place.stat()
+    except OSError:
+        return LumiMask.read(path)  # which says what is wrong
+    return _read_mask(str(place), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _read_mask(path: str, _size: int, _changed: int) -> LumiMask:
     return LumiMask.read(path)

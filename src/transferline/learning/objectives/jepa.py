@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from transferline.data.batch import ETA, PHI, Batch
+from transferline.errors import ConfigError
 from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
 from transferline.learning.objectives.masked_readers import SetHead
 from transferline.learning.objectives.masking import masked_share, pt_rank, without_hidden
@@ -58,7 +59,16 @@ class Jepa(ObjectiveRecipe):
         return cls(predictor=Transformer(width=16, depth=1, heads=2), momentum=0.9)
 
     def build(self, model: Model) -> JepaObjective:
-        """Return the module with predictor and teacher."""
+        """Return the module with predictor and teacher.
+
+        Raises:
+            ConfigError: the backbone has `positions`.
+        """
+        if model.backbone.ordered:
+            raise ConfigError(
+                "jepa: the backbone has `positions`, and those that masked particles leave have "
+                "another place than in the whole sets of the teacher: leave them out."
+            )
         return JepaObjective(model, self)
 
 

@@ -94,20 +94,27 @@ class EventClassification(Classification):
     def _scales(self, shards: ShardSet, *, absolute: bool = False) -> NDArray[np.float64]:
         """Factor on the weights of every sample: pb per unit of weight, 1 where it stands alone.
 
-        If `absolute`, pb for all. Samples of one process are one sample in parts: they share its
-        cross section in proportion to their sums of weights.
+        If `absolute`, pb for all. Samples of one process, with one filter, one file of hard events
+        and one cross section, are one sample in parts: they share its cross section in proportion
+        to their sums of weights. Slices have cross sections of their own.
         """
-        scales = []
-        for i, (name, card) in enumerate(zip(self.event_samples(), shards.cards, strict=True)):
+        scales, samples = [], list(zip(self.event_samples(), shards.cards, strict=True))
+        for i, (name, card) in enumerate(samples):
             first = i < len(self.signal)
             alone = len(self.signal if first else self.background) == 1
             if alone and not absolute:
                 scales.append(1.0)
                 continue
             of_class = slice(len(self.signal)) if first else slice(len(self.signal), None)
-            parts = [c for c in shards.cards[of_class] if _same_process(c, card)]
-            share = (card.sum_weight or 0.0) / sum(c.sum_weight or 0.0 for c in parts)
-            scales.append(share * card.normalisation(self.cross_sections.get(name)))
+            scale = card.normalisation(self.cross_sections.get(name))
+            given = self.cross_sections.get(name)
+            parts = [
+                other
+                for its_name, other in samples[of_class]
+                if _same_process(other, card) and self.cross_sections.get(its_name) == given
+            ]
+            total = sum(other.sum_weight or 0.0 for other in parts)
+            scales.append(scale * (card.sum_weight or 0.0) / total)
         return np.array(scales)
 
     def evaluate(
@@ -122,5 +129,4 @@ def _same_process(one: DataCard, other: DataCard) -> bool:
     """Whether two cards are of the same sample or of one generated process."""
     if one is other:
         return True
-    names = [{p.get("process") for p in card.provenance} - {None} for card in (one, other)]
-    return bool(names[0]) and names[0] == names[1]
+    return bool(one.generated()) and one.generated() == other.generated()

@@ -30,7 +30,7 @@ class JetProbe(Recipe):
 
     Attributes:
         signal, background: samples of single jets.
-        n: jets of each of the two, the first of the shards, which are shuffled.
+        n: jets of each of the two, the first of the shards, as many of each sample as there can be.
     """
 
     signal: list[str] = Field(min_length=1)
@@ -62,13 +62,24 @@ class JetProbe(Recipe):
         """
         shards = ShardSet([Path(name) for name in self.samples()])
         target = (np.asarray(shards.source) < len(self.signal)).astype(np.int64)
-        rows = np.concatenate([np.flatnonzero(target == label)[: self.n] for label in (0, 1)])
+        of_class = (np.flatnonzero(target == label) for label in (0, 1))
+        rows = np.concatenate([_evenly(rows, shards)[: self.n] for rows in of_class])
         test = unit_interval(np.asarray(shards.hash)[rows]) < 0.5
         target = target[rows]
         if any(len(np.unique(target[part])) < 2 for part in (test, ~test)):
             raise DataError("jet_probe: too few jets of one class; generate more.")
         x = _embedded(shards, rows, embed)
         return evaluate(_scores(x, target, ~test)[test], target[test], np.ones(test.sum()))["auc"]
+
+
+def _evenly(rows: Rows, shards: ShardSet) -> Rows:
+    """The rows with the first of every sample in front, then the second ones."""
+    source = np.asarray(shards.source)[rows]
+    rank = np.empty(len(rows), np.int64)
+    for sample in np.unique(source):
+        mine = source == sample
+        rank[mine] = np.arange(mine.sum())
+    return rows[np.lexsort((source, rank))]
 
 
 def _embedded(shards: ShardSet, rows: Rows, embed: Embed) -> NDArray[np.float64]:

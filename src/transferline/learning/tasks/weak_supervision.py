@@ -83,10 +83,23 @@ class WeakSupervision(Classification):
         return self.model_copy(update=found)
 
     def classified(self) -> Classified:
-        """See `Classification.classified`: the true classes."""
+        """See `Classification.classified`: the true classes, every event with weight one.
+
+        Raises:
+            DataError: the events of a sample differ in their weights.
+        """
         shards = ShardSet([Path(name) for name in self.samples()])
-        is_signal = np.asarray(shards.source) < len(self.signal)
-        return Classified(shards, is_signal.astype(np.int64), np.asarray(shards.weight, np.float64))
+        source, weight = np.asarray(shards.source), np.asarray(shards.weight, np.float64)
+        for number, name in enumerate(self.samples()):
+            mine = weight[source == number]
+            if len(mine) and not np.allclose(mine, mine[0]):
+                raise DataError(
+                    f"task {self.name}: the events of {name} have unequal weights, and mixed "
+                    "samples stand for data, where every event counts one. Unweight them first "
+                    "(`mix`)."
+                )
+        is_signal = source < len(self.signal)
+        return Classified(shards, is_signal.astype(np.int64), np.ones(len(weight)))
 
     def load(self) -> TaskData:
         """See `Task.load`; target is the sample in the pool, the true class elsewhere.
