@@ -139,20 +139,20 @@ def test_samples_of_one_class_add_up_by_cross_section(places):
 
 def test_slices_of_one_process_keep_the_cross_sections_that_are_given(places):
     """Of equal ones they are one sample in parts, of which each has its share."""
-    for given, rates in (((700.0, 3.0), (700.0, 3.0)), ((8.0, 8.0), (4.0, 4.0))):
+    for told, rates in (((700.0, 3.0), (700.0, 3.0)), ((8.0, 8.0), (4.0, 4.0))):
         names = ("background", "more")
         chosen = task(
-            places, background=list(names), cross_sections=dict(zip(names, given, strict=True))
+            places, background=list(names), cross_sections=dict(zip(names, told, strict=True))
         )
         shards = chosen.opened([places[name] for name in ("signal", *names)])
         for card in shards.cards:
             card.provenance[:] = [{"process": "QCD", "filter": {"name": "none"}}]
         weights = [card.sum_weight for card in shards.cards[1:]]
         scales = chosen._scales(shards)[1:]
-        if given[0] != given[1]:
+        if told[0] != told[1]:
             assert scales * weights == pytest.approx(rates)
         else:
-            assert (scales * weights).sum() == pytest.approx(given[0])
+            assert (scales * weights).sum() == pytest.approx(told[0])
             assert scales[0] == pytest.approx(scales[1])
 
 
