@@ -36,7 +36,15 @@ TYPES = {
         "loose_id": B,
         "rel_iso": F,
     },
-    "tau": {**P4, "charge": INT, "dz": F, "decay_mode": INT, "vs_jet_level": U},
+    "tau": {
+        **P4,
+        "charge": INT,
+        "dz": F,
+        "decay_mode": INT,
+        "vs_jet_level": U,
+        "vs_electron_level": U,
+        "vs_muon_level": U,
+    },
     "jet": {**P4, "btagDeepFlavB": F, "jet_id": INT, "pu_id": INT, "hadron_flavour": INT},
     "met": {"pt": F, "phi": F},
 }
@@ -58,7 +66,15 @@ GOOD = {  # an object that the shipped selections accept, but for its direction
         "loose_id": True,
         "rel_iso": 0.02,
     },
-    "tau": {"pt": 30, "mass": 1.2, "charge": 1, "decay_mode": 1, "vs_jet_level": 6},
+    "tau": {
+        "pt": 30,
+        "mass": 1.2,
+        "charge": 1,
+        "decay_mode": 1,
+        "vs_jet_level": 6,
+        "vs_electron_level": 6,
+        "vs_muon_level": 4,
+    },
     "jet": {
         "pt": 50,
         "mass": 8,
@@ -85,7 +101,12 @@ BRANCHES = {  # NanoAODv9
         "loose_id": "looseId",
         "rel_iso": "pfRelIso04_all",
     },
-    "tau": {"decay_mode": "decayMode", "vs_jet_level": "idDeepTau2017v2p1VSjet"},
+    "tau": {
+        "decay_mode": "decayMode",
+        "vs_jet_level": "idDeepTau2017v2p1VSjet",
+        "vs_electron_level": "idDeepTau2017v2p1VSe",
+        "vs_muon_level": "idDeepTau2017v2p1VSmu",
+    },
     "jet": {"jet_id": "jetId", "pu_id": "puId", "hadron_flavour": "hadronFlavour"},
     "met": {},
 }
@@ -136,6 +157,8 @@ def random_events(n, seed=0, first=0):
         "rel_iso": lambda m: rng.exponential(0.08, m),
         "decay_mode": lambda m: rng.choice([0, 1, 2, 10, 11], m),
         "vs_jet_level": lambda m: rng.integers(0, 9, m),
+        "vs_electron_level": lambda m: rng.integers(0, 9, m),
+        "vs_muon_level": lambda m: rng.integers(0, 5, m),
         "btagDeepFlavB": lambda m: rng.beta(0.4, 0.7, m),
         "jet_id": lambda m: rng.choice([0, 2, 6], m, p=[0.1, 0.1, 0.8]),
         "pu_id": lambda m: rng.choice([0, 1, 3, 7], m, p=[0.1, 0.1, 0.1, 0.7]),
@@ -169,8 +192,9 @@ def _tree(events, version, simulation):
         offsets, columns = flat_columns(events.particles[name])
         renamed = {BRANCHES[name].get(c, c): values for c, values in columns.items()}
         if name == "tau" and version <= 9:
-            level = renamed["idDeepTau2017v2p1VSjet"]
-            renamed["idDeepTau2017v2p1VSjet"] = ((1 << level.astype(int)) - 1).astype(U)
+            for branch in ("VSjet", "VSe", "VSmu"):
+                level = renamed[f"idDeepTau2017v2p1{branch}"]
+                renamed[f"idDeepTau2017v2p1{branch}"] = ((1 << level.astype(int)) - 1).astype(U)
         if version >= 12:
             renamed = _renamed_for_run3(name, renamed, version)
         if not simulation:
@@ -190,7 +214,7 @@ def _tree(events, version, simulation):
 def _renamed_for_run3(name, columns, version):
     names = {
         "mvaFall17V2Iso_WP90": "mvaIso_WP90",
-        "idDeepTau2017v2p1VSjet": "idDeepTau2018v2p5VSjet",
+        **{f"idDeepTau2017v2p1VS{x}": f"idDeepTau2018v2p5VS{x}" for x in ("jet", "e", "mu")},
     }
     columns = {names.get(c, c): values for c, values in columns.items()}
     if name == "jet":

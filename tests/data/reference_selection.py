@@ -38,6 +38,8 @@ def _taus(row, cuts, leptons):
     for one in row["tau"]:
         identified = (
             one["vs_jet_level"] >= cuts.vs_jet_level_min
+            and one["vs_electron_level"] >= (cuts.vs_electron_level_min or 0)
+            and one["vs_muon_level"] >= (cuts.vs_muon_level_min or 0)
             and one["decay_mode"] in cuts.decay_modes
             and abs(one["dz"]) < cuts.dz_max
         )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import uproot
 
+from transferline.data.readers import nanoaod
 from transferline.data.readers.base import MissingBranchWarning, SkippedFileWarning
 from transferline.data.readers.jet_id import jet_id
 from transferline.data.readers.nanoaod import NanoAOD
@@ -287,6 +288,21 @@ def test_2015_open_data(shared_data):
     assert (read.weight < 0).any()
     with pytest.raises(DataError, match=r"no branch Tau_idDeepTau2018v2p5VSjet or"):
         reader.source(path, {"tau": ["vs_jet_level"]})
+
+
+@pytest.mark.parametrize(
+    ("is_mask", "values", "message"),
+    [
+        (True, [1, 3, 4], "taken for a bit mask, as in NanoAODv9 and before, but holds 4"),
+        (False, [1, 3, 15], "taken for a level, as in NanoAODv10 and later, but holds 15"),
+    ],
+)
+def test_a_level_taken_for_a_mask_is_an_error(is_mask, values, message):
+    """A skim loses CMS's titles and the branches that tell its version."""
+    with pytest.raises(DataError, match=rf"a\.root: Tau_x: is {message}"):
+        nanoaod._level(np.array(values, np.uint8), is_mask, "a.root: Tau_x")
+    good = np.array([0, 1, 3, 7], np.uint8) if is_mask else np.array([0, 1, 2, 3], np.uint8)
+    assert nanoaod._level(good, is_mask, "").tolist() == [0, 1, 2, 3]
 
 
 def test_tau_levels_agree_between_mask_and_level(real_data):

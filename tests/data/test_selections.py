@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import transferline.data.selections as package
 from transferline.config import load_config
 from transferline.data.events import SPECIES, identity_hash, unit_interval
-from transferline.data.selections import Selection, apply, selection, shipped
+from transferline.data.selections import Selection, apply, needed_columns, selection, shipped
 from transferline.data.selections.working_points import btag_threshold, jet_puid_bit
 from transferline.errors import ConfigError
 
@@ -207,6 +207,19 @@ def test_tau_quality_and_overlap_removal(worse):
     jets = [FAR[0] | BJET, FAR[1], FAR[2]]
     rows = [good(tau=[place], jet=jets), good(tau=[place | worse], jet=jets)]
     assert run(rows, selection("l1_tau1_j3_b1")).passed.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("worse", [{"vs_electron_level": 1}, {"vs_muon_level": 0}])
+def test_leptons_that_are_not_selected_need_not_be_taus(worse):
+    place = {"eta": -2, "phi": 3}
+    jets = [FAR[0] | BJET, FAR[1], FAR[2]]
+    rows = [good(tau=[place], jet=jets), good(tau=[place | worse], jet=jets)]
+    chosen = selection("l1_tau1_j3_b1")
+    assert run(rows, chosen).passed.all()  # not asked for
+    cuts = chosen.taus.model_copy(update={"vs_electron_level_min": 2, "vs_muon_level_min": 1})
+    asked = chosen.model_copy(update={"taus": cuts})
+    assert run(rows, asked).passed.tolist() == [True, False]
+    assert {"vs_electron_level", "vs_muon_level"} <= set(needed_columns(asked)["tau"])
 
 
 def test_btag_working_point_follows_the_era():

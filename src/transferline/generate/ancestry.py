@@ -111,10 +111,18 @@ class HadronicTaus:
 
 
 def hadronic_taus(truth: Truth) -> HadronicTaus:
-    """Find tau leptons that decay to hadrons."""
+    """Find tau leptons that decay to hadrons and come from no hadron themselves.
+
+    Those of b and c hadrons stand inside jets, and pass an identification as these do: what is
+    measured of taus is measured of isolated ones.
+    """
     index, decay, visible = _tau_decays(
         truth.offsets, truth.pdg_id, truth.daughter1, truth.daughter2, truth.p4
     )
+    event = truth.event[index]
+    origin = lepton_origin(index, truth.offsets, event, truth.pdg_id, truth.mother)
+    prompt = np.isin(origin, (PROMPT, FROM_TAU))
+    index, decay, visible = index[prompt], decay[prompt], visible[prompt]
     mode = 2 * (decay[:, 0] > 1) + (decay[:, 1] > 0)
     return HadronicTaus(truth.event[index], -np.sign(truth.pdg_id[index]), mode, visible)
 

@@ -25,7 +25,7 @@ from transferline.generate.tag_weighting import keep_tagged
 from transferline.generate.tagged_jets import TaggedJets
 from transferline.stopping import check_stop
 
-REVISION = 2
+REVISION = 3
 """Raised with every change that makes equal configurations give other events."""
 
 

@@ -61,6 +61,8 @@ COLLECTIONS: dict[str, Collection] = {
                 "idDeepTau2018v2p5VSjet",
                 "idDeepTau2017v2p1VSjet",
             ),
+            "vs_electron_level": ("idDeepTau2018v2p5VSe", "idDeepTau2017v2p1VSe"),
+            "vs_muon_level": ("idDeepTau2018v2p5VSmu", "idDeepTau2017v2p1VSmu"),
         },
     ),
     "jet": Collection(
@@ -86,7 +88,10 @@ COLLECTIONS: dict[str, Collection] = {
     ),
 }
 
-TAU_BITMASK_BRANCHES = ("idDeepTau2017v2p1VSjet",)
+TAU_LEVELS = ("vs_jet_level", "vs_electron_level", "vs_muon_level")
+"""Columns of a tau that hold a working point."""
+
+TAU_BITMASK_BRANCHES = tuple(f"idDeepTau2017v2p1VS{what}" for what in ("jet", "e", "mu"))
 """Working points as a bit mask (v9 and before); later NanoAOD stores the level itself."""
 
 JET_ID_INPUTS = (

@@ -133,7 +133,7 @@ class _Plan:
     is_simulation: bool
     particles: Mapping[str, Mapping[str, str]]  # collection -> column -> branch
     context: Mapping[str, str | None]  # column -> branch, None = absent
-    tau_bitmask: bool
+    tau_masks: tuple[str, ...]
     computes_jet_id: bool
 
     @classmethod
@@ -148,9 +148,22 @@ class _Plan:
         context = {c: c if c in branches else None for c in columns.get("context", ())}
         is_simulation = layout.GEN_WEIGHT in branches
         _check_complete(path, branches, particles, context)
-        level = particles.get("tau", {}).get("vs_jet_level")
-        bitmask = level is not None and _is_bitmask(tree, level, branches)
-        return cls(path, is_simulation, particles, context, bitmask, compute)
+        masks = tuple(
+            column
+            for column, branch in particles.get("tau", {}).items()
+            if column in layout.TAU_LEVELS and _is_bitmask(tree, branch, branches)
+        )
+        return cls(path, is_simulation, particles, context, masks, compute)
+
+    def _with_levels(self, taus: ak.Array) -> ak.Array:
+        """Replace working-point masks by the tightest level passed."""
+        offsets, fields = flat_columns(taus)
+        branches = self.particles["tau"]
+        for column in layout.TAU_LEVELS:
+            if column in fields:
+                place = f"{self.path}: {branches[column]}"
+                fields[column] = _level(fields[column], column in self.tau_masks, place)
+        return records(offsets, fields)
 
     def branches(self) -> list[str]:
         names = [b for columns in self.particles.values() for b in columns.values()]
@@ -181,8 +194,8 @@ class _Plan:
             n = len(next(iter(fields.values())))
             return records(offsets_of(np.ones(n, np.int64)), fields)
         found = zip_lists(columns, f"{self.path}: {name}")
-        if name == "tau" and self.tau_bitmask:
-            return _with_levels(found)
+        if name == "tau":
+            return self._with_levels(found)
         if name == "jet" and self.computes_jet_id:
             return _with_jet_id(found)
         return found
@@ -244,14 +257,29 @@ def _is_bitmask(tree: Any, branch: str, branches: set[str]) -> bool:
     return masked and detect_version(branches).number <= 9
 
 
+_MOST_LEVELS = 8
 _HIGHEST_BIT = np.array([value.bit_length() for value in range(256)], dtype=np.int8)
 
 
-def _with_levels(taus: ak.Array) -> ak.Array:
-    """Replace the working-point mask by the tightest level passed (0 none, 5 medium)."""
-    offsets, fields = flat_columns(taus)
-    fields["vs_jet_level"] = fields["vs_jet_level"].astype(np.uint8)  # eight working points
-    return records(offsets, {**fields, "vs_jet_level": _HIGHEST_BIT[fields["vs_jet_level"]]})
+def _level(values: NDArray[Any], is_mask: bool, place: str) -> NDArray[Any]:
+    """Return the tightest level passed (0 none, 5 medium), of a mask or of a level.
+
+    Raises:
+        DataError: the values are those of the other kind.
+    """
+    stored = values.astype(np.uint8)  # eight working points
+    if is_mask and (stored & (stored + np.uint8(1))).any():
+        raise DataError(
+            f"{place}: is taken for a bit mask, as in NanoAODv9 and before, but holds "
+            f"{int(stored[(stored & (stored + np.uint8(1))) > 0][0])}, which no nested working "
+            "points give. The file seems to be of a later version, of which nothing else is left."
+        )
+    if not is_mask and (stored > _MOST_LEVELS).any():
+        raise DataError(
+            f"{place}: is taken for a level, as in NanoAODv10 and later, but holds "
+            f"{int(stored.max())}; there are {_MOST_LEVELS}."
+        )
+    return _HIGHEST_BIT[stored] if is_mask else values
 
 
 def _with_jet_id(jets: ak.Array) -> ak.Array:

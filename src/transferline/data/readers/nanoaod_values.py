@@ -17,7 +17,7 @@ from transferline.data.layouts import nanoaod as layout
 from transferline.errors import DataError, shortened
 
 INTEGERS = frozenset(
-    {"jet_id", "pu_id", "cut_based", "decay_mode", "vs_jet_level", "hadron_flavour"}
+    {"jet_id", "pu_id", "cut_based", "decay_mode", *layout.TAU_LEVELS, "hadron_flavour"}
 )
 """Columns of which bits or exact values are asked for."""
 

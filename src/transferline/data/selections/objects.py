@@ -36,7 +36,16 @@ def muon_columns(cuts: MuonCuts) -> list[str]:
 def tau_columns(cuts: TauCuts) -> list[str]:
     """Return the columns that `taus` reads."""
     dz = ["dz"] if cuts.dz_max is not None else []
-    return [*_P4, "charge", "vs_jet_level", "decay_mode", *dz]
+    return [*_P4, "charge", "vs_jet_level", *_tau_vetoes(cuts), "decay_mode", *dz]
+
+
+def _tau_vetoes(cuts: TauCuts) -> dict[str, int]:
+    """Column and least level of what is asked for against leptons."""
+    asked = {
+        "vs_electron_level": cuts.vs_electron_level_min,
+        "vs_muon_level": cuts.vs_muon_level_min,
+    }
+    return {column: least for column, least in asked.items() if least is not None}
 
 
 def jet_columns(cuts: JetCuts) -> list[str]:
@@ -96,6 +105,8 @@ def taus(objects: Flat, cuts: TauCuts, leptons: list[Flat]) -> Flat:
     """Return the selected hadronic taus, cleaned of the selected electrons and muons."""
     good = _kinematics(objects, cuts)
     good &= objects["vs_jet_level"] >= cuts.vs_jet_level_min
+    for column, least in _tau_vetoes(cuts).items():
+        good &= objects[column] >= least
     good &= np.isin(objects["decay_mode"], cuts.decay_modes)
     if cuts.dz_max is not None:
         good &= np.abs(objects["dz"]) < cuts.dz_max

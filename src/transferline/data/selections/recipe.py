@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from transferline.config import Recipe, load_config
+from transferline.config import Recipe, added, load_config
 from transferline.data.selections.working_points import btag_threshold, jet_puid_bit
 from transferline.errors import ConfigError, did_you_mean
 
@@ -70,12 +70,16 @@ class TauCuts(Kinematics):
 
     Attributes:
         vs_jet_level_min: DeepTau against jets, 0 none, 4 loose, 5 medium, 6 tight.
+        vs_electron_level_min: against electrons, 2 VVLoose, 6 tight; not asked for unless given.
+        vs_muon_level_min: against muons, 1 VLoose, 4 tight; not asked for unless given.
         decay_modes: allowed ones.
         dz_max: cm.
         overlap_dr: taus nearer than this to a selected electron or muon are removed.
     """
 
     vs_jet_level_min: int = Field(default=5, ge=0, le=8)
+    vs_electron_level_min: int | None = added(None, ge=0, le=8)
+    vs_muon_level_min: int | None = added(None, ge=0, le=4)
     decay_modes: tuple[int, ...] = (0, 1, 10, 11)
     dz_max: float | None = 0.2
     overlap_dr: float = 0.4
