@@ -13,7 +13,7 @@ import transferline.data.selections as package
 from transferline.config import load_config
 from transferline.data.events import SPECIES, identity_hash, unit_interval
 from transferline.data.selections import Selection, apply, needed_columns, selection, shipped
-from transferline.data.selections.working_points import btag_threshold, jet_puid_bit
+from transferline.data.selections.working_points import btag_threshold, jet_puid_bits
 from transferline.errors import ConfigError
 
 from . import nanoaod_files as files
@@ -236,7 +236,21 @@ def test_working_points_of_2016():
         btag_threshold("2016postVFP", "btagDeepFlavB", p) for p in ("loose", "medium", "tight")
     ]
     assert points == [0.0480, 0.2489, 0.6377]
-    assert [jet_puid_bit(era, "loose") for era in ("2016preVFP", "2017", "2018")] == [0, 2, 2]
+    points = ("loose", "medium", "tight")
+    assert [jet_puid_bits("2016preVFP", point) for point in points] == [1, 2, 3]
+    with pytest.raises(ValueError, match="no pile-up jet identification"):
+        jet_puid_bits("2022preEE", "loose")
+
+
+@pytest.mark.parametrize("order", [(1, 3, 7), (4, 6, 7)], ids=str)
+def test_pileup_identification_has_two_orders_of_bits(order):
+    """That of 2016 UL in NanoAODv9, and that of all others, whatever the era of the selection."""
+    for i, point in enumerate(("loose", "medium", "tight")):
+        chosen = changed(jets={"pu_id": {"working_point": point, "pt_max": 50}})
+        rows = [
+            good(jet=[FAR[0] | BJET, FAR[1] | {"pt": 40, "pu_id": value}]) for value in (0, *order)
+        ]
+        assert run(rows, chosen).passed.tolist() == [False] + [k >= i for k in range(3)]
 
 
 def test_any_trigger_and_all_filters():

@@ -185,7 +185,7 @@ def test_the_description_is_what_the_graph_has(exported):
     assert described["classes"] == ["background", "signal"]
     assert described["species"]["bjet"] == 4
     assert described["selection"] == selection("l1_j4_b1").to_dict()
-    assert described["working_points"] == {"btag_min": 0.2489, "pu_id_bit": 0}
+    assert described["working_points"] == {"btag_min": 0.2489, "pu_id_bits_min": 1}
     assert described["checkpoint"]["card"] == "# Toy\n\nFor tests."
     weights = found.out.with_suffix("") / "checkpoint" / "model.safetensors"
     assert described["checkpoint"]["weights_sha256"] == file_hash(weights)

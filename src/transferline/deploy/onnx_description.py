@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transferline.data.events import SPECIES
-from transferline.data.selections.working_points import jet_puid_bit
+from transferline.data.selections.working_points import jet_puid_bits
 from transferline.deploy.onnx_check import TOLERANCE, Difference
 from transferline.deploy.onnx_graph import RawColumns
 from transferline.deploy.trained import checkpoint_directory, class_names, own_selection
@@ -105,8 +105,8 @@ def _working_points(resolved: dict[str, Any] | None) -> dict[str, Any]:
     except ConfigError:  # none, or of another version
         return {}
     pu_id = selection.jets.pu_id
-    bit = None if pu_id is None else jet_puid_bit(selection.era, pu_id.working_point)
-    return {"btag_min": selection.btag_cut, "pu_id_bit": bit}
+    bits = None if pu_id is None else jet_puid_bits(selection.era, pu_id.working_point)
+    return {"btag_min": selection.btag_cut, "pu_id_bits_min": bits}
 
 
 def _origin(checkpoint: Checkpoint, place: Path | str) -> dict[str, Any]:

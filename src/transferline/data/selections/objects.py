@@ -13,7 +13,7 @@ from transferline.data.selections.recipe import (
     MuonCuts,
     TauCuts,
 )
-from transferline.data.selections.working_points import jet_puid_bit
+from transferline.data.selections.working_points import jet_puid_bits
 
 _P4 = ("pt", "eta", "phi", "mass")
 
@@ -120,8 +120,8 @@ def jets(objects: Flat, cuts: JetCuts, era: str, others: list[Flat]) -> Flat:
     if cuts.jet_id_bit is not None:
         good &= (objects["jet_id"] >> cuts.jet_id_bit) & 1 == 1
     if cuts.pu_id is not None:
-        bit = jet_puid_bit(era, cuts.pu_id.working_point)
-        passed = (objects["pu_id"] >> bit) & 1 == 1
+        least = jet_puid_bits(era, cuts.pu_id.working_point)
+        passed = sum((objects["pu_id"] >> bit) & 1 for bit in range(3)) >= least
         good &= passed | (objects["pt"] >= cuts.pu_id.pt_max)
     kept = objects.keep(good)
     return kept.keep(far_from(kept, others, cuts.overlap_dr))

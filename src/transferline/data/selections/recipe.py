@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from transferline.config import Recipe, added, load_config
-from transferline.data.selections.working_points import btag_threshold, jet_puid_bit
+from transferline.data.selections.working_points import btag_threshold, jet_puid_bits
 from transferline.errors import ConfigError, did_you_mean
 
 WorkingPoint = Literal["loose", "medium", "tight"]
@@ -213,7 +213,7 @@ class Selection(_Sparse):
     def _consistent(self) -> Selection:
         btag_threshold(self.era, self.jets.btag.tagger, self.jets.btag.working_point)
         if self.jets.pu_id is not None:
-            jet_puid_bit(self.era, self.jets.pu_id.working_point)
+            jet_puid_bits(self.era, self.jets.pu_id.working_point)
         if self.taus is None and self.cuts.taus_min:
             raise ValueError("cuts.taus_min asks for taus, but `taus:` is not defined")
         return self

@@ -12,14 +12,11 @@ from transferline.errors import did_you_mean
 
 _FILE = Path(__file__).with_name("btag_working_points.yaml")
 
-_PUID_BITS = {
-    # Jet_puId as an integer of bits. 2016 UL: loose 1, medium 3, tight 7 (bits 0, 1, 2);
-    # 2017 and 2018 UL: loose 4, medium 6, tight 7 (bits 2, 1, 0).
-    # Source: JME recommendation quoted in the NanoAODv9 documentation of Jet_puId.
-    "2016": {"loose": 0, "medium": 1, "tight": 2},
-    "2017": {"loose": 2, "medium": 1, "tight": 0},
-    "2018": {"loose": 2, "medium": 1, "tight": 0},
-}
+# Jet_puId is an integer of nested bits, whose order is not always the same: of 2016 UL in NanoAODv9
+# loose 1, medium 3, tight 7, elsewhere 4, 6, 7 (JME recommendation quoted in the NanoAODv9
+# documentation of Jet_puId). How many are set tells the working point in either.
+_PUID_BITS = {"loose": 1, "medium": 2, "tight": 3}
+_WITH_PUID = ("2016", "2017", "2018")
 
 
 @cache
@@ -46,13 +43,12 @@ def btag_threshold(era: str, tagger: str, working_point: str) -> float:
     return float(table[tagger][era][working_point])
 
 
-def jet_puid_bit(era: str, working_point: str) -> int:
-    """Return the bit of `Jet_puId` that this working point sets.
+def jet_puid_bits(era: str, working_point: str) -> int:
+    """Return how many bits of `Jet_puId` a jet that passes this working point has at least.
 
     Raises:
         ValueError: the era's jets have no pile-up identification (PUPPI jets of Run 3).
     """
-    year = era[:4]
-    if year not in _PUID_BITS:
+    if era[:4] not in _WITH_PUID:
         raise ValueError(f"era '{era}' has no pile-up jet identification: write `pu_id: null`")
-    return _PUID_BITS[year][working_point]
+    return _PUID_BITS[working_point]
