@@ -50,6 +50,15 @@ def test_a_text_list_of_files(tmp_path):
         NanoAOD(files=[f"@{tmp_path}/empty.txt"]).paths()
 
 
+def test_a_file_by_two_names_counts_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.root", "b.root"):
+        (tmp_path / name).touch()
+    (tmp_path / "link.root").symlink_to("a.root")
+    found = list_files(["b.root", "./b.root", "link.root", str(tmp_path / "a.root"), "*.root"])
+    assert found.paths == ["b.root", "link.root"]
+
+
 def test_samples_that_share_a_file_of_a_list_are_recognised(tmp_path):
     (tmp_path / "list.txt").write_text("x/a.root\nx/b.root\n")
     make = lambda name: Sample(  # noqa: E731

@@ -10,7 +10,7 @@ import pytest
 
 from transferline.data.card import load_card
 from transferline.data.mix import mix
-from transferline.data.origins import Origin, RowOrigins, row_origins
+from transferline.data.origins import Origin, Relation, RowOrigins, row_origins
 from transferline.data.readers.shards import Shards, ShardSet
 from transferline.data.selections import selection
 from transferline.deploy.inputs import survey_inputs
@@ -86,6 +86,16 @@ def test_mixed_and_other_directories_are_one_table_of_origins(mixture, members):
 
 
 def test_origins_of_runs_are_found_by_row():
+    one, copy = (
+        Origin.of_file({"is_simulation": True, "path": p, "entries": n, "size": 9, "format": f})
+        for p, n, f in (("a.root", 5, "JetClass"), ("b/merged.root", 8, "JetClass"))
+    )
+    assert one.relation(copy) is Relation.SAME  # numbered by what the jets are
+    assert Origin.from_dict(one.to_dict()) == one
+    other = Origin.of_file(
+        {"is_simulation": True, "path": "c.root", "entries": 5, "size": 9, "format": "NanoAODv9"}
+    )
+    assert other.relation(one) is other.relation(copy) is Relation.ALIKE
     a, b = Origin("collisions"), Origin("unknown")
     runs = RowOrigins.of_runs([(a, 3), (b, 0), (b, 2)])
     found = {origin: places.tolist() for origin, places in runs.groups(np.array([4, 0, 3, 2]))}

@@ -21,6 +21,9 @@ from transferline.data.readers.base import Source
 from transferline.errors import DataError
 from transferline.files import file_hash
 
+_NUMBERED_BY_CONTENT = ("JetClass", "CMS record 12102", "Delphes")
+"""Beginnings of formats whose files number nothing: see `jet_sets.content_identity`."""
+
 _GENERATED = frozenset(f"transferline generate {what}" for what in ("events", "jets", "hh4b"))
 
 
@@ -42,6 +45,8 @@ class Origin:
         process, seed, lhe: of generated events; they fix the random numbers.
         configuration, n: of generated events; with them the file is fixed.
         file: name, entries and size of a file of other simulation.
+        content: whether its events are numbered by a hash of what they hold: then equal numbers
+            are equal events, whatever the file is called now.
     """
 
     kind: Literal["collisions", "generated", "simulation", "unknown"]
@@ -51,6 +56,7 @@ class Origin:
     configuration: str | None = None
     n: int | None = None
     file: str | None = None
+    content: bool | None = None
 
     @classmethod
     def of_file(cls, row: Mapping[str, Any]) -> Self:
@@ -61,7 +67,9 @@ class Origin:
         if made.get("kind") in _GENERATED:
             names = ("process", "seed", "configuration", "n")
             return cls("generated", lhe=made.get("lhe_sha256"), **{k: made.get(k) for k in names})
-        return cls("simulation", file=f"{Path(row['path']).name}:{row['entries']}:{row['size']}")
+        file = f"{Path(row['path']).name}:{row['entries']}:{row['size']}"
+        hashed = str(row.get("format", "")).startswith(_NUMBERED_BY_CONTENT)
+        return cls("simulation", file=file, content=hashed or None)
 
     def relation(self, other: Origin) -> Relation:
         """Tell what equal (run, lumi, event) mean between events of the two origins."""
@@ -73,7 +81,7 @@ class Origin:
         if kinds == {"generated"}:
             return self._among_generated(other)
         known = self.file is not None and self.file == other.file
-        return Relation.SAME if known else Relation.ALIKE
+        return Relation.SAME if known or (self.content and other.content) else Relation.ALIKE
 
     def _among_generated(self, other: Origin) -> Relation:
         if self == other and self.configuration is not None:

@@ -53,7 +53,10 @@ def list_files(files: Sequence[str], skip: Sequence[str] = ()) -> FileList:
         DataError: a wildcard matches nothing.
         ConfigError: a list cannot be read, or a URL has a wildcard.
     """
-    paths = list(dict.fromkeys(path for entry in _entries(files) for path in _expand(entry.name)))
+    places: dict[str, str] = {}
+    for path in (path for entry in _entries(files) for path in _expand(entry.name)):
+        places.setdefault(_place(path), path)  # one file by two names would count twice
+    paths = list(places.values())
     left_out: dict[str, str] = {}
     unmatched: list[str] = []
     find = _Finder(paths)
@@ -98,6 +101,10 @@ def _entry(line: str) -> Entry:
     # Only a '#' behind a blank begins a comment: it may stand in a file name.
     name, _, comment = line.replace("\t", " ").partition(" #")
     return Entry(name.strip(), comment.strip())
+
+
+def _place(path: str) -> str:
+    return path if is_url(path) else str(Path(path).resolve())
 
 
 def _expand(name: str) -> list[str]:
