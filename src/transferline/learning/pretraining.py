@@ -75,7 +75,7 @@ class PretrainConfig(Recipe):
         n_train: use only so many events, a nested prefix; all unless given. Those of a smaller
             number are among those of a larger one with equal `seed` and `valid_share`, and of a
             mixture (`transferline.data.mix`) they have the proportions of the whole.
-        valid_share: share of the events, by hash, that only validates.
+        valid_share: share of all the events, by hash, that only validates, however small `n_train`.
     """
 
     data: Shards
@@ -223,6 +223,7 @@ def _pretrain(
         shards,
         model,
         n_train=len(train_rows),
+        n_valid=len(valid_rows),
         n_labelled=int((labels["target"][train_rows] != UNLABELLED).sum()) if labels else 0,
         parameters=parameters,
         result=result,
@@ -279,6 +280,7 @@ def _checkpoint(
     model: Model,
     *,
     n_train: int,
+    n_valid: int,
     n_labelled: int,
     parameters: dict[str, int],
     result: FitResult,
@@ -294,6 +296,7 @@ def _checkpoint(
         "data": [card.summary() for card in shards.cards],
         "selections": _selections(shards),
         "n_train": n_train,
+        "n_valid": n_valid,
         **({"n_labelled": n_labelled} if config.classes else {}),
         "parameters": parameters,
         "result": result.__dict__,
@@ -336,7 +339,7 @@ def _card(provenance: dict[str, Any]) -> str:
 - parameters: {parts}; embedding and feature are what is transferred
 - trained on {provenance["n_train"]} {labels}, {result["examples_seen"]} event passes,
   {result["cpu_seconds"]:.0f} CPU seconds; at step {result["best_step"]} in
-  validation: {validation_summary(provenance)}
+  validation ({provenance["n_valid"]} other events): {validation_summary(provenance)}
 - seed {config["seed"]}, transferline {provenance["versions"].get("transferline", "")},
   commit `{provenance["commit"] or "unknown"}`
 - command: `{provenance["command"]}`
