@@ -86,13 +86,14 @@ def alone_in(directory: Path, *, wait: bool = False) -> Iterator[None]:
     The lock ends with the process, however it ends.
 
     Args:
-        directory: which is there.
+        directory: which is made if it is not there.
         wait: for a process that holds it, in place of an error, and say so.
 
     Raises:
         ConfigError: another process holds it.
     """
     while True:
+        directory.mkdir(parents=True, exist_ok=True)  # who held it may have removed it
         with (directory / LOCK).open("w") as handle:
             with suppress(OSError):  # what file systems without locks answer
                 _lock(handle, directory, wait)

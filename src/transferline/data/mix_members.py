@@ -200,9 +200,12 @@ def _check_disjoint(one: Member, other: Member) -> None:
 
 
 def _check_processes(one: Member, other: Member) -> None:
-    """Two members of one process would count it twice, each with the whole cross section."""
-    made = one.card.generated()
-    if made and made == other.card.generated():
+    """Two members of one process would count it twice, each with the whole cross section.
+
+    Slices, which have cross sections of their own, do not.
+    """
+    made, same = one.card.generated(), one.cross_section_pb == other.cross_section_pb
+    if made and made == other.card.generated() and same:
         raise ConfigError(
             f"{one.path} and {other.path}: '{one.name}' and '{other.name}' are of one process "
             f"({', '.join(sorted({process for process, _, _ in made}))}), which would count "

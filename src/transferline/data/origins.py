@@ -21,8 +21,9 @@ from transferline.data.readers.base import Source
 from transferline.errors import DataError
 from transferline.files import file_hash
 
-_NUMBERED_BY_CONTENT = ("JetClass", "CMS record 12102", "Delphes")
-"""Beginnings of formats whose files number nothing: see `jet_sets.content_identity`."""
+_NUMBERED_BY_CONTENT = "JetClass"
+"""Beginning of the formats whose jets are numbered by their momentum: see `content_identity`. Those
+of Delphes and of CMS record 12102 hash numbers that may begin anew in another file."""
 
 _GENERATED = frozenset(f"transferline generate {what}" for what in ("events", "jets", "hh4b"))
 

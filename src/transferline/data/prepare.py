@@ -68,7 +68,7 @@ __all__ = ["DataCard", "data_card_markdown", "prepare"]
 UNIT_SIZE = 200_000
 CHUNK_SIZE = 25_000
 _LOOKS = 8  # remote files that are looked at together: a look waits more than it works
-_LAYOUT = 1  # raise it when the same input would give other shards
+_LAYOUT = 2  # raise it when the same input would give other shards
 
 T = TypeVar("T")
 R = TypeVar("R")

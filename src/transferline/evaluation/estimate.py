@@ -56,7 +56,12 @@ class Estimate:
         return sum(square for square, _ in parts) ** 2 / below if below else math.inf
 
     def p_value(self, null: float = 0.0) -> float:
-        """Return how often chance is as far from `null` on either side, by Student's t."""
+        """Return how often chance is as far from `null` on either side, by Student's t.
+
+        Not a number where the error is not known.
+        """
+        if not self.known:
+            return math.nan
         away = abs(self.value - null)
         if self.error == 0.0:
             return float(away == 0.0)

@@ -12,7 +12,7 @@ from transferline.errors import ConfigError
 from transferline.learning.distributed import joined
 from transferline.learning.folds import FOLDS, FoldSet, every_fold
 from transferline.learning.ingredients import hashes, ingredients_of, seen_by
-from transferline.learning.pretraining import PretrainConfig, pretrain
+from transferline.learning.pretraining import PROTOCOL, PretrainConfig, pretrain
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.seen import Level, by_origin
 from transferline.provenance import run_facts
@@ -84,9 +84,15 @@ def _is_finished(config: PretrainConfig, fold: Fold, data: list[str], out: Path)
     made = Checkpoint.load(place).provenance
     contents = [item.get("content_hash") for item in made.get("data", [])]
     tokenizers = {name: item.get("sha256") for name, item in made.get("ingredients", {}).items()}
-    found = (made.get("config_sha256"), made.get("fold"), contents, tokenizers)
+    found = (
+        made.get("protocol"),
+        made.get("config_sha256"),
+        made.get("fold"),
+        contents,
+        tokenizers,
+    )
     wanted = hashes(ingredients_of(config.objective))
-    if found != (config.digest(), asdict(fold), data, wanted):
+    if found != (PROTOCOL, config.digest(), asdict(fold), data, wanted):
         raise ConfigError(
             f"{place}: was made with other settings or data. Choose another --out, or remove "
             f"{out / FOLDS} and the folds to make them anew."

@@ -104,7 +104,9 @@ class Adaptation(Recipe):
         return min(optim.batch_size, least, n_fit)
 
     def examples(self, n_fit: int) -> int:
-        """Events that one run trains on at most: repetitions and the grid included.
+        """Events that one run trains on, repetitions and the grid included.
+
+        So many at most, unless a rate diverges after its trial and another one is trained.
 
         Those of `head_first` pass through the head alone and are left out.
         """
@@ -197,7 +199,7 @@ class NetworkRun:
         return best
 
     def _in_full(self, trials: list[Trial], optim: Optim, folder: Path) -> Trial | None:
-        """Train the best rate that lasts; None where each is worse than its trial, or diverges."""
+        """Train the best rate that lasts; return it or a better trial, None if all diverge."""
         for trial in sorted(trials, key=lambda trial: trial.loss):
             try:
                 full = self._fit(trial.lr, optim, folder / "full")

@@ -71,11 +71,11 @@ class Optim(Recipe):
     @property
     def frozen_steps(self) -> int:
         """Steps in which a backbone that is trained still stands."""
-        return round(self.backbone_frozen * self.steps)
+        return min(round(self.backbone_frozen * self.steps), self.steps - 1)
 
     @property
     def patient_from(self) -> int:
-        """The first step whose validation may count against a training.
+        """The step up to which no validation counts against a training whose backbone thaws.
 
         A rising rate may well make it worse, and so may a backbone that begins to move.
         """

@@ -57,6 +57,10 @@ _LOGS = ("metrics.jsonl", "metrics.csv")
 _LOSSES = 40  # points of the loss curve that the checkpoint tells
 
 
+PROTOCOL = 2
+"""Raised with every change that makes equal settings and events give other weights."""
+
+
 class PretrainConfig(Recipe):
     """A pre-training: `transferline pretrain config.yaml --out DIR`.
 
@@ -206,7 +210,9 @@ def _pretrain(
         resume=resume,
         label=label,
         save_seconds=save_seconds,
-        digest=json_hash([config.digest(), shards.content_hash, *_digest(fold, ingredients)]),
+        digest=json_hash(
+            [PROTOCOL, config.digest(), shards.content_hash, *_digest(fold, ingredients)]
+        ),
         world=world,
     )
     if not world.main:
@@ -293,6 +299,7 @@ def _checkpoint(
         **run_facts(),
         "config": config.to_dict(),
         "config_sha256": config.digest(),
+        "protocol": PROTOCOL,
         "data": [card.summary() for card in shards.cards],
         "selections": _selections(shards),
         "n_train": n_train,

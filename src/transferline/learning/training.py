@@ -224,9 +224,14 @@ class _Fit:
         elif value < self.at.best_loss and self._has_moved():
             self.at.best_step, self.at.best_loss, self.at.bad = self.at.step, value, 0
             self._keep()
-        elif self.at.step > self.optim.patient_from:
+        elif self.at.step > self._patient_from:
             self.at.bad += 1
         return row | {f"val_{name}": value for name, value in found.items()}
+
+    @property
+    def _patient_from(self) -> int:
+        moves = self.stepper.backbone == "trained"
+        return self.optim.patient_from if moves else self.optim.warmup_steps
 
     def _has_moved(self) -> bool:
         """Whether a backbone that is to be trained no longer stands where it began."""

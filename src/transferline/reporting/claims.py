@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Self
@@ -386,4 +387,6 @@ def p_text(p: float) -> str:
     >>> p_text(0.0312), p_text(1e-7)
     ('p = 0.031', 'p < 0.0001')
     """
+    if math.isnan(p):
+        return "p unknown"
     return f"p = {p:.2g}" if p >= _SMALLEST_P else f"p < {_SMALLEST_P:.4f}"

@@ -107,11 +107,12 @@ class EventClassification(Classification):
                 continue
             of_class = slice(len(self.signal)) if first else slice(len(self.signal), None)
             scale = card.normalisation(self.cross_sections.get(name))
-            given = self.cross_sections.get(name)
+            given = self.cross_sections.get(name, card.cross_section_pb)
             parts = [
                 other
                 for its_name, other in samples[of_class]
-                if _same_process(other, card) and self.cross_sections.get(its_name) == given
+                if _same_process(other, card)
+                and self.cross_sections.get(its_name, other.cross_section_pb) == given
             ]
             total = sum(other.sum_weight or 0.0 for other in parts)
             scales.append(scale * (card.sum_weight or 0.0) / total)

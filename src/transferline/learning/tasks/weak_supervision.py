@@ -92,7 +92,7 @@ class WeakSupervision(Classification):
         source, weight = np.asarray(shards.source), np.asarray(shards.weight, np.float64)
         for number, name in enumerate(self.samples()):
             mine = weight[source == number]
-            if len(mine) and not np.allclose(mine, mine[0]):
+            if len(mine) and not np.allclose(mine, mine[0], rtol=1e-5, atol=0.0):
                 raise DataError(
                     f"task {self.name}: the events of {name} have unequal weights, and mixed "
                     "samples stand for data, where every event counts one. Unweight them first "
