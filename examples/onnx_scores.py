@@ -66,7 +66,8 @@ def selected(tree: uproot.TTree, description: dict) -> ak.Array:
     tau = tau[good & (abs(tau.dz) < cuts["taus"]["dz_max"]) & mode]
     tau = tau[far(tau, electron, cuts["taus"]) & far(tau, muon, cuts["taus"])]
     good = within(jet, cuts["jets"]) & ((jet.jetId >> cuts["jets"]["jet_id_bit"]) & 1 == 1)
-    passed = (jet.puId >> points["pu_id_bit"]) & 1 == 1
+    bits = sum((jet.puId >> bit) & 1 for bit in range(3))
+    passed = bits >= points["pu_id_bits_min"]
     jet = jet[good & (passed | (jet.pt >= cuts["jets"]["pu_id"]["pt_max"]))]
     for others in (electron, muon, tau):
         jet = jet[far(jet, others, cuts["jets"])]

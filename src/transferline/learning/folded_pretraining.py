@@ -42,8 +42,8 @@ def pretrain_folds(
             f"start: {config.start} may have seen the events that a fold leaves out. Pre-train "
             "folds without it."
         )
-    _check_tokenizers(config)
     parts = every_fold(folds)
+    _check_tokenizers(config)
     with joined() as world:
         data = [card.content_hash for card in config.data.open().cards]
         todo = [fold for fold in parts if not _is_finished(config, fold, data, out)]
@@ -60,8 +60,11 @@ def pretrain_folds(
 
 def _check_tokenizers(config: PretrainConfig) -> None:
     """Refuse tokenizers that were made from the events that folds leave out."""
+    made = ingredients_of(config.objective)
+    if not made:
+        return
     shards = config.data.open()
-    for name, item in ingredients_of(config.objective).items():
+    for name, item in made.items():
         seen = seen_by({name: item})
         known = 0
         for _, origin, rows in by_origin(shards, np.arange(len(shards))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def _entry(line: str) -> Entry:
 
 
 def _place(path: str) -> str:
-    return path if is_url(path) else str(Path(path).resolve())
+    return path if is_url(path) else os.path.realpath(path)  # whatever a link does
 
 
 def _expand(name: str) -> list[str]:
