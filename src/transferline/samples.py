@@ -16,7 +16,7 @@ from transferline.config import Recipe, Seed, added, one_of
 from transferline.data.card import load_card
 from transferline.data.file_ledger import read_ledger, usable_again
 from transferline.data.layouts.shards import CARD
-from transferline.data.prepare import prepare
+from transferline.data.prepare import LAYOUT, prepare
 from transferline.data.readers import READERS, Reader
 from transferline.data.readers.file_list import named_files
 from transferline.data.selections import Selection
@@ -233,6 +233,7 @@ def materialise(
     source = generation(sample) if sample.reader is None else _files(sample.reader)
     made_of = {
         "protocol": GENERATION,
+        "layout": LAYOUT,
         "selection": chosen.to_dict(),
         "source": source,
         "transferline": package_versions(("transferline",)),

@@ -68,7 +68,7 @@ __all__ = ["DataCard", "data_card_markdown", "prepare"]
 UNIT_SIZE = 200_000
 CHUNK_SIZE = 25_000
 _LOOKS = 8  # remote files that are looked at together: a look waits more than it works
-_LAYOUT = 2  # raise it when the same input would give other shards
+LAYOUT = 2  # raise it when the same input would give other shards
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -171,7 +171,7 @@ class _Job:
         golden = self.selection.golden_json
         return json_hash(
             {
-                "layout": _LAYOUT,
+                "layout": LAYOUT,
                 "reader": {**self.reader.content(), "files": []},
                 "selection": self.selection.digest(),
                 "golden_json": None if golden is None else _golden_hash(golden),

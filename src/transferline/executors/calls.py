@@ -19,9 +19,13 @@ _RESUME = "What is finished is kept: the same command goes on from there."
 class WorkersLostError(TransferlineError):
     """The processes that did the work are gone, and no others take their place."""
 
+    exit_code = 3
+
 
 class CallLostError(TransferlineError):
     """One call was given up, because workers died again and again while they did it."""
+
+    exit_code = 3
 
 
 def each(

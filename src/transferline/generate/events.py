@@ -276,7 +276,7 @@ def generate_events(
                 _make_blocks(plan, jobs, executor)
                 _merge(plan, entry, options, out)
                 found = read_provenance(out)
-        shutil.rmtree(plan.parts, ignore_errors=True)  # another process may wait in it
+            shutil.rmtree(plan.parts, ignore_errors=True)
     return _summary(found, out, time.monotonic() - start)
 
 

@@ -240,7 +240,9 @@ def run_digest(
             start["weights"] = checkpoint.backbone_hash()
             if isinstance(task.head, EventHead) and task.head.has_score:
                 start["classifier"] = [tensor.tolist() for tensor in checkpoint.classifier()]
-    settings = {"task": task.located(places).to_dict(), "how": how.to_dict(), "start": start}
+    settings: dict[str, Any] = {"task": task.located(places).to_dict(), "how": how.to_dict(), "start": start}
+    if mode == "trees":
+        settings["engineered"] = task.engineered.version
     if (others := task.examined_with()) and mode != "trees":
         settings["examined_with"] = others
     return json_hash({"protocol": PROTOCOL, "data": data.digest, **settings})

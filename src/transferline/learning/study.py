@@ -85,12 +85,12 @@ def study(
         ConfigError, DataError, NumericalError: samples or pre-trainings cannot be made.
     """
     place, cache = out.absolute(), (cache or cache_directory()).absolute()
-    _check_owner(place / "study.json", config.name)
-    place.mkdir(parents=True, exist_ok=True)
-    write_json(place / "study.json", _description(config))
     chosen = config.only(tasks) if tasks else config
     others = {task.name for task in config.questions()} - {t.name for t in chosen.questions()}
+    _check_owner(place / "study.json", config.name)
+    place.mkdir(parents=True, exist_ok=True)
     with sigterm_as_interrupt(), alone_in(place), given_or_new(executor, jobs) as pool:
+        write_json(place / "study.json", _description(config))
         try:
             failures, n_todo = _run(chosen, place, cache, pool, others)
         except (KeyboardInterrupt, StopRequestedError) as error:
@@ -150,7 +150,12 @@ def _question(config: StudyConfig, task: Task, places: Mapping[str, Path]) -> _Q
     located = task.located({name: places[name] for name in task.samples()})
     data = located.load()
     data.shards.verify()
-    for n_train in config.grid.sizes(task.name)[-1:]:
+    sizes = [
+        n
+        for n in config.grid.sizes(task.name)
+        if any(config.wants(task.name, mode, (), n, 0) for mode in config.grid.modes)
+    ]
+    for n_train in sizes[-1:]:
         located.labelled(data, n_train, seed=0)
     return _Question(located, data)
 
@@ -255,7 +260,7 @@ class _Site:
             if run.mode in ("frozen", "trees")
         }
         calls = [(run, self.out / "tables", self.threads) for run in first.values()]
-        each(self.pool, fill_table, calls, lambda _, future: result_of(future))
+        each(self.pool, fill_table, calls, lambda i, future: _told(calls[i][0], future))
 
     def grid(self, todo: Sequence[Run]) -> dict[str, str]:
         """Do the runs and append their Records as they finish; return the failures by key."""
@@ -269,6 +274,11 @@ class _Site:
     def _finish(self, run: Run, future: Future[str], ticker: Ticker) -> None:
         try:
             record = Record.model_validate_json(result_of(future))
+            if record.key() != run.key:
+                raise DataError(
+                    "its Record is that of other settings, weights or data: a worker has kept what "
+                    "has been replaced since. Start the workers anew."
+                )
         except (StopRequestedError, WorkersLostError, ClusterError):
             raise
         except Exception as error:  # one run's failure, of whatever kind, is not the study's
@@ -278,6 +288,16 @@ class _Site:
             records.append(self.out / RECORDS, record)
             ticker.note(f"{run.title}: AUC {record.metrics['auc']}")
         ticker.advance(_weight(run))
+
+
+def _told(run: Run, future: Future[Any]) -> None:
+    """A table that could not be made is made by the runs that need it, or they fail alone."""
+    try:
+        result_of(future)
+    except (StopRequestedError, WorkersLostError, ClusterError):
+        raise
+    except Exception as error:
+        say(f"no common table for {run.title}: {type(error).__name__}: {error}")
 
 
 def _weight(run: Run) -> int:

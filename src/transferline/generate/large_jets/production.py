@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from transferline.files import json_hash
+from transferline.files import alone_in, json_hash
 from transferline.generate.block_files import BlockCount, add_counts, load_block, read_count
 from transferline.generate.generators import PYTHIA, generator_version
 from transferline.generate.large_jets.blocks import JetConfiguration
@@ -95,7 +95,8 @@ def produce(
 ) -> dict[str, Any]:
     """Make the blocks that are missing, write the file, and return what it tells of itself.
 
-    A file with the same configuration is left as it is. Blocks go once the file is there.
+    A file with the same configuration is left as it is. Blocks go once the file is there. A second
+    process that makes the same file waits for the first.
 
     Args:
         plan: the blocks.
@@ -111,13 +112,16 @@ def produce(
     Raises:
         DataError: `out` or its blocks belong to another configuration.
     """
-    found = plan.finished(out, read_provenance)
-    if found is not None:
+    if (found := plan.finished(out, read_provenance)) is not None:
         return found
-    plan.make(make, label, jobs, executor)
-    paths = plan.paths()
-    total = add_counts([read_count(path)[0] for path in paths])
-    found = {**facts, **provenance(plan, total), **more(total)}
-    write(out, (load_block(path) for path in paths), found)
-    shutil.rmtree(plan.parts)
+    plan.parts.mkdir(parents=True, exist_ok=True)
+    with alone_in(plan.parts, wait=True):
+        found = plan.finished(out, read_provenance)  # by the process that was waited for
+        if found is None:
+            plan.make(make, label, jobs, executor)
+            paths = plan.paths()
+            total = add_counts([read_count(path)[0] for path in paths])
+            found = {**facts, **provenance(plan, total), **more(total)}
+            write(out, (load_block(path) for path in paths), found)
+        shutil.rmtree(plan.parts, ignore_errors=True)
     return found
