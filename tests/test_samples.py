@@ -96,7 +96,7 @@ def test_a_finished_sample_of_sherpa_is_found_where_there_is_no_sherpa(monkeypat
     assert found == sample_generation.generation(sample.model_copy(update={"generator": "sherpa"}))
 
 
-def test_files_become_shards_and_a_changed_file_is_another_sample(tmp_path):
+def test_files_become_shards_and_a_changed_file_is_another_sample(tmp_path, monkeypatch):
     file = write_nanoaod(tmp_path / "a.root", 200, seed=1)
     sample = Sample.model_validate(
         {"reader": {"kind": "nanoaod", "files": [str(file)]}, "selection": "l1_j4_b1"}
@@ -104,6 +104,9 @@ def test_files_become_shards_and_a_changed_file_is_another_sample(tmp_path):
     place = materialise(sample, tmp_path / "cache")
     assert materialise(sample, tmp_path / "cache") == place
     assert not np.isnan(ShardSet(place).weight).any()
+    with monkeypatch.context() as patched:  # the same input would give other shards
+        patched.setattr(samples, "LAYOUT", samples.LAYOUT + 1)
+        assert materialise(sample, tmp_path / "cache") != place
     write_nanoaod(file, 300, seed=2)
     assert materialise(sample, tmp_path / "cache") != place
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -328,6 +329,14 @@ def test_the_digest_follows_what_matters_only(checkpoint, task):
     assert run_digest(moved, task, data, "scratch", how) == run_digest(
         checkpoint, task, data, "scratch", how
     )
+
+
+def test_trees_of_other_features_are_other_runs(task, monkeypatch):
+    data, how = task.load(), settings("trees")
+    before = run_digest(None, task, data, "trees", how)
+    other = replace(task.engineered, version="another")
+    monkeypatch.setattr(EventClassification, "engineered", other)
+    assert run_digest(None, task, data, "trees", how) != before
 
 
 def test_wrong_arguments_are_explained(checkpoint, task, tmp_path):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +15,7 @@ from transferline.evaluation.learning_curve import learning_curve, scratch_for
 from transferline.files import alone_in
 from transferline.learning import study_pretraining, study_runs
 from transferline.learning.pretraining import pretrain
-from transferline.learning.study import StudyIncompleteError, study
+from transferline.learning.study import StudyIncompleteError, _Site, study
 from transferline.learning.study_config import Only, StudyConfig
 from transferline.learning.study_plan import plan_lines
 from transferline.learning.study_records import keep_current
@@ -428,6 +430,28 @@ def test_two_studies_do_not_work_in_one_directory(config, finished, tmp_path):
         study(config, out)
     study(config, out)
     assert cells(out)
+
+
+def test_a_call_that_is_refused_leaves_the_description_of_the_study(config, finished, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    before = (out / "study.json").read_text()
+    with alone_in(out), pytest.raises(ConfigError, match="another process works there"):
+        study(config.model_copy(update={"title": "second"}), out)
+    with pytest.raises(ConfigError):
+        study(config.model_copy(update={"title": "second"}), out, tasks=["no such task"])
+    assert (out / "study.json").read_text() == before
+
+
+def test_the_record_of_another_run_is_a_failure(config, finished, tmp_path):
+    """As of a worker that has kept weights which were replaced since."""
+    [first, other, *_] = records.read(finished / "records.jsonl")
+    site, future = _Site(tmp_path, None, 1), Future()
+    future.set_result(first.model_dump_json())
+    asked = SimpleNamespace(key=other.key(), title="t", mode="trees", examples=lambda: 1)
+    site._finish(asked, future, SimpleNamespace(advance=lambda n: None, note=lambda text: None))
+    assert "a worker has kept what has been replaced" in site.failures[other.key()]
+    assert not (tmp_path / "records.jsonl").exists()
 
 
 def test_a_part_of_the_tasks_leaves_the_list_of_samples_whole(places, tmp_path):

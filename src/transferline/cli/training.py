@@ -96,7 +96,9 @@ def transfer(
         ),
     ],
     config: Config,
-    mode: Annotated[str, typer.Option(metavar="MODE", help="scratch, frozen, fixed, finetuned or trees.")],
+    mode: Annotated[
+        str, typer.Option(metavar="MODE", help="scratch, frozen, fixed, finetuned or trees.")
+    ],
     n_train: Annotated[
         int,
         typer.Option(

@@ -240,7 +240,11 @@ def run_digest(
             start["weights"] = checkpoint.backbone_hash()
             if isinstance(task.head, EventHead) and task.head.has_score:
                 start["classifier"] = [tensor.tolist() for tensor in checkpoint.classifier()]
-    settings: dict[str, Any] = {"task": task.located(places).to_dict(), "how": how.to_dict(), "start": start}
+    settings: dict[str, Any] = {
+        "task": task.located(places).to_dict(),
+        "how": how.to_dict(),
+        "start": start,
+    }
     if mode == "trees":
         settings["engineered"] = task.engineered.version
     if (others := task.examined_with()) and mode != "trees":
