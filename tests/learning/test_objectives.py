@@ -325,7 +325,8 @@ def test_jets_of_constituents_have_no_types_of_objects(recipe):
     batch = toy_batch(4)
     columns = {**batch.columns, "species": batch.columns["species"] + 7 * batch.is_real}
     with pytest.raises(ConfigError, match="jets of constituents"):
-        recipe.build(tiny_model())(batch.replace(columns=columns))
+        recipe.build(tiny_model()).fit_constants(lambda: [batch.replace(columns=columns)])
+    recipe.build(tiny_model()).fit_constants(lambda: [batch])
 
 
 def test_the_pooled_embedding_never_counts_a_removed_object():

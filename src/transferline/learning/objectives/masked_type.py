@@ -7,7 +7,7 @@ objects. `only_hidden` restricts the loss to the hidden ones, whose answer is no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -59,12 +59,15 @@ class MaskedTypeObjective(Objective):
         draw = torch.rand(batch.is_real.shape, device=batch.is_real.device)
         return (draw < self.recipe.probability) & batch.is_real
 
+    def fit_constants(self, draw: Callable[[], Iterable[Batch]]) -> None:
+        """Take none, but see that these are events."""
+        check_events(draw(), self.recipe.kind)
+
     def forward(self, batch: Batch) -> Loss:
         """Return the mean cross-entropy per object, and the accuracy on hidden objects."""
         if self.training:
             batch = self.recipe.augment(batch)
         species = batch.columns["species"]
-        check_events(species, "masked_type")
         hidden = self.hidden(batch)
         logits = self.classifier(
             self.model.latent(hide(batch, hidden, self.recipe.hide_mass)).tokens
@@ -78,13 +81,15 @@ class MaskedTypeObjective(Objective):
         )
 
 
-def check_events(species: Tensor, kind: str) -> None:
+def check_events(batches: Iterable[Batch], kind: str) -> None:
     """Refuse jets of constituents, whose codes of species are not those of objects of events.
+
+    Before the first step, so that no step pays for it.
 
     Raises:
         ConfigError: with what to take in place of the objective.
     """
-    if species.numel() and int(species.max()) >= len(SPECIES):
+    if any(bool((batch.columns["species"] >= len(SPECIES)).any()) for batch in batches):
         raise ConfigError(
             f"objective {kind}: asks for types of objects of events, and these are jets of "
             "constituents. Take `masked_particles` with `identity`, or other shards."
