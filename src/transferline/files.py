@@ -80,7 +80,7 @@ LOCK = ".lock"
 
 
 @contextmanager
-def alone_in(directory: Path, *, wait: bool = False) -> Iterator[None]:
+def alone_in(directory: Path, *, wait: bool = False, tidy: bool = False) -> Iterator[None]:
     """Hold a directory against other processes that ask in this way, on systems with `flock`.
 
     The lock ends with the process, however it ends.
@@ -88,6 +88,7 @@ def alone_in(directory: Path, *, wait: bool = False) -> Iterator[None]:
     Args:
         directory: which is made if it is not there.
         wait: for a process that holds it, in place of an error, and say so.
+        tidy: remove the file of the lock at the end.
 
     Raises:
         ConfigError: another process holds it.
@@ -98,7 +99,12 @@ def alone_in(directory: Path, *, wait: bool = False) -> Iterator[None]:
             with suppress(OSError):  # what file systems without locks answer
                 _lock(handle, directory, wait)
             if _is_there(handle, directory / LOCK):
-                yield
+                try:
+                    yield
+                finally:
+                    if tidy:
+                        with suppress(OSError):
+                            (directory / LOCK).unlink(missing_ok=True)
                 return
 
 

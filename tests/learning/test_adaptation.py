@@ -10,6 +10,7 @@ import torch
 from transferline.data.loader import Loader
 from transferline.deploy.trained import checkpoint_directory
 from transferline.errors import ConfigError, DataError, NumericalError
+from transferline.files import alone_in
 from transferline.learning import modes
 from transferline.learning.adaptation import run_digest, transfer
 from transferline.learning.baselines import Trees
@@ -64,6 +65,13 @@ def settings(mode, **changes):
 def run(checkpoint, task, mode, out, **changes):
     given = {"n_train": 200, "seed": 0, "how": settings(mode), **changes}
     return transfer(checkpoint, task, mode, out=out, **given)
+
+
+def test_two_runs_do_not_work_in_one_directory(checkpoint, task, tmp_path):
+    with alone_in(tmp_path), pytest.raises(ConfigError, match="another process works there"):
+        run(checkpoint, task, "trees", tmp_path)
+    run(checkpoint, task, "trees", tmp_path)
+    assert not (tmp_path / ".lock").exists()
 
 
 @pytest.mark.parametrize("mode", WITHOUT_BATCH_NORM)

@@ -63,6 +63,15 @@ def made(shards, tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize(("kind", "text"), [("kmeans", KMEANS), ("vqvae", VQVAE)])
+def test_resuming_a_finished_tokenizer_leaves_it(kind, text, made, shards, tmp_path, capsys):
+    before = {path.name: path.stat().st_mtime_ns for path in (made / kind).iterdir()}
+    config = write(tmp_path, shards, text)
+    assert run(["tokenize", "train", config, "--out", f"{made}/{kind}", "--resume"]) == 0
+    assert "is finished" in capsys.readouterr().err
+    assert {path.name: path.stat().st_mtime_ns for path in (made / kind).iterdir()} == before
+
+
 @pytest.mark.parametrize("kind", ["kmeans", "vqvae"])
 def test_a_tokenizer_is_made_and_tells_how_good_it_is(kind, made, shards):
     found = TokenizerCheckpoint.load(made / kind)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,15 +12,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from transferline.cli.failures import describe_failure
 from transferline.data.loader import Loader
 from transferline.data.prepare import prepare
 from transferline.data.readers.nanoaod import NanoAOD
 from transferline.data.readers.shards import Shards, ShardSet
 from transferline.data.selections import selection
-from transferline.errors import DataError, NumericalError
+from transferline.errors import ConfigError, DataError, NumericalError
+from transferline.files import alone_in
 from transferline.learning.objectives.masked_type import MaskedType
 from transferline.learning.optim import Optim
 from transferline.learning.pretraining import PretrainConfig, pretrain
+from transferline.learning.stop_signals import StopRequestedError
 from transferline.learning.training import fit
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.model import ModelRecipe, weight_hash
@@ -110,6 +114,48 @@ def test_sigterm_writes_a_state_and_exits_cleanly(shards, tmp_path):
     file.write_text(config(shards, steps=2000).model_dump_json())
     assert _run_and_signal(file, tmp_path / "out", signal.SIGTERM) != -signal.SIGTERM
     assert (tmp_path / "out" / "training" / "state" / "state.json").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_exit_code_tells_which_signal_stopped_a_training(shards, tmp_path, number, code):
+    struck = Interrupting(Loader(ShardSet([shards]), None, 64), number)
+    with pytest.raises(StopRequestedError, match="--resume") as caught:
+        fit(objective(), struck, None, config(shards).optim, tmp_path, label=None)
+    assert describe_failure(caught.value)[1] == code
+    assert pickle.loads(pickle.dumps(caught.value)).exit_code == code  # it may come from a worker
+
+
+class Interrupting:
+    """Batches that end with a signal."""
+
+    def __init__(self, loader, number):
+        self.loader, self.number = loader, number
+
+    def __len__(self):
+        return len(self.loader)
+
+    def batches(self, epoch, start=0):
+        for batch in self.loader.batches(epoch, start):
+            signal.raise_signal(self.number)
+            yield batch
+
+
+def test_resuming_a_finished_pretraining_leaves_it(shards, tmp_path, capsys):
+    out = pretrain(config(shards), tmp_path / "pre", label=None)
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert pretrain(config(shards), out, resume=True) == out
+    assert "is finished" in capsys.readouterr().err
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    pretrain(config(shards, steps=45), out, resume=True, label=None)
+    assert Checkpoint.load(out).provenance["result"]["steps"] == 45
+
+
+def test_two_pretrainings_do_not_work_in_one_directory(shards, tmp_path):
+    out = tmp_path / "pre"
+    with alone_in(out), pytest.raises(ConfigError, match="another process works there"):
+        pretrain(config(shards), out, label=None)
+    pretrain(config(shards), out, label=None)
+    assert not (out / ".lock").exists()
 
 
 def test_state_of_another_configuration_is_refused(shards, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import warnings
 from typing import Annotated, Any
@@ -11,13 +12,13 @@ from typer.core import TyperGroup
 
 from transferline.errors import TransferlineError
 from transferline.launch import refuse_torchrun
-from transferline.stopping import interrupt_handled, no_interrupt_lost
+from transferline.stopping import interrupt_handled, no_interrupt_lost, signal_of
 
 
 class InterruptedByUserError(TransferlineError):
-    """Ctrl-C; what was finished is kept."""
+    """Ctrl-C, or SIGTERM in its place; what was finished is kept."""
 
-    exit_code = 130
+    exit_code = 128 + signal.SIGINT
 
 
 _ORDER = (  # on the help page: that of the work
@@ -43,10 +44,12 @@ class _Group(TyperGroup):
         except KeyboardInterrupt as error:
             interrupt_handled()
             resume = " with --resume" if ctx.invoked_subcommand in _RESUMED else ""
-            raise InterruptedByUserError(
+            stopped = InterruptedByUserError(
                 "interrupted; finished parts are kept. "
                 f"Type the same command again{resume} to go on from there."
-            ) from error
+            )
+            stopped.exit_code = 128 + signal_of(error)
+            raise stopped from error
 
 
 app = typer.Typer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from transferline.data.card import DataCard, load_card
@@ -13,7 +13,7 @@ from transferline.data.layouts.shard_directory import NEXT, check_ours, is_repla
 from transferline.data.layouts.shards import CARD
 from transferline.data.readers.base import Source
 from transferline.errors import ConfigError
-from transferline.files import LOCK, alone_in
+from transferline.files import alone_in
 
 
 @contextmanager
@@ -29,12 +29,8 @@ def working_in(out: Path) -> Iterator[None]:
         raise ConfigError(f"{out}: is a file; the shards need a directory of their own.")
     out.mkdir(parents=True, exist_ok=True)
     check_ours(out)
-    with alone_in(out, wait=True) if os.access(out, os.W_OK) else nullcontext():
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                (out / LOCK).unlink(missing_ok=True)
+    with alone_in(out, wait=True, tidy=True) if os.access(out, os.W_OK) else nullcontext():
+        yield
 
 
 def claim(

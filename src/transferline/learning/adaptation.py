@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from transferline.errors import ConfigError
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.records import Cost, Hashes, Record
-from transferline.files import atomic_path, json_hash, resolved, write_text
+from transferline.files import alone_in, atomic_path, json_hash, resolved, write_text
 from transferline.learning.attention import attention_by_kind
 from transferline.learning.baselines import BoostedTrees, Labelled, Trees, boosted_trees
 from transferline.learning.independence import check_test_events
@@ -103,7 +103,7 @@ def transfer(
 
     Raises:
         BrokenTransferError: the weights are not those that the mode promises.
-        ConfigError: the arguments do not fit together.
+        ConfigError: the arguments do not fit together, or another process works in `out`.
         DataError: there are fewer labelled events than `n_train`, or test events were in the
             pre-training.
         NumericalError: the training diverged with every learning rate.
@@ -117,40 +117,41 @@ def transfer(
     rows = task.labelled(data, n_train, seed)
     _check_fold(data, rows)
     judged = _independence(checkpoint, data, mode, allow_overlap)
-    out.mkdir(parents=True, exist_ok=True)
-    forget_run(out)
-    if isinstance(how, Trees):
-        features = engineered_table(task.engineered, data, tables)
-        outcome = _run_trees(task, data, rows, how, table=features, seed=seed)
-    else:
-        assert checkpoint is not None  # _check_arguments
-        table = _starting_embeddings(checkpoint, mode, data, how, seed=seed, tables=tables)
-        run = NetworkRun(checkpoint, mode, task, data, rows, how, seed, out, table, label)
-        outcome = _run_network(run)
-    outcome.extra.update(judged)
-    if checkpoint is not None and mode in TRANSFERRED:
-        outcome.extra.update(source_facts(checkpoint.provenance))
-    if scratch is not None:
-        outcome.extra["scratch"] = scratch
-    record = Record(
-        **_identity(checkpoint, task, mode, study=study, pretraining=pretraining),
-        **_measure(task, data, rows, outcome, out),
-        n_train=n_train,
-        seed=seed,
-        hashes=Hashes(
-            **outcome.hashes,
-            config=run_digest(checkpoint, task, data, mode, how),
-            data=data.digest,
-            checkpoint=checkpoint.sha256 if checkpoint is not None and mode != "trees" else None,
-        ),
-        cost=clock.cost(outcome),
-    )
-    if keep_checkpoint and outcome.trial is not None and checkpoint is not None:
-        kept = kept_model(
-            outcome.trial.model, start=checkpoint, task=task, record=record, data=data, rows=rows
+    with alone_in(out, tidy=True):
+        forget_run(out)
+        if isinstance(how, Trees):
+            features = engineered_table(task.engineered, data, tables)
+            outcome = _run_trees(task, data, rows, how, table=features, seed=seed)
+        else:
+            assert checkpoint is not None  # _check_arguments
+            table = _starting_embeddings(checkpoint, mode, data, how, seed=seed, tables=tables)
+            run = NetworkRun(checkpoint, mode, task, data, rows, how, seed, out, table, label)
+            outcome = _run_network(run)
+        outcome.extra.update(judged)
+        if checkpoint is not None and mode in TRANSFERRED:
+            outcome.extra.update(source_facts(checkpoint.provenance))
+        if scratch is not None:
+            outcome.extra["scratch"] = scratch
+        record = Record(
+            **_identity(checkpoint, task, mode, study=study, pretraining=pretraining),
+            **_measure(task, data, rows, outcome, out),
+            n_train=n_train,
+            seed=seed,
+            hashes=Hashes(
+                **outcome.hashes,
+                config=run_digest(checkpoint, task, data, mode, how),
+                data=data.digest,
+                checkpoint=None if mode == "trees" or checkpoint is None else checkpoint.sha256,
+            ),
+            cost=clock.cost(outcome),
         )
-        kept.save(out / CHECKPOINT)
-    write_text(out / "record.json", record.model_dump_json(indent=2, exclude_none=True) + "\n")
+        if keep_checkpoint and outcome.trial is not None and checkpoint is not None:
+            model = outcome.trial.model
+            kept = kept_model(
+                model, start=checkpoint, task=task, record=record, data=data, rows=rows
+            )
+            kept.save(out / CHECKPOINT)
+        write_text(out / "record.json", record.model_dump_json(indent=2, exclude_none=True) + "\n")
     return record
 
 

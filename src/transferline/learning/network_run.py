@@ -182,7 +182,8 @@ class NetworkRun:
             return self._best(optim, tried)
         except StopRequestedError as error:
             raise StopRequestedError(
-                f"stopped; {self.out} holds nothing of this run yet. Repeat the command."
+                f"stopped; {self.out} holds nothing of this run yet. Repeat the command.",
+                error.signal_number,
             ) from error
 
     def _best(self, optim: Optim, tried: Optim) -> Trial:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +20,7 @@ from transferline.data.loader import POOL, Loader
 from transferline.data.nested import sets_of
 from transferline.data.readers.nested_shards import NestedShardSet
 from transferline.data.readers.shards import Shards, ShardSet
-from transferline.files import json_hash, write_json
+from transferline.files import alone_in, json_hash, write_json
 from transferline.learning.attention import attention_by_kind
 from transferline.learning.distributed import World, joined
 from transferline.learning.ingredients import (
@@ -50,6 +51,7 @@ from transferline.models.features import Features
 from transferline.models.heads import Head
 from transferline.models.model import Model, ModelRecipe, parameter_counts, weight_hash
 from transferline.models.seen import Seen
+from transferline.models.stored import MADE_OF
 from transferline.progress import say
 from transferline.provenance import run_facts
 
@@ -133,27 +135,30 @@ def pretrain(
 ) -> Path:
     """Train and write the checkpoint directory `out`; return it.
 
+    With `resume` a training that was stopped goes on, and one that is finished stays as it is.
     Events of `fold` are left out of everything: the training, the validation, and the constants
     of Features. Under torchrun all processes train together on the batches of one, see
     `transferline.learning.data_parallel`.
 
     Raises:
-        ConfigError: torchrun's variables are wrong, or the backbone cannot be divided.
+        ConfigError: torchrun's variables are wrong, the backbone cannot be divided, or another
+            process works in `out`.
         DataError: the shards are unusable or hold too few events.
         NumericalError, StopRequestedError: see `fit`.
     """
     with joined() as world:
         # torchrun may start a failed training again by itself: that is to go on.
         resume = resume or world.restarts > 0
-        _pretrain(
-            config,
-            Path(out),
-            world,
-            resume=resume,
-            fold=fold,
-            label=label,
-            save_seconds=save_seconds,
-        )
+        with alone_in(Path(out), tidy=True) if world.main else nullcontext():
+            _pretrain(
+                config,
+                Path(out),
+                world,
+                resume=resume,
+                fold=fold,
+                label=label,
+                save_seconds=save_seconds,
+            )
         world.wait()
     return Path(out)
 
@@ -168,9 +173,6 @@ def _pretrain(
     label: str | None,
     save_seconds: float,
 ) -> None:
-    if world.main:
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out / "resolved.json", config.to_dict())
     data = config.data
     shards = NestedShardSet(data.paths()) if config.objective.nested else data.open()
     if world.main:
@@ -198,8 +200,15 @@ def _pretrain(
         model.features.fit(map(sets_of, some.batches(0)))
     objective.fit_constants(lambda: some.batches(0))
     train, valid = _loaders(config, model, shards, (train_rows, valid_rows), labels)
-    if world.main and label is not None:
-        say(str(train.memory))
+    digest = json_hash(
+        [PROTOCOL, config.digest(), shards.content_hash, *_digest(fold, ingredients)]
+    )
+    if resume and _is_finished(out, digest, told=world.main and label is not None):
+        return
+    if world.main:
+        write_json(out / "resolved.json", config.to_dict())
+        if label is not None:
+            say(str(train.memory))
     result = fit(
         objective,
         train,
@@ -210,9 +219,7 @@ def _pretrain(
         resume=resume,
         label=label,
         save_seconds=save_seconds,
-        digest=json_hash(
-            [PROTOCOL, config.digest(), shards.content_hash, *_digest(fold, ingredients)]
-        ),
+        digest=digest,
         world=world,
     )
     if not world.main:
@@ -228,6 +235,7 @@ def _pretrain(
         config,
         shards,
         model,
+        digest=digest,
         n_train=len(train_rows),
         n_valid=len(valid_rows),
         n_labelled=int((labels["target"][train_rows] != UNLABELLED).sum()) if labels else 0,
@@ -274,6 +282,14 @@ def _loaders(
     return batches, Loader(shards, order, judged, shuffle=False, **labels) if len(valid) else None
 
 
+def _is_finished(out: Path, digest: str, *, told: bool) -> bool:
+    """Whether `out` holds exactly this pre-training, and no later one has begun there."""
+    finished = not (out / "training").exists() and Checkpoint.is_made_of(out, digest)
+    if finished and told:
+        say(f"{out}: this pre-training is finished; there is nothing to resume.")
+    return finished
+
+
 def _digest(fold: Fold | None, ingredients: Ingredients) -> list[Any]:
     """What else decides the result, where there is any."""
     kept: list[Any] = [] if fold is None else [asdict(fold)]
@@ -285,6 +301,7 @@ def _checkpoint(
     shards: ShardSet,
     model: Model,
     *,
+    digest: str,
     n_train: int,
     n_valid: int,
     n_labelled: int,
@@ -300,6 +317,7 @@ def _checkpoint(
         "config": config.to_dict(),
         "config_sha256": config.digest(),
         "protocol": PROTOCOL,
+        MADE_OF: digest,
         "data": [card.summary() for card in shards.cards],
         "selections": _selections(shards),
         "n_train": n_train,

@@ -13,21 +13,34 @@ from transferline.stopping import stop_requested
 
 
 class StopRequestedError(TransferlineError):
-    """The training was asked to stop (SIGTERM or Ctrl-C) and has written its state."""
+    """The training was asked to stop (SIGTERM or Ctrl-C) and has written its state.
 
-    exit_code = 143
+    Args:
+        message: says where the state is.
+        signal_number: of the signal that asked; the exit code is 128 more, as of shells.
+    """
+
+    exit_code = 128 + signal.SIGTERM
+
+    def __init__(self, message: str, signal_number: int = signal.SIGTERM) -> None:
+        super().__init__(message, signal_number)
+        self.signal_number, self.exit_code = signal_number, 128 + signal_number
+
+    def __str__(self) -> str:
+        """Return the message alone."""
+        return str(self.args[0])
 
 
 @dataclass
 class Stop:
     """Whether somebody has asked to stop: by a signal, or those who gave this process its work."""
 
-    signalled: bool = False
+    signal_number: int | None = None
 
     @property
     def requested(self) -> bool:
         """Ask after every step."""
-        return self.signalled or stop_requested()
+        return self.signal_number is not None or stop_requested()
 
 
 @contextlib.contextmanager
@@ -38,8 +51,8 @@ def stop_signals() -> Iterator[Stop]:
         yield stop
         return
 
-    def request(_number: int, _frame: object) -> None:
-        stop.signalled = True
+    def request(number: int, _frame: object) -> None:
+        stop.signal_number = number
 
     old = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -37,7 +37,7 @@ from transferline.progress import Ticker, progress, say
 from transferline.provenance import run_facts
 from transferline.runtime import cache_directory
 from transferline.samples import materialise
-from transferline.stopping import sigterm_as_interrupt
+from transferline.stopping import signal_of, sigterm_as_interrupt
 
 __all__ = ["RECORDS", "StudyIncompleteError", "study"]
 
@@ -94,7 +94,7 @@ def study(
         try:
             failures, n_todo = _run(chosen, place, cache, pool, others)
         except (KeyboardInterrupt, StopRequestedError) as error:
-            raise _stopped(out) from error
+            raise _stopped(out, error) from error
     if failures:
         lines = [f"  {key}: {text}" for key, text in failures.items()][:_SHOWN]
         raise StudyIncompleteError(
@@ -160,11 +160,12 @@ def _question(config: StudyConfig, task: Task, places: Mapping[str, Path]) -> _Q
     return _Question(located, data)
 
 
-def _stopped(out: Path) -> StopRequestedError:
+def _stopped(out: Path, why: KeyboardInterrupt | StopRequestedError) -> StopRequestedError:
     done = len(records.read(out / RECORDS)) if (out / RECORDS).exists() else 0
     return StopRequestedError(
         f"stopped; {done} finished runs are recorded in {out / RECORDS}. "
-        "The same command goes on from there."
+        "The same command goes on from there.",
+        why.signal_number if isinstance(why, StopRequestedError) else signal_of(why),
     )
 
 

@@ -20,6 +20,7 @@ from transferline.learning.study_config import StudyConfig, Variant
 from transferline.learning.study_digests import is_current
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.shipped import resolve_checkpoint
+from transferline.models.stored import CONFIG
 from transferline.progress import progress
 
 _POLL_SECONDS = 5.0
@@ -70,7 +71,7 @@ def prepare_checkpoints(
 
 
 def _copy(made: Path, target: Path) -> None:
-    wait_for_files([made / "config.json"])  # another machine may have made it
+    wait_for_files([made / CONFIG])  # another machine may have made it
     remove_leavings(target)
     with atomic_directory(target) as folder:
         shutil.copytree(made, folder, dirs_exist_ok=True)
@@ -140,7 +141,7 @@ def _watch(futures: Sequence[Future[None]], made: Mapping[str, PretrainConfig], 
 
 
 def _step(folder: Path, config: PretrainConfig) -> int:
-    if (folder / "config.json").exists():
+    if (folder / CONFIG).exists():
         return config.optim.steps
     log = folder / "training" / "metrics.jsonl"
     if not log.exists():

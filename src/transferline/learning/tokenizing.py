@@ -14,7 +14,7 @@ from torch import Tensor
 from transferline.config import Recipe, Seed, one_of
 from transferline.data.loader import Loader
 from transferline.data.readers.shards import Shards, ShardSet
-from transferline.files import json_hash, write_json
+from transferline.files import alone_in, json_hash, write_json
 from transferline.learning.optim import Optim
 from transferline.learning.source_rows import FIT_ROWS, Rows, by_length, evenly, source_rows
 from transferline.learning.tokenizer_objective import TokenizerObjective
@@ -22,9 +22,11 @@ from transferline.learning.tokenizer_quality import quality
 from transferline.learning.training import fit
 from transferline.models.features import Features
 from transferline.models.seen import Seen
+from transferline.models.stored import MADE_OF
 from transferline.models.tokenizer_checkpoint import StoredTokenizer, TokenizerCheckpoint
 from transferline.models.tokenizers import TOKENIZERS
 from transferline.models.tokenizers.base import GradientTokenizer, SampleTokenizer, Tokenizer
+from transferline.progress import say
 from transferline.provenance import run_facts
 
 _JETS = Features(particles=("log_pt", "delta_eta", "delta_phi"), species="hidden")
@@ -72,16 +74,20 @@ def tokenize(
 ) -> Path:
     """Make a tokenizer and write it into the directory `out`; return that.
 
-    A training that was stopped goes on with `resume`. k-means is a matter of a minute and starts
-    anew, with the same result.
+    With `resume` a training that was stopped goes on, and one that is finished stays as it is.
+    k-means is a matter of a minute and starts anew, with the same result.
 
     Raises:
+        ConfigError: another process works in `out`.
         DataError: the shards are unusable or hold too few events.
         NumericalError, StopRequestedError: see `fit`.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "resolved.json", config.to_dict())
+    with alone_in(Path(out), tidy=True):
+        _tokenize(config, Path(out), resume, label)
+    return Path(out)
+
+
+def _tokenize(config: TokenizeConfig, out: Path, resume: bool, label: str | None) -> None:
     shards = config.data.open()
     shards.verify()
     train, valid = source_rows(
@@ -91,6 +97,12 @@ def tokenize(
         n_train=config.n_train,
         valid_share=config.valid_share,
     )
+    digest = json_hash([config.digest(), shards.content_hash])
+    begun = (out / "training").exists()
+    if resume and not begun and TokenizerCheckpoint.is_made_of(out, digest):
+        say(f"{out}: this tokenizer is finished; there is nothing to resume.")
+        return
+    write_json(out / "resolved.json", config.to_dict())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         tokenizer = config.recipe().build()
@@ -98,7 +110,6 @@ def tokenize(
     if isinstance(tokenizer, GradientTokenizer):
         _start(config, tokenizer, shards, train)
         batches = _batches(config, shards, train, valid)
-        digest = json_hash([config.digest(), shards.content_hash])
         _train(config, tokenizer, batches, out, digest=digest, resume=resume, label=label)
     elif isinstance(tokenizer, SampleTokenizer):
         tokenizer.fit_particles(_sample(config, tokenizer, shards, train), config.seed)
@@ -107,13 +118,12 @@ def tokenize(
     TokenizerCheckpoint.of(
         tokenizer,
         config.recipe(),
-        provenance=provenance | {"n_train": len(train)},
+        provenance=provenance | {"n_train": len(train), MADE_OF: digest},
         card=_card(provenance),
         seen=Seen.of("pretraining", shards, np.concatenate((train, valid))),
     ).save(out)
     # Only now: a kill at any earlier moment leaves a state to resume from.
     shutil.rmtree(out / "training", ignore_errors=True)
-    return out
 
 
 def _start(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -181,7 +182,8 @@ class _Fit:
                 self.world.wait()  # the first to leave ends the others
                 raise StopRequestedError(
                     f"stopped at step {self.at.step} of {self.optim.steps}; the state is in "
-                    f"{self.state}. Run the same command with --resume to go on."
+                    f"{self.state}. Run the same command with --resume to go on.",
+                    stop.signal_number or signal.SIGTERM,
                 )
         return "finished"
 

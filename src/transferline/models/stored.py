@@ -28,7 +28,12 @@ from transferline.models.stored_config import FORMAT, explained, read_config
 R = TypeVar("R", bound=Recipe)
 
 _SHOWN = 10  # tensors named in an error
-_WEIGHTS, _CONFIG, _CARD = "model.safetensors", "config.json", "card.md"
+_WEIGHTS, _CARD = "model.safetensors", "card.md"
+MADE_OF = "made_of"
+"""In the provenance, the hash of all that decided a training."""
+
+CONFIG = "config.json"
+"""With this file a directory holds a whole checkpoint: it is written when all else is there."""
 _SEEN = "seen.safetensors"
 
 
@@ -76,7 +81,7 @@ class Stored(Generic[R]):
         if self.seen is not None:
             _write_lists(path / _SEEN, self.seen)
         write_text(path / _CARD, self.card)
-        write_json(path / _CONFIG, self._config(path / _WEIGHTS))
+        write_json(path / CONFIG, self._config(path / _WEIGHTS))
         return path
 
     def _contiguous(self) -> dict[str, Tensor]:
@@ -104,13 +109,13 @@ class Stored(Generic[R]):
             DataError: a file is missing or damaged, bytes changed, or the format is unknown.
         """
         path = Path(path)
-        config = read_config(path / _CONFIG)
+        config = read_config(path / CONFIG)
         tensors = _read_tensors(path / _WEIGHTS, config)
         try:
             recipe = cls.recipe_type.model_validate(config["model"])
         except ValidationError as error:
             raise DataError(
-                f"{path / _CONFIG}: the model recipe is not usable ({explained(error)})."
+                f"{path / CONFIG}: the model recipe is not usable ({explained(error)})."
             ) from error
         card = path / _CARD
         return cls(
@@ -122,6 +127,17 @@ class Stored(Generic[R]):
             place=str(path),
             seen=_read_seen(path / _SEEN, config["seen"]) if config.get("seen") else None,
         )
+
+    @classmethod
+    def is_made_of(cls, path: Path, digest: str) -> bool:
+        """Tell whether the checkpoint in a directory, if there is one, is of this training.
+
+        Raises:
+            DataError: there is one, and it is damaged.
+        """
+        if not (path / CONFIG).exists():
+            return False
+        return bool(cls.load(path).provenance.get(MADE_OF) == digest)
 
     @property
     def sha256(self) -> str:
@@ -200,7 +216,7 @@ def _read_seen(file: Path, described: Mapping[str, Any]) -> Seen:
     try:
         return Seen.restore(described["parts"], tensors)
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{file}: does not fit {_CONFIG} ({error}).") from error
+        raise DataError(f"{file}: does not fit {CONFIG} ({error}).") from error
 
 
 def _read_safely(file: Path, sha256: str | None) -> dict[str, Tensor]:
