@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -148,6 +149,17 @@ def test_resuming_a_finished_pretraining_leaves_it(shards, tmp_path, capsys):
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
     pretrain(config(shards, steps=45), out, resume=True, label=None)
     assert Checkpoint.load(out).provenance["result"]["steps"] == 45
+
+
+def test_weights_that_no_loss_takes_are_told(shards, tmp_path, capsys, monkeypatch):
+    """Of a generator beyond leading order, say: a fifth of the events is to be subtracted."""
+    signs = np.where(np.arange(len(ShardSet([shards]))) % 5, 1.0, -1.0)
+    pretrain(config(shards, steps=2), tmp_path / "equal")
+    assert "unequal weights" not in capsys.readouterr().err
+    monkeypatch.setattr(ShardSet, "weight", property(lambda _: signs))
+    pretrain(config(shards, steps=2), tmp_path / "signed")
+    assert "from -1 to 1 (20" in capsys.readouterr().err
+    assert "unequal weights" in Checkpoint.load(tmp_path / "signed").provenance["weights"]
 
 
 def test_two_pretrainings_do_not_work_in_one_directory(shards, tmp_path):

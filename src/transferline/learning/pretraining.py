@@ -33,6 +33,7 @@ from transferline.learning.ingredients import (
 )
 from transferline.learning.jet_sampling import save_generator
 from transferline.learning.objectives import OBJECTIVES
+from transferline.learning.objectives.base import Objective
 from transferline.learning.optim import Optim
 from transferline.learning.source_labels import UNLABELLED, source_labels
 from transferline.learning.source_rows import (
@@ -43,6 +44,7 @@ from transferline.learning.source_rows import (
     mixed,
     source_rows,
 )
+from transferline.learning.source_weights import weights_left_aside
 from transferline.learning.training import FitResult, fit
 from transferline.learning.training_log import history, validated, validation_summary
 from transferline.models.backbones import BACKBONES
@@ -187,18 +189,10 @@ def _pretrain(
     )
     ingredients = ingredients_of(config.objective, config.start)
     labels = source_labels(shards, config.classes, train_rows) if config.classes else {}
+    aside = config.objective.kind != "supervised" and weights_left_aside(shards.weight[train_rows])
     shards.forget()  # a training of millions of events needs no table of them
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = config.recipe().build()
-        begun = begin(model, config.recipe(), ingredients)
-        if config.objective.needs_labels:
-            model.head = config.head.build(model.backbone.width, len(config.classes))
-        objective = config.objective.build(model)
     some = Loader(shards, evenly(train_rows, FIT_ROWS), 1024, shuffle=False)
-    if not begun:
-        model.features.fit(map(sets_of, some.batches(0)))
-    objective.fit_constants(lambda: some.batches(0))
+    model, objective = _built(config, ingredients, some)
     train, valid = _loaders(config, model, shards, (train_rows, valid_rows), labels)
     digest = json_hash(
         [PROTOCOL, config.digest(), shards.content_hash, *_digest(fold, ingredients)]
@@ -208,7 +202,7 @@ def _pretrain(
     if world.main:
         write_json(out / "resolved.json", config.to_dict())
         if label is not None:
-            say(str(train.memory))
+            say("\n".join(filter(None, (str(train.memory), aside))))
     result = fit(
         objective,
         train,
@@ -246,6 +240,8 @@ def _pretrain(
         fold=fold,
         seen=own + seen_by(ingredients) if ingredients else own,
     )
+    if aside:
+        checkpoint.provenance["weights"] = aside
     if ingredients:
         checkpoint.provenance["ingredients"] = described(ingredients)
     if attention is not None:
@@ -280,6 +276,23 @@ def _loaders(
     batches = Loader(shards, train, size, seed=config.seed, pool=pool, **labels)
     order, judged = (mixed(valid), size) if compared else (by_length(shards, valid), 2 * size)
     return batches, Loader(shards, order, judged, shuffle=False, **labels) if len(valid) else None
+
+
+def _built(
+    config: PretrainConfig, ingredients: Ingredients, some: Loader
+) -> tuple[Model, Objective]:
+    """The model and what trains it, their constants fitted to the events of `some`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = config.recipe().build()
+        begun = begin(model, config.recipe(), ingredients)
+        if config.objective.needs_labels:
+            model.head = config.head.build(model.backbone.width, len(config.classes))
+        objective: Objective = config.objective.build(model)
+    if not begun:
+        model.features.fit(map(sets_of, some.batches(0)))
+    objective.fit_constants(lambda: some.batches(0))
+    return model, objective
 
 
 def _is_finished(out: Path, digest: str, *, told: bool) -> bool:
