@@ -11,6 +11,7 @@ from transferline.evaluation.comparison import error_reduction, gap_closed, pair
 from transferline.evaluation.data_efficiency import data_efficiency, isotonic
 from transferline.evaluation.learning_curve import learning_curve, scratch_for
 from transferline.evaluation.metrics import Measurement, compare
+from transferline.evaluation.tail import over_seeds
 
 from .synthetic import curve, log_line, record, scored, separated_scores
 
@@ -96,6 +97,34 @@ def test_a_replica_without_a_number_leaves_the_error_of_the_record():
     )
     [line] = learning_curve([one], "rejection")
     assert line.points[0].measurement.error == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+def test_of_rejections_the_efficiencies_are_averaged(seeds):
+    """One seed that lets next to nothing pass does not rule the mean; `over_seeds` agrees."""
+    rng = np.random.default_rng(seeds)
+    found = [Measurement(v, 0.3 * v) for v in [500.0, *rng.uniform(20, 40, 4)][:seeds]]
+    records = [record(seed=s, metrics={"rejection_50": m}) for s, m in enumerate(found)]
+    [line] = learning_curve(records, "rejection_50")
+    point, known = line.points[0], over_seeds(found)
+    assert point.value == pytest.approx(known.value)
+    assert point.error == pytest.approx(known.error)
+
+
+def test_replicas_of_a_rejection_give_the_error_of_its_mean_efficiency():
+    rng = np.random.default_rng(4)
+    passing = 0.01 + 0.001 * rng.standard_normal((2, 400))
+    records = [
+        record(
+            seed=seed,
+            metrics={"rejection_50": Measurement(100.0, 10.0)},
+            replicas=Replicas("test", 0, {"rejection_50": tuple(1.0 / row)}),
+        )
+        for seed, row in enumerate(passing)
+    ]
+    [line] = learning_curve(records, "rejection_50")
+    expected = 100.0**2 * np.std(passing.mean(0), ddof=1)
+    assert line.points[0].test_error == pytest.approx(expected, rel=0.02)
 
 
 def test_the_test_set_is_paired_through_replicas_and_bounded_without():
@@ -213,6 +242,45 @@ def test_an_interval_that_leaves_the_curve_is_open():
     assert found.limit == ""
     assert found.high == math.inf
     assert "beyond the curve" in str(found)
+
+
+def test_no_factor_is_read_between_sizes_far_apart():
+    rising = {1000: 0.80, 100_000: 0.90}
+    lines = lines_of(
+        [record("scratch", n, s, auc=v, error=0.001) for n, v in rising.items() for s in (0, 1)],
+        [record("finetuned", 1000, s, auc=0.85, error=0.001) for s in (0, 1)],
+    )
+    (found,) = data_efficiency(lines["finetuned"], lines["scratch"])
+    assert found.between == pytest.approx((1.0, 100.0))
+    assert str(found) == "1 to 100, no size between"
+    more = [record("scratch", 10_000, s, auc=0.88, error=0.001) for s in (0, 1)]
+    lines = lines_of(
+        [record("scratch", n, s, auc=v, error=0.001) for n, v in rising.items() for s in (0, 1)],
+        [record("finetuned", 1000, s, auc=0.85, error=0.001) for s in (0, 1)],
+        more,
+    )
+    (found,) = data_efficiency(lines["finetuned"], lines["scratch"])
+    assert found.between is None
+    assert 1 < found.value < 10
+
+
+def test_few_seeds_widen_the_interval_of_a_factor():
+    """Two seeds: of Student's t with one degree of freedom 68 % lie within 1.84 errors."""
+    values = {100: 0.70, 1000: 0.80, 10000: 0.90}
+
+    def widths(seeds):
+        away = [0.01 * (2 * s / (seeds - 1) - 1) for s in range(seeds)]
+        scale = math.sqrt(seeds) / np.std(away, ddof=1) * 0.005  # equal errors of the mean
+        lines = lines_of(
+            [record("scratch", n, s, auc=v, error=0.0) for n, v in values.items()
+             for s in range(seeds)],
+            [record("finetuned", 1000, s, auc=0.8 + scale * a, error=0.0)
+             for s, a in enumerate(away)],
+        )  # fmt: skip
+        (found,) = data_efficiency(lines["finetuned"], lines["scratch"])
+        return math.log(found.high / found.low)
+
+    assert widths(2) / widths(30) == pytest.approx(1.84, rel=0.15)
 
 
 def test_factor_needs_a_curve():

@@ -39,3 +39,21 @@ def test_slices_hold_all_background_once():
     wanted = -np.diff([*PASSING, 0.0])
     assert shares == pytest.approx(wanted, abs=1e-3)
     assert len(details["edges"]) == len(details["slices"][0]["error"]) + 1
+
+
+def test_a_random_cut_passes_the_same_weight_whatever_its_events_weigh():
+    """Two samples of one mass spectrum, few heavy events and many light ones: no sculpting."""
+    rng = np.random.default_rng(3)
+    mass = 200 * rng.random(6000) ** -0.3
+    weight = np.where(np.arange(6000) < 600, 0.45, 0.02)
+    cuts = [Sculpting(rng.random(6000), mass, weight) for _ in range(30)]
+    found = np.mean([cut.measurement().value for cut in cuts])
+    assert np.mean([cut.floor() for cut in cuts]) == pytest.approx(found, rel=0.2)
+
+
+def test_a_cut_that_nothing_passes_has_no_number():
+    scores = np.arange(100.0)
+    weight = np.where(scores == 99, 20.0, 1.0)
+    found = Sculpting(scores, 100 + scores, weight).measurement()
+    assert np.isnan(found.value)
+    assert str(found) == "undefined"

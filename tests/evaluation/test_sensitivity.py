@@ -108,3 +108,16 @@ def test_no_signal_has_no_limit_and_negative_signal_is_refused():
     assert fit(nothing).limit == np.inf
     with pytest.raises(DataError, match="negative sum of signal"):
         binned(scores, target, np.where((target == 1) & (scores < 0.6), -weight, 3 * weight))
+
+
+def test_a_sample_that_is_absent_from_a_bin_is_not_known_to_be_absent():
+    """Fifty heavy events of low scores: one more or less above them would be as likely."""
+    rng = np.random.default_rng(0)
+    scores = np.concatenate((rng.uniform(0, 0.9, 50), rng.uniform(0.9, 1, 2000), np.ones(100)))
+    target = np.repeat([0, 1], [2050, 100])
+    weight = np.concatenate((np.full(50, 100.0), np.full(2100, 1.0)))
+    sample = np.repeat([0, 1, 2], [50, 2000, 100])
+    blind, told = (binned(scores, target, weight, stratum=one) for one in (None, sample))
+    assert blind.error[-1] < 10
+    assert told.error[-1] >= 100
+    assert asimov_significance(told) < asimov_significance(blind)

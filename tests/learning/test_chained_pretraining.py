@@ -10,6 +10,7 @@ import torch
 from transferline.errors import ConfigError
 from transferline.learning.folded_pretraining import pretrain_folds
 from transferline.learning.pretraining import PretrainConfig, pretrain
+from transferline.learning.source_facts import cost_facts
 from transferline.learning.study import study
 from transferline.learning.study_config import StudyConfig
 from transferline.models.checkpoint import Checkpoint
@@ -54,6 +55,10 @@ def test_it_begins_with_weights_and_constants_and_has_seen_both(places, tmp_path
     assert (weights(alone) - weights(first)).abs().max() > 0.01
     told = after.provenance["ingredients"]["start"]
     assert told["sha256"] == first.sha256
+    costs = [cost_facts(checkpoint.provenance) for checkpoint in (first, after)]
+    own = after.provenance["result"]
+    assert costs[1]["passes"] == costs[0]["passes"] + own["examples_seen"]
+    assert costs[1]["cpu_seconds"] == pytest.approx(costs[0]["cpu_seconds"] + own["cpu_seconds"])
     seen = [set(c.saw().samples("pretraining")) for c in (first, alone, after)]
     assert seen[2] == seen[0] | seen[1]
     moved = chained.model_copy(update={"start": "elsewhere"})

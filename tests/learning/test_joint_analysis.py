@@ -8,7 +8,7 @@ import torch
 
 from transferline.data.folds import Fold
 from transferline.data.readers.nested_shards import NestedShardSet
-from transferline.errors import DataError
+from transferline.errors import ConfigError, DataError
 from transferline.evaluation import sensitivity
 from transferline.evaluation.event_rejection import effective_background, rejections
 from transferline.learning.adaptation import run_digest, transfer
@@ -254,6 +254,12 @@ def test_a_sample_of_which_nothing_passes_adds_to_the_error():
     sizes = [effective_background(scores, target, weight, 90, s) for s in (None, stratum)]
     assert sizes[0] == pytest.approx(passing, rel=0.1)
     assert sizes[1] == pytest.approx(passing**2 / (passing + 50**2), rel=0.1)
+
+
+def test_a_luminosity_without_cross_sections_is_refused_before_a_training(task):
+    asked = task.model_copy(update={"luminosity": 10.0, "cross_sections": {}})
+    with pytest.raises(ConfigError, match="has no cross section"):
+        asked.load()
 
 
 def test_the_sensitivity_is_that_of_the_whole_luminosity(task, monkeypatch):

@@ -251,6 +251,16 @@ def test_an_objective_says_what_tells_the_best_weights(shards, tmp_path, chosen_
         assert result.best_step == min(values, key=lambda step: values[step])
 
 
+def test_the_first_steps_are_looked_at_more_often(shards, tmp_path):
+    """Without counting for patience: of 320 steps a validation at 1, 2, 4, 8, 16, 32, 48, ..."""
+    loader = Loader(ShardSet([shards]), None, 64)
+    optim = Optim(steps=320, batch_size=64, lr=1e-12, warmup=0, patience=2)
+    result = fit(objective(), loader, loader, optim, tmp_path, label=None)
+    rows = [json.loads(row) for row in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows][:6] == [1, 2, 4, 8, 16, 32]
+    assert (result.stopped, result.steps) in {("patience", 32), ("patience", 48)}
+
+
 def test_patience_counts_from_the_end_of_the_warm_up(shards, tmp_path):
     whole = ShardSet([shards])
     module = objective()

@@ -25,6 +25,13 @@ def test_parameters_of_the_published_model(recipe, expected):
     assert count(recipe.build(SPEC)) == expected
 
 
+def test_attention_vectors_are_drawn_as_by_the_authors_library():
+    """Of shape [1, heads, width] there: Xavier takes heads x width inputs and width outputs."""
+    torch.manual_seed(0)
+    drawn = torch.cat([AttentionConvolution(256, 256, 4).attention.flatten() for _ in range(50)])
+    assert drawn.std().item() == pytest.approx((2 * 2 / (256 + 64)) ** 0.5, rel=0.03)
+
+
 def test_parameters_of_the_published_classifier():
     assert count(Head().build(256, 2)) == 514
 

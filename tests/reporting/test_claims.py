@@ -8,7 +8,11 @@ import pytest
 from transferline.evaluation.learning_curve import learning_curve
 from transferline.evaluation.rate_choice import end_taken, mostly_taken
 from transferline.evaluation.training_cap import at_cap
-from transferline.reporting.checks import still_improving, warnings_about
+from transferline.reporting.checks import (
+    best_when_first_seen,
+    still_improving,
+    warnings_about,
+)
 from transferline.reporting.claims import FAILS, HOLDS, OPEN, Claims
 
 from ..evaluation.synthetic import curve, log_line, record
@@ -79,7 +83,22 @@ def test_a_size_without_a_common_seed_is_not_passed_over():
     ]  # fmt: skip
     verdict = judge(found, kind="not_below")
     assert verdict.outcome == OPEN
-    assert verdict.numbers.endswith("no common seed at 1 of them")
+    assert verdict.numbers.endswith("; not both at 100")
+
+
+def test_a_size_that_one_line_lacks_leaves_open_what_holds_at_the_others():
+    found = [r for r in runs(10) if (r.n_train, r.mode) != (10_000, "finetuned")]
+    verdict = judge(found, kind="not_below")
+    assert verdict.outcome == OPEN
+    assert verdict.numbers.endswith("; not both at 10,000")
+    worse = [r for r in runs(0.3) if (r.n_train, r.mode) != (10_000, "finetuned")]
+    assert judge(worse, kind="not_below").outcome == FAILS
+
+
+def test_an_error_too_wide_to_exclude_a_deficit_is_not_level():
+    """Equal but for noise: level within 0.1, and not known to be within 0.001."""
+    assert judge(runs(1), kind="not_below", margin=0.1).outcome == HOLDS
+    assert judge(runs(1), kind="not_below", margin=1e-5).outcome == OPEN
 
 
 def test_nowhere_below_another_line():
@@ -225,3 +244,14 @@ def test_lines_whose_rates_end_too_early_are_named_to_the_reader():
     assert mostly_taken(some[1:]) is None
     assert mostly_taken(some[:1]) is None
     assert not [w for w in warnings_about(runs(10), learning_curve(runs(10))) if "wider" in w]
+
+
+def test_weights_of_the_first_validation_are_told():
+    looked = {"step": [10, 20, 30], "train": [0.6, 0.5, 0.4], "valid": [0.5, 0.6, 0.7]}
+    early, later = ({"best_step": step, "losses": looked} for step in (10, 20))
+    told = best_when_first_seen(learning_curve(runs(3, tuned=early, scratch=later)))
+    assert len(told) == 1
+    assert "finetuned (masked_type) at 100 (5 of 5)" in told[0]
+    assert "scratch" not in told[0]
+    single = {"best_step": 10, "losses": {"step": [10], "train": [0.6], "valid": [0.5]}}
+    assert best_when_first_seen(learning_curve(runs(3, tuned=single))) == []

@@ -48,6 +48,22 @@ def test_the_page_is_built_from_the_records_and_the_same_every_time(committed, t
         assert words in text
 
 
+def test_what_a_reader_must_know_stands_before_the_verdicts(committed, tmp_path):
+    claims = tmp_path / "claims.yaml"
+    claims.write_text("""
+notes: [The taus were wrong.]
+names: {masked_type: Hidden types of objects}
+claims:
+  - {kind: beats_scratch, text: tuned wins, task: ttH, line: {mode: finetuned}, n_train: 300}
+""")
+    text = write_results_page(committed, tmp_path / "toy.md", "Toy", claims).read_text()
+    places = [text.index(words) for words in (
+        "- The taus were wrong.", "- masked type: Hidden types of objects", "## Claims",
+        "A line of a pre-training has one pre-training",
+    )]  # fmt: skip
+    assert places == sorted(places)
+
+
 def test_the_page_names_its_command_but_no_machine(committed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = write_results_page(committed, tmp_path / "docs" / "toy.md", "Toy").read_text()

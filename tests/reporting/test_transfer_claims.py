@@ -154,7 +154,7 @@ def test_attention_claims_look_at_their_stage():
     chosen = {"pretraining": "gat"}
     most = {"kind": "most_attention", **chosen}
     found = verdict(records(), **most, object="b jet")
-    assert found.outcome == HOLDS and found.numbers.endswith("one pre-training")
+    assert found.outcome == OPEN and "one pre-training" in found.numbers
     assert verdict(records(), **most, object="MET", stage="end").outcome == FAILS
     assert verdict(records(), **most, object="b jet", stage="end").outcome == HOLDS
     assert verdict(records()[:6], **most, object="b jet", stage="end").outcome == OPEN  # one seed

@@ -15,6 +15,7 @@ from transferline.evaluation.roc import Floats
 _DRAWS = 4000
 # The central 68.27 % of a distribution.
 _LOW, _HIGH = 0.158655, 0.841345
+_FARTHEST = 10.0  # of two neighbouring sizes of scratch, as ratio, between which a line is drawn
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class Factor:
         high: upper end; infinite where it leaves the curve.
         limit: "at least" where scratch never reaches the metric, "at most" where even its
             smallest size exceeds it, else empty.
+        between: lowest and highest factor where scratch's two sizes around the value are more than
+            ten times apart. Learning curves bend: a straight line between such sizes can be off by
+            a factor of two, which no interval tells.
     """
 
     n_train: int
@@ -35,8 +39,11 @@ class Factor:
     low: float
     high: float
     limit: Literal["", "at least", "at most"]
+    between: tuple[float, float] | None = None
 
     def __str__(self) -> str:
+        if self.between is not None:
+            return "{:.3g} to {:.3g}, no size between".format(*self.between)
         if self.limit == "at least":
             return f"≥ {self.value:.2g}" + (f" (84 %: > {self.low:.2g})" if self._is_open else "")
         if self.limit == "at most":
@@ -56,7 +63,9 @@ def data_efficiency(transferred: Line, scratch: Line, seed: int = 0) -> list[Fac
 
     Scratch's curve is made monotone by isotonic regression and inverted linearly in log n. The
     interval comes from drawing all points together from their errors, so that shared seeds and
-    the shared test set are shared in the draws, and inverting each drawn curve.
+    the shared test set are shared in the draws, and inverting each drawn curve. What the seeds
+    contribute is drawn from Student's t of the point with the fewest, as that error is itself an
+    estimate.
 
     Raises:
         DataError: scratch has fewer than two sizes.
@@ -80,14 +89,24 @@ def data_efficiency(transferred: Line, scratch: Line, seed: int = 0) -> list[Fac
 
 
 def _draw(points: list[Point], seed: int) -> Floats:
-    """Return `[draws, points]` values, fluctuated with all their covariances."""
+    """Return `[draws, points]` values, fluctuated with all their covariances.
+
+    Student's t is a Gaussian over the root of a chi-square by its degrees of freedom; one such
+    root for all, as the seeds of one point are those of the others.
+    """
     sources = sorted({name for point in points for name in point.contributions})
     column = {name: number for number, name in enumerate(sources)}
     matrix = np.zeros((len(points), len(sources)))
     for row, point in enumerate(points):
         for name, size in point.contributions.items():
             matrix[row, column[name]] = size
-    noise = np.random.default_rng(seed).standard_normal((_DRAWS, len(sources)))
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal((_DRAWS, len(sources)))
+    freedom = min((len(point.values) - 1 for point in points if point.from_seeds), default=0)
+    if freedom:
+        wider = np.sqrt(freedom / rng.chisquare(freedom, _DRAWS))
+        for name in {name for point in points for name in point.from_seeds}:
+            noise[:, column[name]] *= wider
     return np.asarray([point.value for point in points] + noise @ matrix.T)
 
 
@@ -142,4 +161,15 @@ def _factor(n_train: int, central: float, spread: Floats, log_n: Floats) -> Fact
         math.exp(float(low) - own),
         math.exp(float(high) - own),
         limit,
+        None if limit else _far_apart(central, own, log_n),
     )
+
+
+def _far_apart(central: float, own: float, log_n: Floats) -> tuple[float, float] | None:
+    """The factors of the two sizes around a value, if they are too far apart to read between."""
+    right = int(np.clip(np.searchsorted(log_n, central), 1, len(log_n) - 1))
+    low, high = float(log_n[right - 1]), float(log_n[right])
+    on_a_size = min(abs(central - low), abs(central - high)) < 1e-9
+    if on_a_size or high - low <= math.log(_FARTHEST) + 1e-9:
+        return None
+    return math.exp(low - own), math.exp(high - own)

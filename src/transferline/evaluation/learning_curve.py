@@ -8,6 +8,9 @@ A point keeps its error as a vector of independent contributions, one per seed a
 bootstrap replica of the test set. The error of any linear combination of points is the length of
 the same combination of their vectors, so whatever two points share (the subset of a seed, the
 test set) cancels or adds as it should.
+
+Of a background rejection the efficiencies are averaged: seeds that happen to let one event pass
+would rule a mean of their inverses.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from transferline.errors import DataError, NumericalError
 from transferline.evaluation.estimate import Estimate
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.records import Record
+from transferline.evaluation.tail import is_rejection
 
 _ORDER = ("trees", "scratch", "frozen", "fixed", "finetuned")
 
@@ -49,8 +53,8 @@ class Point:
 
     @property
     def value(self) -> float:
-        """The mean over seeds."""
-        return math.fsum(self.values.values()) / len(self.values)
+        """The mean over seeds; of a rejection that of the mean efficiency."""
+        return _mean(self.values.values(), self.metric)
 
     @property
     def spread(self) -> float:
@@ -91,23 +95,36 @@ class Point:
         values = {record.seed: _finite(record, metric).value for record in records}
         if len(values) < len(records):
             raise DataError(_duplicates(records))
-        test_part = _test_part(records, metric)
-        return cls(
-            records[0].n_train, values, _seed_part(values), test_part, tuple(records), metric
-        )
+        seed_part, test_part = _seed_part(values, metric), _test_part(records, metric)
+        return cls(records[0].n_train, values, seed_part, test_part, tuple(records), metric)
 
     def restricted(self, seeds: Collection[int]) -> Point:
         """Return the point made from these seeds only."""
         return Point.of([record for record in self.records if record.seed in seeds], self.metric)
 
 
-def _seed_part(values: Mapping[int, float]) -> dict[str, float]:
+def _mean(values: Collection[float], metric: str) -> float:
+    if is_rejection(metric):
+        return len(values) / math.fsum(1.0 / value for value in values)
+    return math.fsum(values) / len(values)
+
+
+def _slope(mean: float, value: float, metric: str) -> float:
+    """How much the mean over seeds moves with one of them, times their number."""
+    return (mean / value) ** 2 if is_rejection(metric) else 1.0
+
+
+def _seed_part(values: Mapping[int, float], metric: str) -> dict[str, float]:
     count = len(values)
     if count < 2:
         return {}
-    mean = math.fsum(values.values()) / count
+    mean = _mean(values.values(), metric)
     scale = math.sqrt(count * (count - 1))
-    return {f"seed {seed}": (value - mean) / scale for seed, value in values.items()}
+
+    def away(value: float) -> float:
+        return mean * (1.0 - mean / value) if is_rejection(metric) else value - mean
+
+    return {f"seed {seed}": away(value) / scale for seed, value in values.items()}
 
 
 def _test_part(records: Sequence[Record], metric: str) -> dict[str, float]:
@@ -118,13 +135,20 @@ def _test_part(records: Sequence[Record], metric: str) -> dict[str, float]:
         for replicas in kept
         if first and replicas and replicas.paired_with(first) and metric in replicas.values
     ]
+    found = [_finite(record, metric) for record in records]
+    mean = _mean([each.value for each in found], metric)
     # A rejection may be infinite in a replica, and then has no mean over them.
     if first is None or len(drawn) < len(records) or not np.isfinite(drawn).all():
         # Other networks, those of other sizes included, are wrong about other events.
         seen = f"test set as seen by {one.mode} {one.pretraining} {one.n_train}"
-        return {seen: math.fsum(_finite(r, metric).error for r in records) / len(records)}
-    mean = np.mean(np.array(drawn), axis=0)
-    shifts = (mean - mean.mean()) / math.sqrt(mean.size - 1)
+        errors = (each.error * _slope(mean, each.value, metric) for each in found)
+        return {seen: math.fsum(errors) / len(records)}
+    rows = np.array(drawn)
+    if is_rejection(metric):  # to first order, as its error is
+        means = -(mean**2) * np.mean(1.0 / rows, axis=0)
+    else:
+        means = np.mean(rows, axis=0)
+    shifts = (means - means.mean()) / math.sqrt(means.size - 1)
     name = f"test set {first.test_set} drawn by {first.seed}"
     return {f"{name}: {number}": float(shift) for number, shift in enumerate(shifts)}
 

@@ -120,14 +120,15 @@ class Record(BaseModel):
         )
 
 
-_TRANSFERRED = ("frozen", "fixed", "finetuned")
+TRANSFERRED = ("frozen", "fixed", "finetuned")
+"""Modes whose runs begin with the weights of a pre-training."""
 
 
 def _contradiction(mode: str, hashes: Hashes) -> str | None:
     loaded, start, end = hashes.loaded, hashes.start, hashes.end
-    if mode in _TRANSFERRED and loaded is None:
+    if mode in TRANSFERRED and loaded is None:
         return "the hash of the loaded backbone is absent"
-    if mode in _TRANSFERRED and start != loaded:
+    if mode in TRANSFERRED and start != loaded:
         return "the backbone at the start is not the one that was loaded"
     if mode == "frozen" and end != start:
         return "the backbone at the end is not the one at the start"

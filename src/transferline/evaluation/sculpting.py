@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.roc import Floats
@@ -54,21 +56,28 @@ class Sculpting:
     """
 
     def __init__(self, scores: Floats, mass: Floats, weight: Floats) -> None:
-        self._mass, self._weight = mass, weight
+        self._weight = weight
         # Events of one score, as trees of few events give them, stand sample by sample, and so by
         # mass: their order would be a cut on it.
         order = np.lexsort((np.random.default_rng(0).random(len(scores)), -scores))
-        self._passing = np.empty(len(scores))
-        self._passing[order] = np.cumsum(weight[order]) / weight.sum()
+        self._passing = self._above(order)
         low, high = np.quantile(mass, _RANGE)
         self.edges = np.geomspace(max(low, 1.0), max(high, 1.001 * max(low, 1.0)), _BINS + 1)
         inside = np.clip(mass, self.edges[0], self.edges[-1])
         self._bin = np.clip(np.searchsorted(self.edges, inside, "right") - 1, 0, _BINS - 1)
 
+    def _above(self, order: NDArray[np.intp]) -> Floats:
+        """Share of the background's weight that stands no later than each event, `[n]`."""
+        passing = np.empty(len(order))
+        passing[order] = np.cumsum(self._weight[order]) / self._weight.sum()
+        return passing
+
     def measurement(self, seed: int = 0) -> Measurement:
         """Return the divergence between the background that passes the headline cut and the rest.
 
-        Its error is that of a Poisson bootstrap over the events, the cut standing still.
+        Its error is that of a Poisson bootstrap over the events, the cut standing still. Not a
+        number where no event passes, as where the first alone has more than the tenth of the
+        weight. Few events differ by chance, too: see `floor`.
         """
         cut = self._passing <= HEADLINE / 100
         rng = np.random.default_rng(seed)
@@ -77,11 +86,15 @@ class Sculpting:
         return Measurement(self._divergence(cut, self._weight), float(np.std(drawn, ddof=1)))
 
     def floor(self, seed: int = 0) -> float:
-        """Return the mean divergence of random cuts: what so few events show without any cause."""
-        cut = self._passing <= HEADLINE / 100
+        """Return the mean divergence of random cuts: what so few events show without any cause.
+
+        They let the same share of the weight pass, whatever number of events that is.
+        """
         rng = np.random.default_rng(seed)
-        shuffled = (rng.permutation(cut) for _ in range(_SHUFFLES))
-        return float(np.mean([self._divergence(one, self._weight) for one in shuffled]))
+        shuffled = (self._above(rng.permutation(len(self._weight))) for _ in range(_SHUFFLES))
+        found = [self._divergence(one <= HEADLINE / 100, self._weight) for one in shuffled]
+        known = [value for value in found if math.isfinite(value)]
+        return float(np.mean(known)) if known else math.nan
 
     def slices(self) -> Iterator[dict[str, Any]]:
         """Yield, for each slice, its share of the background and the histogram of the mass."""
@@ -99,13 +112,13 @@ class Sculpting:
         return {
             "edges": _rounded(self.edges),
             "slices": list(self.slices()),
-            "floor": self.floor(),
+            "floor": value if math.isfinite(value := self.floor()) else None,
         }
 
     def _divergence(self, cut: np.ndarray[Any, Any], weight: Floats) -> float:
         parts = [self._histogram(part, weight) for part in (cut, ~cut)]
         if min(part.sum() for part in parts) <= 0:
-            return 0.0  # too few events for a slice
+            return math.nan  # too few events for a slice
         return divergence(*parts)
 
     def _histogram(self, chosen: np.ndarray[Any, Any], weight: Floats) -> Floats:

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from transferline.errors import ConfigError, DataError, NumericalError
 from transferline.evaluation.bootstrap import REPLICAS, replica_weights
 from transferline.evaluation.measurement import Measurement
-from transferline.evaluation.roc import Bools, Floats, check_inputs
+from transferline.evaluation.roc import Bools, Floats, Ints, check_inputs
+from transferline.evaluation.tail import effective, unseen
 
 _LEVEL = 0.05  # of the limit: one minus its confidence
 _TRACE = 1e-6  # of a bin's background, where a replica of signed weights leaves none
@@ -49,6 +50,7 @@ def binned(
     *,
     bins: int = 20,
     least: float = 10.0,
+    stratum: npt.ArrayLike | None = None,
 ) -> Binned:
     """Histogram scores in bins each of which holds half the background of the one below.
 
@@ -62,6 +64,8 @@ def binned(
         weight: `[n]`: events expected per simulated event.
         bins: at most so many.
         least: effective background events in a bin.
+        stratum: `[n]` integers, the sample of each event. One of the background that is absent from
+            a bin adds an event of its mean weight to the error there, see `tail.unseen`.
 
     Raises:
         DataError, NumericalError: as `transferline.evaluation.roc.check_inputs`; or a bin's
@@ -69,14 +73,15 @@ def binned(
     """
     s, is_signal, w = check_inputs(scores, target, weight)
     b_score, b_weight = s[~is_signal], w[~is_signal]
+    sample = np.zeros(len(s), np.int64) if stratum is None else np.asarray(stratum)
+    b_sample = sample[~is_signal]
     order = np.argsort(b_score, kind="stable")
     above = 1 - np.cumsum(b_weight[order]) / b_weight.sum()
     inner: list[float] = []
     for i in range(1, bins):
         edge = float(b_score[order][int(np.argmax(above <= 0.5**i))])
-        tail = b_weight[b_score >= edge]
-        size = tail.sum() ** 2 / np.sum(tail**2) if len(tail) else 0.0
-        if size < least:
+        passes = b_score >= edge
+        if effective(b_weight[passes], _absent(b_weight, b_sample, passes)) < least:
             break
         # Trees of few events give many the same score: below the lowest there is no background.
         if edge > (inner[-1] if inner else b_score.min()):
@@ -89,11 +94,18 @@ def binned(
 
     signal = total(is_signal, w[is_signal])
     background, square = total(~is_signal, b_weight), total(~is_signal, b_weight**2)
+    b_place = place[~is_signal]
+    square += [_absent(b_weight, b_sample, b_place == one) for one in range(len(square))]
     if (background <= 0).any():
         raise DataError("a bin of the score has no positive background; take fewer bins.")
     if (signal < 0).any():
         raise DataError("a bin of the score has a negative sum of signal; take fewer bins.")
     return Binned(signal, background, np.sqrt(square), edges)
+
+
+def _absent(weight: Floats, sample: Ints, passes: Bools) -> float:
+    """What samples without an event that passes add to the sum of squared weights."""
+    return float(np.sum(unseen(weight, sample, passes) ** 2))
 
 
 def asimov_significance(found: Binned) -> float:
@@ -125,6 +137,7 @@ def expected(
     seed: int = 0,
     *,
     replicas: int = REPLICAS,
+    stratum: npt.ArrayLike | None = None,
 ) -> dict[str, Measurement]:
     """Return `asimov_significance` and, where pyhf is there, `significance` and `limit`.
 
@@ -137,11 +150,12 @@ def expected(
         weight: `[n]`, events expected.
         seed: of the bootstrap counts.
         replicas: number of bootstrap replicas.
+        stratum: `[n]`, as for `binned`.
 
     Raises:
         DataError, NumericalError: as `binned` and `fit`.
     """
-    found = binned(scores, target, weight)
+    found = binned(scores, target, weight, stratum=stratum)
     s, is_signal, w = check_inputs(scores, target, weight)
     place = np.searchsorted(found.edges, s, side="right") - 1
     drawn = [

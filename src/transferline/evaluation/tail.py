@@ -22,6 +22,17 @@ _ONE_SIDED = 1.645  # standard deviations that a Gaussian exceeds in 5 % of all 
 _NONE: Floats = np.zeros(0)
 
 
+def is_rejection(metric: str) -> bool:
+    """Tell whether a metric is one over a background efficiency, by its name in the Records.
+
+    >>> is_rejection("unweighted_rejection_90"), is_rejection("rejection_50_Hbb")
+    (True, True)
+    >>> is_rejection("auc")
+    False
+    """
+    return metric.removeprefix("unweighted_").startswith("rejection_")
+
+
 def rejection(
     background: float, drawn: Floats, passing: Floats, every: Floats, absent: Floats = _NONE
 ) -> Measurement:

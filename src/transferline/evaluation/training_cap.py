@@ -1,7 +1,7 @@
-"""Whether a network was still improving when its steps ended.
+"""Whether a network was still improving when its steps ended, or best when first looked at.
 
-Such a number says how long was trained, not what the labels tell, and a gain over it may be time
-alone.
+The former number says how long was trained, not what the labels tell, and a gain over it may be
+time alone. The latter says when the first validation was: there may be better weights before it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,19 @@ def at_cap(record: Record) -> bool:
     tried = found.get("grid") or []
     from_trial = len(tried) > 1 and any(row.get("steps") == steps for row in tried)
     return bool(best >= _LATE * steps and not from_trial)
+
+
+def best_at_once(record: Record) -> bool:
+    """Tell whether a run was best at the first of several validations."""
+    losses: Any = record.extra.get("losses")
+    steps = losses.get("step", []) if isinstance(losses, dict) else []
+    best: Any = record.extra.get("best_step")
+    return best is not None and len(steps) > 1 and bool(best <= steps[0])
+
+
+def runs_best_at_once(point: Point) -> int:
+    """Return how many runs of a point were."""
+    return sum(best_at_once(record) for record in point.records)
 
 
 def runs_at_cap(point: Point) -> int:

@@ -34,7 +34,7 @@ from transferline.models.event_head import EventHead
 from transferline.models.model import Model, weight_hash
 from transferline.provenance import run_facts
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Part of every run's digest; raised when the same settings would give other numbers."""
 
 _TRAIN_SCORES = 20_000  # a comparison of train and test scores needs no more

@@ -10,6 +10,7 @@ from typing import Any
 
 from transferline.errors import ConfigError
 from transferline.learning.objectives.base import ObjectiveRecipe
+from transferline.learning.source_facts import cost_facts
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.model import Model, ModelRecipe
 from transferline.models.seen import Seen
@@ -67,6 +68,7 @@ def described(found: Ingredients) -> dict[str, dict[str, Any]]:
             "sha256": item.sha256,
             "recipe": item.recipe.to_dict(),
             "quality": item.provenance.get("quality", {}),
+            "cost": cost_facts(item.provenance),
         }
         for name, item in found.items()
     }

@@ -61,7 +61,7 @@ _LOGS = ("metrics.jsonl", "metrics.csv")
 _LOSSES = 40  # points of the loss curve that the checkpoint tells
 
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised with every change that makes equal settings and events give other weights."""
 
 

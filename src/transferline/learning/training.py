@@ -27,6 +27,8 @@ from transferline.learning.training_state import Progress, load_state, save_stat
 from transferline.learning.training_step import BackboneState, Batches, Stepper
 from transferline.progress import Ticker, progress
 
+_EARLY = 4  # validations before the first regular one
+
 __all__ = ["Batches", "FitResult", "StopRequestedError", "fit"]
 
 
@@ -116,6 +118,7 @@ class _Fit:
         self.out, self.state = out, out / "state"
         self.digest, self.save_seconds = digest, save_seconds
         self.every = self.optim.validate_every or max(1, self.optim.steps // 20)
+        self.early = set() if self.optim.validate_every else _halves(self.every)
         self.at = Progress()
         self.best: dict[str, Tensor] | None = None
 
@@ -168,8 +171,7 @@ class _Fit:
                     batches = self.train.batches(epoch, start)
                     batch = next(batches)
                 self._step(batch)
-                due = self.at.step % self.every == 0 or self.at.step == self.optim.steps
-                if due:
+                if self._regular() or self.at.step in self.early:
                     row = self._validate()
                     log.add(row)
                     ticker.note(f"loss {row['train_loss']:.4f}")
@@ -186,6 +188,9 @@ class _Fit:
                     stop.signal_number or signal.SIGTERM,
                 )
         return "finished"
+
+    def _regular(self) -> bool:
+        return self.at.step % self.every == 0 or self.at.step == self.optim.steps
 
     def _settle(self, stop: Stop) -> bool:
         """Add up the CPU seconds of all processes; tell whether any was asked to stop."""
@@ -226,7 +231,7 @@ class _Fit:
         elif value < self.at.best_loss and self._has_moved():
             self.at.best_step, self.at.best_loss, self.at.bad = self.at.step, value, 0
             self._keep()
-        elif self.at.step > self._patient_from:
+        elif self.at.step > self._patient_from and self._regular():
             self.at.bad += 1
         return row | {f"val_{name}": value for name, value in found.items()}
 
@@ -258,6 +263,15 @@ class _Fit:
                 progress=self.at,
                 digest=self.digest,
             )
+
+
+def _halves(every: int) -> set[int]:
+    """Validations before the first regular one: few labels are learnt by heart before it.
+
+    >>> sorted(_halves(100))
+    [6, 12, 25, 50]
+    """
+    return {every // 2**power for power in range(1, _EARLY + 1)} - {0}
 
 
 class _Silent:

@@ -64,7 +64,8 @@ def _together(lines: Sequence[Line], n: int, published: Sequence[Published]) -> 
         "Rejection: 1 / background efficiency at 90 % signal efficiency, by events and by cross "
         "section; above that threshold the test set is worth so many background events. Sculpting: "
         "Jensen-Shannon divergence in bits of the mass of the two leading jets, between the tenth "
-        "of the background with the highest scores and the rest. Linear probe: AUC of a logistic "
+        "of the background with the highest scores and the rest; in brackets what a random tenth "
+        "shows, which is no sculpting. Linear probe: AUC of a logistic "
         "regression on the backbone's embedding of single jets, after and before the training. "
         "> is a lower limit at 95 % confidence."
     )
@@ -107,9 +108,18 @@ def _cell(point: Point, name: str) -> str:
     found = [record.metrics[name] for record in records]
     if "rejection" in name:
         return str(over_seeds(found))
+    if name == "sculpting":
+        return f"{_mean(found)}{_floor(records)}"
     if all(one.error == 0.0 for one in found):  # a size, which has no error
         return f"{sum(one.value for one in found) / len(found):.0f}"
     return str(_mean(found))
+
+
+def _floor(records: Sequence[Record]) -> str:
+    masses = [record.extra.get("mass") for record in records]
+    floors = [mass.get("floor") for mass in masses if isinstance(mass, dict)]
+    known = [floor for floor in floors if isinstance(floor, float)]
+    return f" ({statistics.fmean(known):.4f})" if known else ""
 
 
 def _mean(found: Sequence[Measurement]) -> Measurement:

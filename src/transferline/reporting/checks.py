@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from transferline.evaluation.learning_curve import Line
+from transferline.evaluation.learning_curve import Line, Point
 from transferline.evaluation.rate_choice import mostly_taken
 from transferline.evaluation.records import Record
-from transferline.evaluation.training_cap import runs_at_cap
+from transferline.evaluation.training_cap import runs_at_cap, runs_best_at_once
 
 WANTED_SEEDS = 5
 
@@ -20,6 +20,7 @@ def warnings_about(records: Sequence[Record], lines: Iterable[Line]) -> list[str
         *_few_seeds(found),
         *_baselines(found),
         *still_improving(found),
+        *best_when_first_seen(found),
         *rates_at_ends(found),
         *_test_sets(records),
         *_sources(records),
@@ -53,13 +54,33 @@ def _baselines(lines: Iterable[Line]) -> list[str]:
 
 def still_improving(lines: Iterable[Line]) -> list[str]:
     """Name the networks of which a longer training may have made more, if there are any."""
-    places = [
+    places = _places(lines, runs_at_cap)
+    return [f"Still improving when their steps ended: {', '.join(places)}."] if places else []
+
+
+def best_when_first_seen(lines: Iterable[Line]) -> list[str]:
+    """Name the networks of which most runs were best at their first validation."""
+    places = _places(lines, runs_best_at_once, least=0.5)
+    if not places:
+        return []
+    return [
+        "Best at their first validation, so that the numbers depend on when that was: "
+        f"{', '.join(places)}."
+    ]
+
+
+def _places(
+    lines: Iterable[Line], counted: Callable[[Point], int], least: float = 0.0
+) -> list[str]:
+    """Name the points of networks where some runs, and at least this share, are counted."""
+    return [
         f"{line.name} at {point.n_train} ({number} of {len(point.records)})"
         for line in lines
         for point in line.points
-        if line.mode != "trees" and (number := runs_at_cap(point))
+        if line.mode != "trees"
+        and (number := counted(point))
+        and number >= least * len(point.records)
     ]
-    return [f"Still improving when their steps ended: {', '.join(places)}."] if places else []
 
 
 def rates_at_ends(lines: Iterable[Line]) -> list[str]:

@@ -172,19 +172,24 @@ class BetterThan(LineClaim):
 
 
 class NotBelow(LineClaim):
-    """A line is nowhere worse than another by more than `sigma` paired errors.
+    """A line is at no size of either below another by as much as `margin`.
 
-    Wide error bars are below nothing. A size whose loser was still improving decides nothing, see
-    `BeatsScratch`. The numbers are those of the size where it fares worst, of those that decide.
+    Nor is it below where an error bar is wide, but then it is not known: it holds where `sigma`
+    paired errors exclude a deficit of `margin`, and does not where they exclude that there is none.
+    A size whose loser was still improving decides nothing, see `BeatsScratch`; a size that one of
+    the lines has not leaves open what holds at the others. The numbers are those of the size where
+    it fares worst, of those that decide.
 
     Attributes:
         other: its scratch unless given.
+        margin: what counts as level, in units of the metric.
     """
 
     kind: Literal["not_below"] = "not_below"
     line: Chosen
     other: Chosen | None = None
     sigma: float = 2.0
+    margin: float = Field(0.01, gt=0)
 
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""
@@ -193,25 +198,27 @@ class NotBelow(LineClaim):
         found = paired_difference(line, other)
         if not found:
             raise DataError(f"{line.name} and {other.name} have no size and seed in common.")
-        sizes_of_both = set(line.n_train) & set(other.n_train)
+        sizes = set(line.n_train) | set(other.n_train)
         known = [difference for difference in found if len(difference.seeds) > 1]
         worst = _worst(known or found)
         judged = {d.n_train: self._at(d, line, other) for d in known}
-        outcome, shown = (HOLDS if len(known) == len(sizes_of_both) else OPEN), worst
+        outcome, shown = (HOLDS if len(known) == len(sizes) else OPEN), worst
         for decisive in (OPEN, FAILS):  # of one size, it is that of all
-            if sizes := [d for d in known if judged[d.n_train].outcome == decisive]:
-                outcome, shown = decisive, _worst(sizes)
+            if so := [d for d in known if judged[d.n_train].outcome == decisive]:
+                outcome, shown = decisive, _worst(so)
         numbers = judged.get(shown.n_train, Verdict(OPEN, numbers_of(shown))).numbers
         which = "worst" if shown is worst else "decisive"
-        of_all = f"{which} of {len(sizes_of_both)} sizes, at {shown.n_train:,}: {numbers}"
-        if len(found) < len(sizes_of_both):
-            of_all += f"; no common seed at {len(sizes_of_both) - len(found)} of them"
+        of_all = f"{which} of {len(found)} sizes, at {shown.n_train:,}: {numbers}"
+        if lacking := sorted(sizes - {difference.n_train for difference in found}):
+            of_all += f"; not both at {', '.join(f'{n:,}' for n in lacking)}"
         return Verdict(outcome, of_all)
 
     def _at(self, found: Difference, line: Line, other: Line) -> Verdict:
         """Judge one size, made with several seeds."""
-        above = found.estimate.value >= 0 and found.estimate.known
-        outcome = HOLDS if above else met(found.estimate, self.sigma)
+        if decided(found.estimate, self.sigma) == FAILS:
+            outcome = FAILS
+        else:
+            outcome = HOLDS if decided(found.estimate, self.sigma, -self.margin) == HOLDS else OPEN
         return doubted(Verdict(outcome, numbers_of(found)), *sides(line, other, found.n_train))
 
 
@@ -265,11 +272,21 @@ class Published(Recipe):
 
 
 class Claims(Recipe):
-    """The claims of a study: `transferline report --markdown FILE RECORDS --claims YAML`."""
+    """The claims of a study: `transferline report --markdown FILE RECORDS --claims YAML`.
+
+    Attributes:
+        claims: in the order of the page.
+        published: values of publications.
+        ablations: tables of choices.
+        notes: sentences at the head of the page: what was found wrong after the runs, say.
+        names: pre-training -> what its name stands for.
+    """
 
     claims: list[one_of(CLAIMS)] = Field(min_length=1)  # type: ignore[valid-type]  # registry
     published: tuple[Published, ...] = ()
     ablations: tuple[Ablation, ...] = ()
+    notes: tuple[str, ...] = ()
+    names: dict[str, str] = Field(default_factory=dict)
 
 
 def line_of(lines: Sequence[Line], chosen: Chosen) -> Line:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from transferline.files import write_text
 from transferline.reporting import plots
 from transferline.reporting.ablation_table import Ablation, ablation_table
 from transferline.reporting.analysis_table import analysis_tables
-from transferline.reporting.checks import rates_at_ends, still_improving
+from transferline.reporting.checks import best_when_first_seen, rates_at_ends, still_improving
 from transferline.reporting.claims import Claims, Published
 from transferline.reporting.page_figures import page_figures, source_figures
 from transferline.reporting.page_parts import check_target, picture, shown
@@ -33,6 +33,7 @@ from transferline.reporting.result_tables import (
     reduction_table,
     result_tables,
 )
+from transferline.reporting.style import words
 from transferline.reporting.table import Table
 from transferline.reporting.tagging_table import by_task, published_table, tagging_tables
 from transferline.reporting.verdict_tables import verdict_tables
@@ -69,6 +70,7 @@ def write_results_page(
         raise DataError(f"no records in {', '.join(map(str, sources))}.")
     command = _command(sources, out_md, title, claims)
     parts = [_head(title, command, files, found)]
+    parts.append(_remarks(given.notes, given.names) if given else "")
     parts.append(verdict_tables(given.claims if given else (), found))
     parts.append(_ablations(given.ablations if given else (), found))
     published = by_task(given.published if given else ())
@@ -125,6 +127,14 @@ def _head(title: str, command: str, files: Sequence[Path], records: Sequence[Rec
     )
 
 
+def _remarks(notes: Sequence[str], names: Mapping[str, str]) -> str:
+    """What a reader must know before the numbers: their faults, and what lines are called."""
+    text = "".join(f"- {note}\n" for note in notes)
+    text = f"**Read with care**\n\n{text}\n" if notes else ""
+    meant = "".join(f"- {words(name)}: {meaning}\n" for name, meaning in names.items())
+    return text + (f"**Names of the pre-trainings**\n\n{meant}" if names else "")
+
+
 def _ablations(ablations: Iterable[Ablation], records: Sequence[Record]) -> str:
     tables = [ablation_table(one, records).markdown() for one in ablations]
     return "## Choices of a pre-training\n\n" + "".join(tables) if tables else ""
@@ -170,7 +180,12 @@ def _task(records: Sequence[Record], out_md: Path, published: Sequence[Published
     if curves:
         name = "".join(c if c.isalnum() else "-" for c in f"{out_md.stem}-{study}-{task}")
         text += [picture(found, out_md.with_name(name)) for found in page_figures(task, curves)]
-        notes = [*still_improving(curves[0]), *rates_at_ends(curves[0])]
+        lines = curves[0]
+        notes = [
+            *still_improving(lines),
+            *best_when_first_seen(lines),
+            *rates_at_ends(lines),
+        ]
         text += [f"{line}\n\n" for line in notes]
         by_class = tagging_tables(curves[0], published) or analysis_tables(curves[0], published)
         if published and not by_class:

@@ -6,14 +6,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from transferline.evaluation.records import Record
+from transferline.evaluation.records import TRANSFERRED, Record
 from transferline.reporting.claims import FAILS, HOLDS, OPEN, Claim, Verdict
 from transferline.reporting.table import Table
 
 _MANY = 10  # verdicts, of which one may well be chance
 _BY_CHANCE = (
-    "p is how often chance alone is as far away, by Student's t for so few seeds; at the usual two "
-    "standard deviations one time in twenty: among so many verdicts some are chance."
+    "p is how often chance alone is as far away, by Student's t for so few seeds. Verdicts are "
+    "given beyond two standard deviations, which chance reaches one time in twenty: among so many "
+    "some are chance."
+)
+_ONE_EACH = (
+    "Errors are of the runs and of the test set. A line of a pre-training has one pre-training: "
+    "what another of its starts would change is in no error."
 )
 _SIGNS = {HOLDS: "✓", FAILS: "✗", OPEN: "?"}
 _LEGEND = ", ".join(f"{sign} {outcome}" for outcome, sign in _SIGNS.items()) + "."
@@ -48,6 +53,8 @@ def verdict_tables(claims: Iterable[Claim], records: Sequence[Record]) -> str:
     head = f"## Claims\n\nVerdicts ({len(judged)}): {counts}."
     if len(judged) >= _MANY:
         head += f" {_BY_CHANCE}"
+    if any(record.mode in TRANSFERRED for record in records):
+        head += f" {_ONE_EACH}"
     parts = [_list(narrow).markdown()] if narrow else []
     parts += [_by_task(wide).markdown()] if wide else []
     return "\n\n".join((head, "".join(parts)))

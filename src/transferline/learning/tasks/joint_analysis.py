@@ -63,8 +63,15 @@ class JointAnalysis(EventClassification):
         return NestedShardSet(paths)
 
     def load(self) -> TaskData:
-        """See `Task.load`."""
-        return self._shared(super().load())
+        """See `Task.load`.
+
+        Raises:
+            ConfigError: there is a `luminosity`, and a sample has no cross section.
+        """
+        data = super().load()
+        if self.luminosity is not None:  # now, not after a training
+            self._scales(data.shards, absolute=True)
+        return self._shared(data)
 
     def folded(self, data: TaskData, fold: Fold) -> TaskData:
         """See `Task.folded`; the new pool is thinned again."""
@@ -200,7 +207,7 @@ class JointAnalysis(EventClassification):
                     stratum=source[of_it],
                 )
             if events is not None:
-                part |= expected(scores[of_it], target[of_it], events[of_it])
+                part |= expected(scores[of_it], target[of_it], events[of_it], stratum=source[of_it])
             single = len(names) == 1
             found |= {key if single else f"{key}[{name}]": value for key, value in part.items()}
         return found

@@ -134,9 +134,10 @@ class AttentionConvolution(nn.Module):
     def __init__(self, inputs: int, outputs: int, heads: int) -> None:
         super().__init__()
         self.linear = _linear(inputs, outputs)
-        # Xavier for a vector that maps a head to one number, as the authors draw it.
+        # As the authors draw it: their library has it as [1, heads, width], which Xavier takes for
+        # the weights of a convolution with heads x width inputs and width outputs.
         self.attention = nn.Parameter(torch.empty(heads, outputs // heads))
-        nn.init.xavier_normal_(self.attention, gain=2**0.5)
+        nn.init.xavier_normal_(self.attention.view(1, heads, -1), gain=2**0.5)
 
     def forward(self, rows: Tensor, nodes: Nodes) -> Tensor:
         """[t, inputs] -> [t, outputs]."""
