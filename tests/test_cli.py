@@ -13,11 +13,12 @@ import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from transferline.cli import app, run
+from transferline.cli import app, application, run
 from transferline.errors import TransferlineError
 
 from .learning.event_shards import write_nanoaod
 
+ROOT = Path(__file__).parents[1]
 PROGRAM = [sys.executable, "-m", "transferline"]
 
 
@@ -170,6 +171,45 @@ def test_transfer_measures_and_keeps_a_record(checkpoint, shards, tmp_path, caps
     records = [f"{tmp_path}/{mode}/records.jsonl" for mode in ("finetuned", "trees")]
     assert run(["report", *records, "--markdown", f"{tmp_path}/results.md"]) == 0
     assert "fine-tuned" in (tmp_path / "results.md").read_text()
+
+
+def test_what_is_finished_is_not_replaced_unasked(checkpoint, shards, tmp_path, capsys):
+    config = shards / "pre.yaml"
+    code, text = failure(capsys, "pretrain", config, "--out", checkpoint)
+    assert code == 2
+    assert "--overwrite makes it anew" in text
+    words = ("pretrain", config, "--out", tmp_path, "--resume", "--overwrite")
+    code, text = failure(capsys, *words)
+    assert code == 2
+    assert "give one" in text
+
+
+def test_the_plan_is_followed_by_the_command_that_does_it(tmp_path, capsys):
+    study = ROOT / "studies" / "spine" / "smoke.yaml"
+    words = ["study", str(study), "--check", "--set", "grid.seeds=1", "--jobs", "2"]
+    assert run([*words, "--task", "ttH"]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.endswith("--task ttH --set grid.seeds=1 --jobs 2")
+
+
+def test_options_of_the_other_report_are_refused(tmp_path, capsys):
+    for more in (["--claims", "c.yaml"], ["--title", "T"], ["--markdown", "m.md", "--out", "d"]):
+        code, _ = failure(capsys, "report", tmp_path, *more)
+        assert code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("pretrain",), "again with --resume to go on"),
+        (("tokenize", "train", "a.yaml"), "again with --resume to go on"),
+        (("tokenize", "sample"), "to begin anew"),
+        (("study", "a.yaml"), "again to go on"),
+        (("mix",), "to begin anew"),
+    ],
+)
+def test_after_ctrl_c_a_command_says_what_is_left(words, says):
+    assert says in application._after(words[0], words[1:])
 
 
 def failure(capsys, *words: object) -> tuple[int, str]:

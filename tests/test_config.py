@@ -141,6 +141,25 @@ def test_an_error_in_the_base_names_the_base(written):
     assert failure(path) == [f"{base}:2:9: inner.rat: unknown key. Did you mean 'rate'?"]
 
 
+def test_a_base_that_is_not_there_is_blamed_on_the_line_that_names_it(written):
+    path = written("seed: 7\nbase: nowhere.yaml\n")
+    [line] = failure(path)
+    assert line.startswith(f"{path}:2:1: base: ")
+    assert "nowhere.yaml: cannot be read" in line
+
+
+@pytest.mark.parametrize("text", ["010", "1:30", "-007", "1:30.5", "00.5"])
+def test_numbers_that_yaml_reads_otherwise_are_refused(written, text):
+    """As octal, and in base 60: of a padded job array, `--set seed=010` would be seed 8."""
+    for lines in (
+        failure(written(f"seed: {text}\n")),
+        failure(written("seed: 1\n"), f"seed={text}"),
+    ):
+        assert "is another number in YAML than it seems" in lines[0]
+    assert load_config(written("seed: 0\n"), Outer).seed == 0
+    assert load_config(written("inner: {rate: 0.5, sizes: [1_000]}\n"), Outer).inner.rate == 0.5
+
+
 def test_one_level_of_base_is_allowed(written):
     written("seed: 7\n", "first.yaml")
     second = written("base: first.yaml\n", "second.yaml")

@@ -22,6 +22,7 @@ from tests.generate import drell_yan_lhe
 from transferline.cli import run as transferline
 
 ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "study.yaml"
 FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SMALLER = [  # the same commands on fewer events and steps: what a page says must run, not learn
     (r"-n 100000\b", "-n 400"),
@@ -145,9 +146,17 @@ def test_the_readme(quickstart, tmp_path):
     """Its study is that of the quickstart, which is finished; its events are others."""
     for made in ("hplus.root", "shards/hplus", "runs/hplus/report"):
         shutil.move(quickstart / made, tmp_path)
+    (quickstart / "examples").mkdir()
+    (quickstart / "examples" / "study.yaml").write_text(small(EXAMPLE.read_text()))
     follow("README.md", quickstart)
     assert (quickstart / "hplus.root").is_file()
     assert (quickstart / "runs/hplus/report/report.html").is_file()
+
+
+def test_the_study_of_the_readme_is_that_of_the_quickstart():
+    page = blocks(ROOT / "docs/tutorials/quickstart.md")
+    [text] = [text for _, title, text in page if title == "study.yaml"]
+    assert EXAMPLE.read_text().replace("examples/study.yaml", "study.yaml") == text
 
 
 @pytest.fixture

@@ -136,7 +136,10 @@ def _base(file: Layer, path: Path, recipe: type[Recipe]) -> list[Layer]:
     name = file.value.pop("base")
     if not isinstance(name, str):
         raise ConfigError(f"{file.place(['base'])}: base: must be the name of one YAML file.")
-    base = read_yaml(path.parent / name)
+    try:
+        base = read_yaml(path.parent / name)
+    except ConfigError as error:
+        raise ConfigError(f"{file.place(['base'])}: base: {error}") from error
     if not isinstance(base.value, dict):
         raise ConfigError(f"{base.name}: holds no mapping of keys to values.")
     if "base" in base.value:

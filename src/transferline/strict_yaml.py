@@ -1,8 +1,8 @@
 """Strict YAML in layers: a file, the file it builds on, assignments from the command line.
 
-YAML 1.1 without its traps: a key may not stand twice, `1e-3` is a number, a date is a text, and
-there are no tags. Every key remembers where it stands, so that an error can say
-`file.yaml:line:column`.
+YAML 1.1 without its traps: a key may not stand twice, `1e-3` is a number, a date is a text, `010`
+and `1:30` are refused in place of being 8 and 90, and there are no tags. Every key remembers where
+it stands, so that an error can say `file.yaml:line:column`.
 """
 
 from __future__ import annotations
@@ -77,11 +77,21 @@ def _text(loader: _Loader, node: yaml.ScalarNode) -> str:
     return text
 
 
+def _number(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    """A number in the notation that everybody reads the same way."""
+    text = str(loader.construct_scalar(node))
+    if ":" in text or re.match(r"[-+]?0[0-9_]", text):
+        problem = f"'{shortened(text, 40)}' is another number in YAML than it seems"
+        raise _wrong(node, f"{problem}; write it without leading zeros and colons, or in quotes")
+    kind = node.tag.rpartition(":")[2]
+    return getattr(loader, f"construct_yaml_{kind}")(node)
+
+
 def _refuse_tag(_loader: _Loader, node: yaml.Node) -> Any:
     raise _wrong(node, f"the tag '{shortened(node.tag)}' is not allowed; write the plain value")
 
 
-_PLAIN = ("null", "bool", "int", "float", "seq")
+_PLAIN = ("null", "bool", "seq")
 _Loader.yaml_constructors = {
     f"tag:yaml.org,2002:{name}": _Loader.yaml_constructors[f"tag:yaml.org,2002:{name}"]
     for name in _PLAIN
@@ -89,6 +99,8 @@ _Loader.yaml_constructors = {
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping_without_duplicates)
 _Loader.add_constructor("tag:yaml.org,2002:str", _text)
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", _text)
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _number)
 _Loader.add_constructor(None, _refuse_tag)  # None stands for all others
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",

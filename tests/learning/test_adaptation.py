@@ -370,10 +370,31 @@ def test_nothing_of_an_earlier_run_is_left_beside_a_new_one(checkpoint, task, tm
     with pytest.raises(DataError, match="there are"):
         run(checkpoint, task, "trees", out, n_train=10_000)
     assert (out / "checkpoint").is_dir() and (out / "record.json").exists()
-    run(checkpoint, task, "trees", out)
+    with pytest.raises(ConfigError, match=r"holds another run .*--overwrite replaces it"):
+        run(checkpoint, task, "trees", out)
+    assert (out / "checkpoint").is_dir() and (out / "record.json").exists()
+    run(checkpoint, task, "trees", out, overwrite=True)
     assert {p.name for p in out.iterdir()} == {"record.json", "scores.npz", "records.jsonl"}
     with pytest.raises(ConfigError, match="keeps no network"):
         checkpoint_directory(out)
+
+
+def test_a_finished_run_is_not_done_again(checkpoint, task, tmp_path, monkeypatch):
+    first = run(checkpoint, task, "finetuned", tmp_path, keep_checkpoint=True)
+
+    def stop(*_, **__):
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("transferline.learning.adaptation._run_network", stop)
+        again = run(checkpoint, task, "finetuned", tmp_path, keep_checkpoint=True)
+        assert again == first
+        with pytest.raises(AssertionError):
+            run(checkpoint, task, "finetuned", tmp_path, overwrite=True)
+    for change in ({"seed": 1}, {"n_train": 300}, {"how": settings("finetuned", epochs=3)}):
+        run(checkpoint, task, "finetuned", tmp_path / "x", keep_checkpoint=True)
+        with pytest.raises(ConfigError, match="holds another run"):
+            run(checkpoint, task, "finetuned", tmp_path / "x", **change)
 
 
 def test_a_run_that_is_interrupted_has_no_older_network(checkpoint, task, tmp_path, monkeypatch):
@@ -384,7 +405,7 @@ def test_a_run_that_is_interrupted_has_no_older_network(checkpoint, task, tmp_pa
 
     monkeypatch.setattr("transferline.learning.adaptation._run_trees", stop)
     with pytest.raises(KeyboardInterrupt):
-        run(checkpoint, task, "trees", tmp_path)
+        run(checkpoint, task, "trees", tmp_path, overwrite=True)
     assert not (tmp_path / "checkpoint").exists() and not (tmp_path / "record.json").exists()
 
 

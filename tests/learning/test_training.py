@@ -21,6 +21,7 @@ from transferline.data.readers.shards import Shards, ShardSet
 from transferline.data.selections import selection
 from transferline.errors import ConfigError, DataError, NumericalError
 from transferline.files import alone_in
+from transferline.learning.folded_pretraining import pretrain_folds
 from transferline.learning.objectives.masked_type import MaskedType
 from transferline.learning.optim import Optim
 from transferline.learning.pretraining import PretrainConfig, pretrain
@@ -147,8 +148,54 @@ def test_resuming_a_finished_pretraining_leaves_it(shards, tmp_path, capsys):
     assert pretrain(config(shards), out, resume=True) == out
     assert "is finished" in capsys.readouterr().err
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
+
+
+def test_nothing_that_was_trained_is_replaced_unasked(shards, tmp_path):
+    out = pretrain(config(shards), tmp_path / "pre", label=None)
+    finished = Checkpoint.load(out).sha256
+    for other, how, words in (
+        (40, {}, "a finished one"),
+        (45, {"resume": True}, "one of other settings or data"),
+    ):
+        with pytest.raises(ConfigError, match=f"{words}. --overwrite"):
+            pretrain(config(shards, steps=other), out, label=None, **how)
+    file = tmp_path / "config.json"
+    file.write_text(config(shards, steps=2000).model_dump_json())
+    stopped = tmp_path / "stopped"
+    _run_and_signal(file, stopped, signal.SIGTERM)
+    state = (stopped / "training" / "state" / "state.json").read_text()
+    with pytest.raises(ConfigError, match="--resume goes on, --overwrite begins anew"):
+        pretrain(config(shards, steps=2000), stopped, label=None)
+    assert (stopped / "training" / "state" / "state.json").read_text() == state
+    assert Checkpoint.load(out).sha256 == finished
+
+
+def test_what_is_overwritten_stays_until_the_new_one_is_whole(shards, tmp_path, monkeypatch):
+    out = pretrain(config(shards), tmp_path / "pre", label=None)
+    told = (out / "resolved.json").read_text()
+
+    def killed(*_args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoint, "save", killed)
+        pretrain(config(shards, steps=45), out, overwrite=True, label=None)
+    assert (out / "resolved.json").read_text() == told
+    assert Checkpoint.load(out).provenance["result"]["steps"] == 40
     pretrain(config(shards, steps=45), out, resume=True, label=None)
     assert Checkpoint.load(out).provenance["result"]["steps"] == 45
+    assert json.loads((out / "resolved.json").read_text())["optim"]["steps"] == 45
+
+
+@pytest.mark.parametrize("first", ["alone", "folds"])
+def test_folds_and_a_single_pretraining_do_not_share_a_directory(shards, tmp_path, first):
+    calls = {
+        "alone": lambda: pretrain(config(shards, steps=2), tmp_path / "pre", label=None),
+        "folds": lambda: pretrain_folds(config(shards, steps=2), 2, tmp_path / "pre", label=None),
+    }
+    calls.pop(first)()
+    with pytest.raises(ConfigError, match=r"folds\. Choose another --out"):
+        calls.popitem()[1]()
 
 
 def test_weights_that_no_loss_takes_are_told(shards, tmp_path, capsys, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -26,7 +27,8 @@ _ORDER = (  # on the help page: that of the work
     "study", "report", "predict", "export", "import", "list", "doctor",
 )  # fmt: skip
 
-_RESUMED = ("pretrain", "tokenize")  # what wants to be told
+_RESUMED = ("pretrain", "tokenize train")  # what wants to be told
+_GOING_ON = ("demo", "generate", "prepare", "study")  # what finds its finished parts again
 
 _TOGETHER = ("pretrain", "doctor")  # what makes sense in several processes of torchrun
 
@@ -38,18 +40,27 @@ class _Group(TyperGroup):
         return sorted(super().list_commands(ctx), key=_ORDER.index)
 
     def invoke(self, ctx: Any) -> Any:
+        within = list(ctx.args)  # click empties it
         try:
             with no_interrupt_lost():
                 return super().invoke(ctx)
         except KeyboardInterrupt as error:
             interrupt_handled()
-            resume = " with --resume" if ctx.invoked_subcommand in _RESUMED else ""
-            stopped = InterruptedByUserError(
-                "interrupted; finished parts are kept. "
-                f"Type the same command again{resume} to go on from there."
-            )
+            stopped = InterruptedByUserError(_after(str(ctx.invoked_subcommand), within))
             stopped.exit_code = 128 + signal_of(error)
             raise stopped from error
+
+
+def _after(command: str, within: Sequence[str]) -> str:
+    """Say what an interrupted command left, and how to go on."""
+    resumed = command in _RESUMED or " ".join((command, *within[:1])) in _RESUMED
+    if not resumed and command not in _GOING_ON:
+        return "interrupted; nothing was half written. Type the same command again to begin anew."
+    how = " with --resume" if resumed else ""
+    return (
+        "interrupted; finished parts are kept. "
+        f"Type the same command again{how} to go on from there."
+    )
 
 
 app = typer.Typer(

@@ -28,6 +28,10 @@ Dask = Annotated[
         "file. Workers must see the same files. Needs the extra `dask`.",
     ),
 ]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the last saved state, bit for bit.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make anew what is there.")]
 Assignments = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. optim.steps=100."),
@@ -45,6 +49,16 @@ Timeout = Annotated[
     float | None,
     typer.Option(metavar="S", min=0.1, help="A server silent for so long has failed (30)."),
 ]
+
+
+def check_resume(*, resume: bool, overwrite: bool) -> None:
+    """Refuse what contradicts itself.
+
+    Raises:
+        ConfigError: both are asked for.
+    """
+    if resume and overwrite:
+        raise ConfigError("--resume goes on with what is there, --overwrite does not: give one.")
 
 
 def group(name: str, purpose: str) -> typer.Typer:

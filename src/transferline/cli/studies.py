@@ -71,7 +71,11 @@ def study(
     settings = load_config(config, StudyConfig, assignments or ())
     if check:
         typer.echo("\n".join(plan_lines(settings.only(task) if task else settings)))
-        output.next_command("study", config, "--out", out or f"runs/{settings.name}")
+        words: list[Path | str | int] = ["study", config, "--out", out or f"runs/{settings.name}"]
+        words += [word for name in task or () for word in ("--task", name)]
+        words += [word for text in assignments or () for word in ("--set", text)]
+        words += ["--dask", dask] if dask else ["--jobs", jobs] if jobs > 1 else []
+        output.next_command(*words)
         return
     if out is None:
         raise ConfigError("study needs --out DIR (or --check, which writes nothing).")
@@ -94,7 +98,9 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="Write a results page of these *.jsonl records instead."),
     ] = None,
-    title: Annotated[str, typer.Option(metavar="TEXT", help="Of the results page.")] = "Results",
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Of the results page [Results].")
+    ] = None,
     claims: Annotated[
         Path | None,
         typer.Option(metavar="YAML", help="Claims that the results page gives verdicts on."),
@@ -108,8 +114,12 @@ def report(
     from transferline.reporting.report import write_report  # noqa: PLC0415
     from transferline.reporting.results_page import write_results_page  # noqa: PLC0415
 
+    if markdown is not None and out is not None:
+        raise ConfigError("--out is for the report of a study; --markdown FILE names its own file.")
+    if markdown is None and (claims is not None or title is not None):
+        raise ConfigError("--claims and --title are for a results page; give --markdown FILE.")
     if markdown is not None:
-        page = write_results_page(sources, markdown, title, claims)
+        page = write_results_page(sources, markdown, title or "Results", claims)
         output.wrote(page, "results page")
         return
     if len(sources) > 1:

@@ -24,9 +24,8 @@ def train(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Directory for the tokenizer.")
     ],
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last saved state, bit for bit.")
-    ] = False,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
     assignments: options.Assignments = None,
 ) -> None:
     """Make a tokenizer, a VQ-VAE of jets or k-means.
@@ -39,7 +38,8 @@ def train(
     from transferline.models.tokenizer_checkpoint import TokenizerCheckpoint  # noqa: PLC0415
 
     settings = load_config(config, TokenizeConfig, assignments or ())
-    place = tokenize(settings, out, resume=resume)
+    options.check_resume(resume=resume, overwrite=overwrite)
+    place = tokenize(settings, out, resume=resume, overwrite=overwrite)
     output.wrote(place, "tokenizer")
     output.show_rows(_quality(TokenizerCheckpoint.load(place).provenance["quality"]))
     output.next_command("tokenize", "inspect", place, settings.data.files[0], "-o", place / "plots")

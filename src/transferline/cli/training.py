@@ -36,9 +36,8 @@ def pretrain(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Directory for the checkpoint.")
     ],
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last saved state, bit for bit.")
-    ] = False,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
     folds: Folds = None,
     assignments: options.Assignments = None,
 ) -> None:
@@ -55,11 +54,14 @@ def pretrain(
     from transferline.learning.training_log import validation_summary  # noqa: PLC0415
     from transferline.models.checkpoint import Checkpoint  # noqa: PLC0415
 
+    options.check_resume(resume=resume, overwrite=overwrite)
     with joined() as world:  # around everything that may fail: one message is enough
         settings = load_config(config, PretrainConfig, assignments or ())
         if folds is None:
-            place = run(settings, out, resume=resume)
+            place = run(settings, out, resume=resume, overwrite=overwrite)
         else:
+            if overwrite:
+                raise ConfigError("--overwrite makes no folds anew; remove those in question.")
             place = pretrain_folds(settings, folds, out, resume=resume)
     if not world.main:
         return
@@ -117,6 +119,7 @@ def transfer(
         bool,
         typer.Option("--allow-overlap", help="Measure also on events of the pre-training."),
     ] = False,
+    overwrite: options.Overwrite = False,
     assignments: options.Assignments = None,
     json: options.Json = False,
 ) -> None:
@@ -127,7 +130,6 @@ def transfer(
     --folds on all events, each scored by the model that never saw it.
     """
     from transferline.config import load_config  # noqa: PLC0415
-    from transferline.evaluation import records  # noqa: PLC0415
     from transferline.learning import folded_transfer  # noqa: PLC0415
     from transferline.learning.adaptation import transfer as run  # noqa: PLC0415
     from transferline.learning.folds import FOLDS  # noqa: PLC0415
@@ -139,6 +141,8 @@ def transfer(
     how = settings.how(chosen)
     pretraining = "none" if chosen in ("scratch", "trees") else "checkpoint"
     if folds is not None:
+        if overwrite:
+            raise ConfigError("--overwrite makes no folds anew; remove those in question.")
         done = folded_transfer.transfer_folds(
             folded_transfer.starting_checkpoints(start, folds),
             settings.task,
@@ -166,13 +170,23 @@ def transfer(
         pretraining=pretraining,
         keep_checkpoint=True,
         allow_overlap=allow_overlap,
+        overwrite=overwrite,
         label=f"{mode} {n_train}",
     )
-    records.append(out / "records.jsonl", record)
+    _note_down(out / "records.jsonl", record)
     if json:
         output.show_json(record.model_dump(mode="json", exclude={"replicas"}, exclude_none=True))
         return
     _show_record(record, out)
+
+
+def _note_down(file: Path, record: Record) -> None:
+    """A run that was finished before may be there already."""
+    from transferline.evaluation import records  # noqa: PLC0415
+
+    known = records.read(file) if file.exists() else []
+    if record not in known:
+        records.append(file, record)
 
 
 def _mode(name: str) -> Mode:

@@ -19,7 +19,7 @@ from transferline.files import alone_in, atomic_path, json_hash, resolved, write
 from transferline.learning.attention import attention_by_kind
 from transferline.learning.baselines import BoostedTrees, Labelled, Trees, boosted_trees
 from transferline.learning.independence import check_test_events
-from transferline.learning.kept_model import CHECKPOINT, forget_run, kept_model
+from transferline.learning.kept_model import CHECKPOINT, finished_run, forget_run, kept_model
 from transferline.learning.modes import MODES, TRANSFERRED, BrokenTransferError, Mode, adapts
 from transferline.learning.network_run import Adaptation, NetworkRun, Trial
 from transferline.learning.per_event import EventTable
@@ -32,6 +32,7 @@ from transferline.learning.training_log import history
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.event_head import EventHead
 from transferline.models.model import Model, weight_hash
+from transferline.progress import say
 from transferline.provenance import run_facts
 
 PROTOCOL = 3
@@ -66,6 +67,7 @@ def transfer(
     tables: Path | None = None,
     keep_checkpoint: bool = False,
     allow_overlap: bool = False,
+    overwrite: bool = False,
     study: str = "transfer",
     pretraining: str = "none",
     scratch: str | None = None,
@@ -74,7 +76,8 @@ def transfer(
     """Train on `n_train` labelled events in one mode, measure on the test set.
 
     Writes `scores.npz`, `record.json`, for networks `metrics.jsonl` and `metrics.csv`, and if
-    asked `checkpoint/`, to `out`; what an earlier run left there is removed when this one begins.
+    asked `checkpoint/`, to `out`. A run that is finished there is not done again; with `overwrite`
+    what it left is removed when this one begins.
     What the modes are and how they are enforced: `modes.py`.
 
     `scratch` scales its inputs with the constants of the checkpoint's Features, that is with means
@@ -95,6 +98,7 @@ def transfer(
         tables: directory of embeddings and engineered features that runs share.
         keep_checkpoint: also save the model with its head.
         allow_overlap: measure a transferred backbone also on test events of its pre-training.
+        overwrite: begin anew, whatever run is in `out`.
         study: name in the Record.
         pretraining: name of the checkpoint in the Record; `none` for scratch, unless a study
             has several architectures.
@@ -103,7 +107,8 @@ def transfer(
 
     Raises:
         BrokenTransferError: the weights are not those that the mode promises.
-        ConfigError: the arguments do not fit together, or another process works in `out`.
+        ConfigError: the arguments do not fit together, another process works in `out`, or it holds
+            another run and `overwrite` is off.
         DataError: there are fewer labelled events than `n_train`, or test events were in the
             pre-training.
         NumericalError: the training diverged with every learning rate.
@@ -117,7 +122,14 @@ def transfer(
     rows = task.labelled(data, n_train, seed)
     _check_fold(data, rows)
     judged = _independence(checkpoint, data, mode, allow_overlap)
+    digest = run_digest(checkpoint, task, data, mode, how)
     with alone_in(out, tidy=True):
+        found = None if overwrite else finished_run(out, digest, mode, n_train=n_train, seed=seed)
+        lacks_model = keep_checkpoint and mode != "trees" and not (out / CHECKPOINT).exists()
+        if found is not None and not lacks_model:
+            if label is not None:
+                say(f"{out}: this run is finished.")
+            return found
         forget_run(out)
         if isinstance(how, Trees):
             features = engineered_table(task.engineered, data, tables)
@@ -139,7 +151,7 @@ def transfer(
             seed=seed,
             hashes=Hashes(
                 **outcome.hashes,
-                config=run_digest(checkpoint, task, data, mode, how),
+                config=digest,
                 data=data.digest,
                 checkpoint=None if mode == "trees" or checkpoint is None else checkpoint.sha256,
             ),

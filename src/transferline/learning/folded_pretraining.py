@@ -13,8 +13,10 @@ from transferline.learning.distributed import joined
 from transferline.learning.folds import FOLDS, FoldSet, every_fold
 from transferline.learning.ingredients import hashes, ingredients_of, seen_by
 from transferline.learning.pretraining import PROTOCOL, PretrainConfig, pretrain
+from transferline.learning.training_place import TRAINING
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.seen import Level, by_origin
+from transferline.models.stored import CONFIG
 from transferline.provenance import run_facts
 
 
@@ -42,6 +44,8 @@ def pretrain_folds(
             f"start: {config.start} may have seen the events that a fold leaves out. Pre-train "
             "folds without it."
         )
+    if (out / CONFIG).exists() or (out / TRAINING).exists():
+        raise ConfigError(f"{out}: holds a pre-training without folds. Choose another --out.")
     parts = every_fold(folds)
     _check_tokenizers(config)
     with joined() as world:
@@ -82,7 +86,7 @@ def _is_finished(config: PretrainConfig, fold: Fold, data: list[str], out: Path)
     if known is not None and known.n != fold.of:
         raise ConfigError(f"{out}: holds {known.n} folds, not {fold.of}. Choose another --out.")
     place = out / fold.name
-    if not (place / "config.json").exists():
+    if not (place / CONFIG).exists():
         return False
     made = Checkpoint.load(place).provenance
     contents = [item.get("content_hash") for item in made.get("data", [])]

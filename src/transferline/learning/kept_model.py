@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from transferline.errors import ConfigError, DataError
 from transferline.evaluation.records import Record
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows
@@ -49,6 +50,34 @@ def kept_model(
         f"(seed {record.seed}). Test AUC {record.metrics['auc']}.\n\n{start.card}",
         seen=seen,
     )
+
+
+def finished_run(out: Path, config: str, mode: str, *, n_train: int, seed: int) -> Record | None:
+    """Return the Record of this very run, if it is finished in `out`; None if no run is.
+
+    Raises:
+        ConfigError: another run is finished there.
+        DataError: the file of its Record is damaged.
+    """
+    file = out / "record.json"
+    if not file.exists():
+        return None
+    try:
+        found = Record.model_validate_json(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{file}: is damaged. --overwrite makes the run anew.") from error
+    if (found.hashes.config, found.mode, found.n_train, found.seed) != (
+        config,
+        mode,
+        n_train,
+        seed,
+    ):
+        raise ConfigError(
+            f"{out}: holds another run ({found.task}, {found.mode}, {found.n_train} labelled "
+            f"events, seed {found.seed}; or other settings or weights). --overwrite replaces it; "
+            "or choose another --out."
+        )
+    return found
 
 
 def forget_run(out: Path) -> None:

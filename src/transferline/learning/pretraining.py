@@ -20,9 +20,11 @@ from transferline.data.loader import POOL, Loader
 from transferline.data.nested import sets_of
 from transferline.data.readers.nested_shards import NestedShardSet
 from transferline.data.readers.shards import Shards, ShardSet
+from transferline.errors import ConfigError
 from transferline.files import alone_in, json_hash, write_json
 from transferline.learning.attention import attention_by_kind
 from transferline.learning.distributed import World, joined
+from transferline.learning.folds import FOLDS
 from transferline.learning.ingredients import (
     Ingredients,
     begin,
@@ -47,6 +49,7 @@ from transferline.learning.source_rows import (
 from transferline.learning.source_weights import weights_left_aside
 from transferline.learning.training import FitResult, fit
 from transferline.learning.training_log import history, validated, validation_summary
+from transferline.learning.training_place import TRAINING, is_to_train
 from transferline.models.backbones import BACKBONES
 from transferline.models.checkpoint import Checkpoint, common_selection
 from transferline.models.features import Features
@@ -57,7 +60,8 @@ from transferline.models.stored import MADE_OF
 from transferline.progress import say
 from transferline.provenance import run_facts
 
-_LOGS = ("metrics.jsonl", "metrics.csv")
+_RESOLVED = "resolved.json"
+_LOGS = ("metrics.jsonl", "metrics.csv", _RESOLVED)
 _LOSSES = 40  # points of the loss curve that the checkpoint tells
 
 
@@ -131,23 +135,28 @@ def pretrain(
     out: Path,
     *,
     resume: bool = False,
+    overwrite: bool = False,
     fold: Fold | None = None,
     label: str | None = "pre-train",
     save_seconds: float = 60.0,
 ) -> Path:
     """Train and write the checkpoint directory `out`; return it.
 
-    With `resume` a training that was stopped goes on, and one that is finished stays as it is.
+    With `resume` a training that was stopped goes on, and one that is finished stays as it is;
+    with `overwrite` it is made anew, and what is there stays until the new one is whole.
     Events of `fold` are left out of everything: the training, the validation, and the constants
     of Features. Under torchrun all processes train together on the batches of one, see
     `transferline.learning.data_parallel`.
 
     Raises:
-        ConfigError: torchrun's variables are wrong, the backbone cannot be divided, or another
-            process works in `out`.
+        ConfigError: torchrun's variables are wrong, the backbone cannot be divided, another
+            process works in `out`, or something is there and neither `resume` nor `overwrite` was
+            asked for.
         DataError: the shards are unusable or hold too few events.
         NumericalError, StopRequestedError: see `fit`.
     """
+    if (Path(out) / FOLDS).exists():
+        raise ConfigError(f"{out}: holds pre-trainings of folds. Choose another --out.")
     with joined() as world:
         # torchrun may start a failed training again by itself: that is to go on.
         resume = resume or world.restarts > 0
@@ -157,6 +166,7 @@ def pretrain(
                 Path(out),
                 world,
                 resume=resume,
+                overwrite=overwrite,
                 fold=fold,
                 label=label,
                 save_seconds=save_seconds,
@@ -171,6 +181,7 @@ def _pretrain(
     world: World,
     *,
     resume: bool,
+    overwrite: bool,
     fold: Fold | None,
     label: str | None,
     save_seconds: float,
@@ -197,18 +208,20 @@ def _pretrain(
     digest = json_hash(
         [PROTOCOL, config.digest(), shards.content_hash, *_digest(fold, ingredients)]
     )
-    if resume and _is_finished(out, digest, told=world.main and label is not None):
+    told = world.main and label is not None
+    if not is_to_train(out, Checkpoint, digest, resume=resume, overwrite=overwrite, told=told):
         return
     if world.main:
-        write_json(out / "resolved.json", config.to_dict())
-        if label is not None:
-            say("\n".join(filter(None, (str(train.memory), aside))))
+        (out / TRAINING).mkdir(parents=True, exist_ok=True)
+        write_json(out / TRAINING / _RESOLVED, config.to_dict())
+    if told:
+        say("\n".join(filter(None, (str(train.memory), aside))))
     result = fit(
         objective,
         train,
         valid,
         config.optim,
-        out / "training",
+        out / TRAINING,
         seed=config.seed,
         resume=resume,
         label=label,
@@ -218,8 +231,6 @@ def _pretrain(
     )
     if not world.main:
         return
-    for name in _LOGS:
-        shutil.copyfile(out / "training" / name, out / name)
     parameters = parameter_counts(objective)
     classifier = model.head
     model.head = None
@@ -235,8 +246,8 @@ def _pretrain(
         n_labelled=int((labels["target"][train_rows] != UNLABELLED).sum()) if labels else 0,
         parameters=parameters,
         result=result,
-        validation=validated(out / "metrics.jsonl", result.best_step),
-        losses=history(out / "metrics.jsonl", most=_LOSSES),
+        validation=validated(out / TRAINING / "metrics.jsonl", result.best_step),
+        losses=history(out / TRAINING / "metrics.jsonl", most=_LOSSES),
         fold=fold,
         seen=own + seen_by(ingredients) if ingredients else own,
     )
@@ -254,8 +265,10 @@ def _pretrain(
     if config.objective.generative:
         save_generator(objective, config.recipe(), checkpoint, out)
     checkpoint.save(out)
+    for name in _LOGS:
+        shutil.copyfile(out / TRAINING / name, out / name)
     # Only now: a kill at any earlier moment leaves a state to resume from.
-    shutil.rmtree(out / "training")
+    shutil.rmtree(out / TRAINING)
 
 
 def _loaders(
@@ -293,14 +306,6 @@ def _built(
         model.features.fit(map(sets_of, some.batches(0)))
     objective.fit_constants(lambda: some.batches(0))
     return model, objective
-
-
-def _is_finished(out: Path, digest: str, *, told: bool) -> bool:
-    """Whether `out` holds exactly this pre-training, and no later one has begun there."""
-    finished = not (out / "training").exists() and Checkpoint.is_made_of(out, digest)
-    if finished and told:
-        say(f"{out}: this pre-training is finished; there is nothing to resume.")
-    return finished
 
 
 def _digest(fold: Fold | None, ingredients: Ingredients) -> list[Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from transferline.errors import DataError
 from transferline.files import read_json, write_json
+from transferline.models.stored import CONFIG
 
 _DIGESTS = "digests.json"
 
@@ -26,4 +27,4 @@ def is_current(out: Path, name: str, digest: str) -> bool:
             "it anew, or give the study another --out."
         )
     write_json(file, {**known, name: digest})
-    return (out / name / "config.json").exists()
+    return (out / name / CONFIG).exists()

@@ -20,13 +20,13 @@ from transferline.learning.source_rows import FIT_ROWS, Rows, by_length, evenly,
 from transferline.learning.tokenizer_objective import TokenizerObjective
 from transferline.learning.tokenizer_quality import quality
 from transferline.learning.training import fit
+from transferline.learning.training_place import TRAINING, is_to_train
 from transferline.models.features import Features
 from transferline.models.seen import Seen
 from transferline.models.stored import MADE_OF
 from transferline.models.tokenizer_checkpoint import StoredTokenizer, TokenizerCheckpoint
 from transferline.models.tokenizers import TOKENIZERS
 from transferline.models.tokenizers.base import GradientTokenizer, SampleTokenizer, Tokenizer
-from transferline.progress import say
 from transferline.provenance import run_facts
 
 _JETS = Features(particles=("log_pt", "delta_eta", "delta_phi"), species="hidden")
@@ -70,24 +70,33 @@ class TokenizeConfig(Recipe):
 
 
 def tokenize(
-    config: TokenizeConfig, out: Path, *, resume: bool = False, label: str | None = "tokenize"
+    config: TokenizeConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    label: str | None = "tokenize",
 ) -> Path:
     """Make a tokenizer and write it into the directory `out`; return that.
 
-    With `resume` a training that was stopped goes on, and one that is finished stays as it is.
-    k-means is a matter of a minute and starts anew, with the same result.
+    With `resume` a training that was stopped goes on, and one that is finished stays as it is;
+    with `overwrite` it is made anew. k-means that was stopped starts anew, with the same result: a
+    matter of a minute.
 
     Raises:
-        ConfigError: another process works in `out`.
+        ConfigError: another process works in `out`, or something is there and neither `resume` nor
+            `overwrite` was asked for.
         DataError: the shards are unusable or hold too few events.
         NumericalError, StopRequestedError: see `fit`.
     """
     with alone_in(Path(out), tidy=True):
-        _tokenize(config, Path(out), resume, label)
+        _tokenize(config, Path(out), resume=resume, overwrite=overwrite, label=label)
     return Path(out)
 
 
-def _tokenize(config: TokenizeConfig, out: Path, resume: bool, label: str | None) -> None:
+def _tokenize(
+    config: TokenizeConfig, out: Path, *, resume: bool, overwrite: bool, label: str | None
+) -> None:
     shards = config.data.open()
     shards.verify()
     train, valid = source_rows(
@@ -98,11 +107,15 @@ def _tokenize(config: TokenizeConfig, out: Path, resume: bool, label: str | None
         valid_share=config.valid_share,
     )
     digest = json_hash([config.digest(), shards.content_hash])
-    begun = (out / "training").exists()
-    if resume and not begun and TokenizerCheckpoint.is_made_of(out, digest):
-        say(f"{out}: this tokenizer is finished; there is nothing to resume.")
+    if not is_to_train(
+        out,
+        TokenizerCheckpoint,
+        digest,
+        resume=resume,
+        overwrite=overwrite,
+        told=label is not None,
+    ):
         return
-    write_json(out / "resolved.json", config.to_dict())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         tokenizer = config.recipe().build()
@@ -123,7 +136,8 @@ def _tokenize(config: TokenizeConfig, out: Path, resume: bool, label: str | None
         seen=Seen.of("pretraining", shards, np.concatenate((train, valid))),
     ).save(out)
     # Only now: a kill at any earlier moment leaves a state to resume from.
-    shutil.rmtree(out / "training", ignore_errors=True)
+    write_json(out / "resolved.json", config.to_dict())
+    shutil.rmtree(out / TRAINING, ignore_errors=True)
 
 
 def _start(
@@ -153,14 +167,14 @@ def _train(
         TokenizerObjective(tokenizer, config.tokenizer.alpha, config.tokenizer.distance),
         *batches,
         config.optim,
-        out / "training",
+        out / TRAINING,
         seed=config.seed,
         resume=resume,
         label=label,
         digest=digest,
     )
     for name in ("metrics.jsonl", "metrics.csv"):
-        shutil.copyfile(out / "training" / name, out / name)
+        shutil.copyfile(out / TRAINING / name, out / name)
 
 
 def _batches(
