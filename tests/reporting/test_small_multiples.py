@@ -77,6 +77,32 @@ def test_variants_of_one_mode_have_colours_of_their_own():
     assert together["finetuned", "gat"].colour == look("finetuned").colour
 
 
+def test_a_line_looks_the_same_whatever_else_is_drawn():
+    trees, *scratch = [line for line in lines() if line.mode in ("trees", "scratch")]
+    for every in (lines(), [trees, *scratch]):
+        whole = dict(zip(map(id, every), looks(every), strict=True))
+        some = [every[0], every[3]]
+        assert looks(some, every) == [whole[id(line)] for line in some]
+        assert whole[id(every[0])].colour == look("trees").colour
+
+
+def test_scratch_is_plain_where_there_is_one():
+    every = [line for line in lines() if line.mode != "scratch" or line.pretraining == "other"]
+    found = dict(zip(((x.mode, x.pretraining) for x in every), looks(every), strict=True))
+    assert found["scratch", "other"].colour == look("scratch").colour
+    assert found["scratch", "other"].dashes == "-"
+    assert found["scratch", "other"].title == "from scratch, other"
+
+
+def test_losses_have_the_colours_of_all_lines_of_the_task():
+    trees, *scratch = [line for line in lines() if line.mode in ("trees", "scratch")]
+    kept = [pair for pair in series() if pair[0].mode == "scratch"]
+    figure = small_multiples.loss_curves(kept[1:], Label("ttH"), [trees, *scratch])
+    drawn = {line.get_label(): line.get_color() for line in figure.axes[0].get_lines()}
+    for style in looks([trees, *scratch])[2:]:
+        assert drawn[style.title] == style.colour
+
+
 def test_tables_of_many_lines_have_a_row_for_each():
     wide, few = metric_table(lines()), metric_table(lines(NAMES[:1]))
     assert wide.header == ("Labelled events", "300", "1000", "3000") and len(wide.rows) == 13

@@ -41,7 +41,7 @@ def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
     first = Drawing(
         "learning-curve",
         f"Learning curve of {task}",
-        lambda: learning_curves(_curved(lines), label),
+        lambda: learning_curves(_curved(lines), label, lines),
     )
     several = len({n for line in lines for n in line.n_train}) > 1
     return [
@@ -97,7 +97,7 @@ def _second(label: Label, lines: Sequence[Line]) -> list[Drawing]:
         return []
     caption = f"{metric_title(lines[0].metric)}: {label.sample}"
     stem = lines[0].metric.replace("_", "-")
-    return [Drawing(stem, caption, lambda: learning_curves(_curved(lines), label))]
+    return [Drawing(stem, caption, lambda: learning_curves(_curved(lines), label, lines))]
 
 
 def _curved(lines: Sequence[Line]) -> list[Line]:
@@ -120,7 +120,7 @@ def _losses(label: Label, lines: Sequence[Line]) -> list[Drawing]:
     if not series:
         return []
     caption = f"Losses at {n} labelled events, one seed. Dots: the weights that are kept"
-    return [Drawing(f"losses-{n}", caption, lambda: loss_curves(series, label))]
+    return [Drawing(f"losses-{n}", caption, lambda: loss_curves(series, label, lines))]
 
 
 def kept_losses(record: Record) -> Losses | None:

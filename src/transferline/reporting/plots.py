@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ from transferline.reporting.style import (
     legend_with_room,
     look,
     new_figure,
+    of_pretraining,
     plot,
-    told_apart,
 )
 
 _METRIC_TITLES = {
@@ -87,32 +88,61 @@ def value_axis(axes: Axes, metric: str) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def looks(lines: Sequence[Line]) -> list[Look]:
+def looks(lines: Sequence[Line], among: Sequence[Line] = ()) -> list[Look]:
     """Return one look per line; pre-training variants are named only where there are several.
 
     Colours tell the modes, or the variants where all lines but the trees' are of one mode.
+
+    Args:
+        lines: what is drawn.
+        among: all lines of the task, where some are not drawn: a line looks the same in every
+            figure.
     """
-    variants = list(dict.fromkeys(line.pretraining for line in lines))
-    found = [look(line.mode, line.pretraining, variants) for line in lines]
-    if len(variants) < 3 or len({line.mode for line in lines} - {"trees"}) > 1:
-        return found
-    return [told_apart(style, i) for i, style in enumerate(found)]
+    every = among or lines
+    variants = [line.pretraining for line in every]
+    if len(set(variants)) < 3 or len({line.mode for line in every} - {"trees"}) > 1:
+        scratch = [line.pretraining for line in every if line.mode == "scratch"]
+        return [_of_mode(line, variants, scratch) for line in lines]
+    names = pretrainings(every)
+    return [_of_variant(line, names) for line in lines]
+
+
+def _of_mode(line: Line, variants: Sequence[str], scratch: Sequence[str]) -> Look:
+    """Scratch has a plain colour where there is one, whatever the pre-trainings are."""
+    style = look(line.mode, line.pretraining, variants)
+    if line.mode != "scratch":
+        return style
+    return replace(look("scratch", line.pretraining, scratch), title=style.title)
+
+
+def _of_variant(line: Line, names: Sequence[str]) -> Look:
+    style = look(line.mode, line.pretraining, names)
+    return (
+        of_pretraining(style, names.index(line.pretraining)) if line.pretraining in names else style
+    )
+
+
+def pretrainings(lines: Sequence[Line]) -> list[str]:
+    """Return the names of all pre-trainings in their order, by which colours are given."""
+    return sorted({line.pretraining for line in lines} - {"none"})
 
 
 @plot
-def learning_curve(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
+def learning_curve(
+    lines: Sequence[Line], label: Label = SIMULATION, among: Sequence[Line] = ()
+) -> Figure:
     """Draw the metric against labelled events, and below it the paired difference to scratch.
 
     Rejections have a logarithmic axis and no differences.
 
     Bands are one standard deviation, seeds and test set together. Open markers have one seed, so
-    that their spread is unknown.
+    that their spread is unknown. For `among` see `looks`.
     """
     factors = is_factor(lines[0].metric)
     differences = [[] if factors else _differences(line, lines) for line in lines]
     heights = (2.2, 1.0) if any(differences) else (1.0,)
     figure, panels = new_figure(label, heights, (7.2, 7.0))
-    for line, style, gains in zip(lines, looks(lines), differences, strict=True):
+    for line, style, gains in zip(lines, looks(lines, among), differences, strict=True):
         values = [(p.n_train, p.value, p.error, len(p.values)) for p in line.points]
         band(panels[0], values, style, style.title)
         if gains:

@@ -30,18 +30,28 @@ _SHADES = 3
 """Pre-trainings of one mode that shades of its colour tell apart."""
 
 
-def learning_curves(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
-    """Draw learning curves in one panel if it can hold them, else one panel per pre-training."""
+def learning_curves(
+    lines: Sequence[Line], label: Label = SIMULATION, among: Sequence[Line] = ()
+) -> Figure:
+    """Draw learning curves in one panel if it can hold them, else one panel per pre-training.
+
+    For `among` see `plots.looks`.
+    """
     if _fit_one_panel(lines):
-        return plots.learning_curve(lines, label)
+        return plots.learning_curve(lines, label, among)
     return _learning_curves(lines, label)
 
 
-def loss_curves(series: Sequence[tuple[Line, Losses]], label: Label = SIMULATION) -> Figure:
-    """Draw losses in one panel if it can hold them, else one panel per pre-training."""
+def loss_curves(
+    series: Sequence[tuple[Line, Losses]], label: Label = SIMULATION, among: Sequence[Line] = ()
+) -> Figure:
+    """Draw losses in one panel if it can hold them, else one panel per pre-training.
+
+    For `among` see `plots.looks`.
+    """
     lines = [line for line, _ in series]
     if _fit_one_panel(lines):
-        styles = plots.looks(lines)
+        styles = plots.looks(lines, among)
         together = [(style, kept) for style, (_, kept) in zip(styles, series, strict=True)]
         return run_plots.loss_curves(together, label)
     return _loss_curves(series, label)

@@ -28,6 +28,7 @@ from matplotlib.text import Text
 from transferline.files import atomic_path
 
 P = ParamSpec("P")
+Dashes = str | tuple[float, tuple[float, ...]]
 
 # Okabe and Ito's colours, told apart by every kind of colour vision; see jfly.uni-koeln.de/color.
 _COLOURS = {
@@ -40,8 +41,9 @@ _COLOURS = {
 _MARKERS = {"scratch": "s", "finetuned": "o", "frozen": "^", "fixed": "<", "trees": "D"}
 _SPARE = ("#CC79A7", "#E69F00", "#8C6D00", "#999999")
 _SPARE_MARKERS = ("v", "P", "X", ">")
-_SHADES = (0.4, -0.45, 0.6)  # share of the way to white, or to black
-_DASHES = ("-", "--", ":", "-.")
+_SHADES = (0.4, -0.45, 0.65)  # share of the way to white, or to black
+# Their number and that of the shades have no divisor in common: twenty variants are told apart.
+_DASHES: tuple[Dashes, ...] = ("-", "--", ":", "-.", (0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)))
 _TITLES = {
     "scratch": "from scratch",
     "finetuned": "fine-tuned",
@@ -52,6 +54,10 @@ _TITLES = {
 SERIES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#404040", "#56B4E9")
 """Colours of series that are no modes."""
 _SERIES_MARKERS = "os^Dv<P"
+# The first five are Okabe and Ito's, the others as far from them and from the colours of trees and
+# of scratch, with every kind of colour vision.
+_PRETRAININGS = ("#0072B2", "#D55E00", "#CC79A7", "#E69F00", "#332288", "#56B4E9", "#661100")
+_PRETRAINING_MARKERS = "o^v<P>X*p8hdH"  # no multiple of the number of colours
 SIGNAL, BACKGROUND = "#D55E00", "#0072B2"
 
 _SIZE = 15
@@ -101,7 +107,7 @@ class Look:
     title: str
     colour: str | tuple[float, ...]
     marker: str
-    dashes: str
+    dashes: Dashes
 
     def line(self) -> dict[str, Any]:
         """Return keywords for a line with markers."""
@@ -111,12 +117,14 @@ class Look:
 def look(mode: str, pretraining: str = "none", variants: Sequence[str] = ()) -> Look:
     """Return the look of a mode; with several pre-training `variants`, of that one among them.
 
+    Variants are numbered by their name, in whatever order they are given.
+
     >>> look("finetuned").title
     'fine-tuned'
     >>> look("finetuned", "masked_type", ("masked_type", "replaced_object")).title
     'fine-tuned, masked type'
     """
-    known = [name for name in variants if name != "none"]
+    known = sorted(set(variants) - {"none"})
     number = known.index(pretraining) if pretraining in known else 0
     title = _TITLES.get(mode, words(mode))
     if pretraining != "none" and len(known) > 1:
@@ -131,6 +139,17 @@ def told_apart(style: Look, number: int) -> Look:
     """Return a look in the colour of series `number`, where all series are of one mode."""
     i = number % len(SERIES)
     return replace(style, colour=SERIES[i], marker=_SERIES_MARKERS[i])
+
+
+def of_pretraining(style: Look, number: int) -> Look:
+    """Return a look in the colour of pre-training `number`, where colours tell those apart.
+
+    None of them is the colour of trees or of scratch.
+    """
+    again, i = divmod(number, len(_PRETRAININGS))
+    marker = _PRETRAINING_MARKERS[number % len(_PRETRAINING_MARKERS)]
+    dashes = _DASHES[again % len(_DASHES)]
+    return replace(style, colour=_PRETRAININGS[i], marker=marker, dashes=dashes)
 
 
 def words(name: str) -> str:
