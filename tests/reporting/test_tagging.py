@@ -12,6 +12,7 @@ from transferline.reporting.report import write_report
 from transferline.reporting.results_page import write_results_page
 from transferline.reporting.style import Label
 from transferline.reporting.tagging_plots import (
+    confusion_matrix,
     mean_confusion,
     mean_roc,
     one_event,
@@ -114,6 +115,19 @@ def test_every_line_has_its_matrix_and_all_share_the_curves(records):
     (cells,) = (axes for axes in matrix.axes if axes.images)
     assert [text.get_text() for text in cells.get_xticklabels()] == list(CLASSES)
     assert len(cells.texts) >= 9
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_the_names_above_a_matrix_do_not_meet(count):
+    names = [f"class{number}" for number in range(count)]
+    figure = confusion_matrix(
+        np.eye(count), names, "frozen backbone", Label("new detector of jets")
+    )
+    figure.draw_without_rendering()
+    texts = {text.get_text(): text for text in figure.axes[0].texts}
+    kind, right = texts["Simulation"], texts["new detector of jets (13 TeV)"]
+    assert kind.get_window_extent().x1 < right.get_window_extent().x0
+    assert right.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_of_many_lines_the_best_of_each_mode_has_a_matrix(records):

@@ -54,7 +54,7 @@ def mass_ticks(low: float, high: float) -> list[float]:
     >>> mass_ticks(510.0, 2950.0)
     [700.0, 1000.0, 1500.0, 2000.0]
     >>> mass_ticks(60.0, 6000.0)
-    [100.0, 300.0, 1000.0, 3000.0]
+    [100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0]
     """
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1)
     ticks: list[float] = []

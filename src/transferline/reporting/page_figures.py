@@ -156,7 +156,8 @@ def _attention(label: Label, lines: Sequence[Line]) -> list[Drawing]:
 def _one_attention(label: Label, name: str, n: int, records: list[Record]) -> Drawing:
     caption = (
         f"Attention by kind of object ({words(name)}, {n} labelled events), mean over blocks, "
-        "heads and events; 1: no preference. Bars: spread over seeds"
+        "heads and events; 1: no preference. Bars of spread: standard deviation between seeds; the "
+        "source and the target before tuning are seen by one network, which has none"
     )
     return Drawing(f"attention-{name}", caption, lambda: attention(records, label))
 

@@ -42,6 +42,9 @@ _METRIC_TITLES = {
     "jet_probe": "Linear probe of jets (AUC)",
     "jet_probe_start": "Linear probe of jets before the training (AUC)",
 }
+SHADES = 3
+"""Pre-trainings of one mode that shades of its colour tell apart."""
+_DASHES = {"finetuned": "-", "frozen": "--", "fixed": ":"}
 N_TRAIN = "Labelled training events (all classes together)"
 
 
@@ -91,7 +94,8 @@ def value_axis(axes: Axes, metric: str) -> None:
 def looks(lines: Sequence[Line], among: Sequence[Line] = ()) -> list[Look]:
     """Return one look per line; pre-training variants are named only where there are several.
 
-    Colours tell the modes, or the variants where all lines but the trees' are of one mode.
+    Colours tell the modes. Where all lines but the trees' are of one mode, or pre-trainings are
+    too many for shades of its colour, they tell those, and dashes the modes.
 
     Args:
         lines: what is drawn.
@@ -99,27 +103,21 @@ def looks(lines: Sequence[Line], among: Sequence[Line] = ()) -> list[Look]:
             figure.
     """
     every = among or lines
-    variants = [line.pretraining for line in every]
-    if len(set(variants)) < 3 or len({line.mode for line in every} - {"trees"}) > 1:
-        scratch = [line.pretraining for line in every if line.mode == "scratch"]
-        return [_of_mode(line, variants, scratch) for line in lines]
     names = pretrainings(every)
-    return [_of_variant(line, names) for line in lines]
-
-
-def _of_mode(line: Line, variants: Sequence[str], scratch: Sequence[str]) -> Look:
-    """Scratch has a plain colour where there is one, whatever the pre-trainings are."""
-    style = look(line.mode, line.pretraining, variants)
-    if line.mode != "scratch":
-        return style
-    return replace(look("scratch", line.pretraining, scratch), title=style.title)
-
-
-def _of_variant(line: Line, names: Sequence[str]) -> Look:
-    style = look(line.mode, line.pretraining, names)
-    return (
-        of_pretraining(style, names.index(line.pretraining)) if line.pretraining in names else style
-    )
+    modes = {line.mode for line in every} - {"trees"}
+    alone = len(modes) == 1 and len({line.pretraining for line in every}) > 2
+    scratch = [line.pretraining for line in every if line.mode == "scratch"]
+    found = []
+    for line in lines:
+        style = look(line.mode, line.pretraining, names)
+        if line.mode == "scratch" and not alone:
+            # Of a plain colour where there is one, whatever the pre-trainings are.
+            style = replace(look("scratch", line.pretraining, scratch), title=style.title)
+        elif line.pretraining in names and (alone or len(names) > SHADES):
+            dashes = None if alone else _DASHES.get(line.mode, "-.")
+            style = of_pretraining(style, names.index(line.pretraining), dashes)
+        found.append(style)
+    return found
 
 
 def pretrainings(lines: Sequence[Line]) -> list[str]:

@@ -26,8 +26,6 @@ T = TypeVar("T")
 
 MOST = 10
 """Lines that one panel shows."""
-_SHADES = 3
-"""Pre-trainings of one mode that shades of its colour tell apart."""
 
 
 def learning_curves(
@@ -60,7 +58,7 @@ def loss_curves(
 def _fit_one_panel(lines: Sequence[Line]) -> bool:
     modes = {line.mode for line in lines} - {"scratch", "trees"}
     shades = 1 if len(modes) == 1 else len(_pretrainings(lines))
-    return not modes or (len(lines) <= MOST and shades <= _SHADES)
+    return not modes or (len(lines) <= MOST and shades <= plots.SHADES)
 
 
 def by_pretraining(lines: Sequence[Line]) -> dict[str, list[Line]]:

@@ -42,7 +42,7 @@ _MARKERS = {"scratch": "s", "finetuned": "o", "frozen": "^", "fixed": "<", "tree
 _SPARE = ("#CC79A7", "#E69F00", "#8C6D00", "#999999")
 _SPARE_MARKERS = ("v", "P", "X", ">")
 _SHADES = (0.4, -0.45, 0.65)  # share of the way to white, or to black
-# Their number and that of the shades have no divisor in common: twenty variants are told apart.
+# Five, and four colours of a mode, have no divisor in common: twenty variants are told apart.
 _DASHES: tuple[Dashes, ...] = ("-", "--", ":", "-.", (0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)))
 _TITLES = {
     "scratch": "from scratch",
@@ -141,15 +141,21 @@ def told_apart(style: Look, number: int) -> Look:
     return replace(style, colour=SERIES[i], marker=_SERIES_MARKERS[i])
 
 
-def of_pretraining(style: Look, number: int) -> Look:
-    """Return a look in the colour of pre-training `number`, where colours tell those apart.
+def of_pretraining(style: Look, number: int, dashes: Dashes | None = None) -> Look:
+    """Return a look in the colour and marker of pre-training `number`, which tell those apart.
 
-    None of them is the colour of trees or of scratch.
+    None of them is the colour of trees or of scratch. Dashes are other ones where colours are used
+    again, unless they are given.
     """
     again, i = divmod(number, len(_PRETRAININGS))
     marker = _PRETRAINING_MARKERS[number % len(_PRETRAINING_MARKERS)]
-    dashes = _DASHES[again % len(_DASHES)]
+    dashes = dashes or _DASHES[again % len(_DASHES)]
     return replace(style, colour=_PRETRAININGS[i], marker=marker, dashes=dashes)
+
+
+def markers_needed(styles: Sequence[Look]) -> bool:
+    """Tell whether lines without markers would be taken for one another."""
+    return len({(style.colour, style.dashes) for style in styles}) < len(styles)
 
 
 def words(name: str) -> str:
@@ -159,9 +165,9 @@ def words(name: str) -> str:
 
 def _shade(colour: str, number: int) -> str | tuple[float, ...]:
     """Return the colour of variant `number` of a mode: as it is, lighter, darker, light."""
-    if not number:
+    if number % (len(_SHADES) + 1) == 0:
         return colour
-    share = _SHADES[(number - 1) % len(_SHADES)]
+    share = _SHADES[number % (len(_SHADES) + 1) - 1]
     towards = 1.0 if share > 0 else 0.0
     return tuple(part + (towards - part) * abs(share) for part in to_rgb(colour))
 

@@ -16,7 +16,15 @@ from transferline.evaluation.tagging import class_of
 from transferline.evaluation.tail import FEWEST
 from transferline.reporting.drawing import Drawing
 from transferline.reporting.plots import looks
-from transferline.reporting.style import SIMULATION, Label, Look, new_figure, new_grid, plot
+from transferline.reporting.style import (
+    SIMULATION,
+    Label,
+    Look,
+    markers_needed,
+    new_figure,
+    new_grid,
+    plot,
+)
 
 _OfLine = tuple[Line, Look, list[Record]]
 _MATRICES = 6  # matrices of one task that somebody looks at
@@ -133,9 +141,10 @@ def confusion_matrix(
     table: Floats, classes: Sequence[str], title: str, label: Label = SIMULATION
 ) -> Figure:
     """Draw which share of each true class, a row, is taken for which class, in per cent."""
-    size = 3.0 + 0.62 * len(classes)
-    figure, [axes] = new_figure(label, size=(size + 0.6, size))
-    image = axes.imshow(100 * table, cmap="Blues", vmin=0.0, vmax=100.0)
+    # Few classes have wide cells: the names above the matrix need its width.
+    width, height = (max(least, 0.62 * len(classes)) for least in (5.2, 2.0))
+    figure, [axes] = new_figure(label, size=(width + 3.2, height + 2.8))
+    image = axes.imshow(100 * table, cmap="Blues", vmin=0.0, vmax=100.0, aspect="auto")
     for (row, column), share in np.ndenumerate(100 * table):
         colour = "white" if share > _DARK else "black"
         text = f"{share:.0f}" if share >= 0.95 else f"{share:.1f}"
@@ -147,8 +156,8 @@ def confusion_matrix(
     axes.minorticks_off()
     axes.set_xlabel(f"Taken for ({title})")
     axes.set_ylabel("True class")
-    bar = figure.colorbar(image, ax=axes, shrink=0.8)
-    bar.set_label("Share of the true class (%)")
+    bar = figure.colorbar(image, ax=axes)
+    bar.set_label("Share of the true class (%)", fontsize="small")
     return figure
 
 
@@ -165,6 +174,7 @@ def roc_by_class(
     lines mark those `points`. A line ends where the background efficiency is not a number.
     """
     names = [name for name in curves[0][1] if name != "signal"]
+    marked = markers_needed([style for style, _ in curves])
     figure, panels = new_grid(label, len(names))
     for axes, name in zip(panels, names, strict=True):
         if points and name in points:
@@ -177,7 +187,10 @@ def roc_by_class(
                 rejection,
                 color=style.colour,
                 linestyle=style.dashes,
-                marker="." if np.isfinite(rejection).sum() == 1 else "",  # a point is no line
+                # A single point is no line.
+                marker=style.marker if marked or np.isfinite(rejection).sum() == 1 else "",
+                markersize=5,
+                markevery=2 if np.isfinite(rejection).sum() > 1 else 1,
                 label=style.title,
             )
         axes.set_title(name, fontsize="small", loc="left", x=0.06, y=0.03)  # where no curve is
