@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,7 +39,7 @@ def received(record: Record, stage: str) -> dict[str, float]:
 def mean_received(records: Sequence[Record], stage: str) -> dict[str, tuple[float, float]]:
     """Return kind -> mean over the records and standard deviation between them.
 
-    That is not a number for a single network, of which the pre-trained one of all seeds is one.
+    That is 0 for a single network, of which the pre-trained one of all seeds is one.
     """
     tables = [received(record, stage) for record in records]
     return {kind: _summary([table[kind] for table in tables if kind in table])
@@ -49,7 +48,7 @@ def mean_received(records: Sequence[Record], stage: str) -> dict[str, tuple[floa
 
 def _summary(values: Sequence[float]) -> tuple[float, float]:
     array: Floats = np.array(values)
-    return float(array.mean()), float(array.std(ddof=1)) if len(set(values)) > 1 else math.nan
+    return float(array.mean()), float(array.std(ddof=1)) if len(set(values)) > 1 else 0.0
 
 
 @plot
@@ -66,7 +65,7 @@ def attention(records: Sequence[Record], label: Label = SIMULATION) -> Figure:
     kinds = list(dict.fromkeys(kind for table in stages.values() for kind in table))
     figure, [axes] = new_figure(label, size=(7.2, 5.0))
     width = 0.8 / len(stages)
-    absent: dict[tuple[str, str], list[float]] = {}
+    absent: dict[str, list[float]] = {}
     for number, (stage, table) in enumerate(stages.items()):
         title, colour, hatch = _STAGES[stage]
         place = {kind: i + (number - (len(stages) - 1) / 2) * width for i, kind in enumerate(kinds)}
@@ -74,13 +73,14 @@ def attention(records: Sequence[Record], label: Label = SIMULATION) -> Figure:
         there = [place[kind] for kind in table]
         axes.bar(there, mean - 1.0, width, bottom=1.0, label=title, color=colour, hatch=hatch,
                  edgecolor="white")  # fmt: skip
-        known = np.isfinite(spread)
+        known = spread > 0.0
         axes.errorbar(np.array(there)[known], mean[known], spread[known], fmt="none",
                       ecolor="#000000", elinewidth=1.2, capsize=3)  # fmt: skip
         for kind in place.keys() - table.keys():
-            absent.setdefault((kind, title.partition(",")[0]), []).append(place[kind])
-    for (kind, sample), places in absent.items():
-        axes.text(np.mean(places), 1.0, f" no {kind} in {sample}", rotation=90, fontsize="x-small",
+            sample = title.partition(",")[0]
+            absent.setdefault(f" no {kind} in {sample}", []).append(place[kind])
+    for text, places in sorted(absent.items()):
+        axes.text(float(np.mean(places)), 1.0, text, rotation=90, fontsize="x-small",
                   ha="center", va="bottom", color="#404040")  # fmt: skip
     axes.axhline(1.0, color="#404040", linewidth=1.0)
     axes.set_xticks(range(len(kinds)), kinds)

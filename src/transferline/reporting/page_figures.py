@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -60,12 +61,14 @@ def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
 def source_figures(study: str, records: Sequence[Record]) -> list[Drawing]:
     """Return the drawings of a study's pre-trainings, one per objective."""
     known = [source for source in sources_of(records) if source.losses is not None]
+    joined = {name for record in records for name in record.pretraining.split(", ")}
+    names = sorted(joined - {"none"})
     return [
         Drawing(
             f"pretraining-{objective}",
             f"Losses of pre-trainings ({words(objective)}), validation without augmentation; those "
             "of other answers or another share of them are not to be compared",
-            lambda found=list(group): source_losses(found, Label(study)),  # type: ignore[misc]
+            partial(source_losses, list(group), Label(study), names),
         )
         for objective, group in groupby(known, key=lambda source: source.objective)
     ]

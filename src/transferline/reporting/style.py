@@ -203,12 +203,13 @@ def new_figure(
     return figure, panels
 
 
-def new_grid(label: Label, number: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure of `number` panels in rows of three, which share both axes."""
-    columns = min(3, number)
+def new_grid(label: Label, number: int, columns: int = 3) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `number` panels in rows of `columns`, which share both axes."""
+    across = 10.8 / columns
+    columns = min(columns, number)
     rows = -(-number // columns)
-    width = 3.6 * columns + (2.4 if columns == 1 else 0.8)  # the names above need that much
-    figure = Figure(figsize=(width, 3.2 * rows + 1.4), layout="constrained")
+    width = across * columns + (2.4 if columns == 1 else 0.8)  # the names above need that much
+    figure = Figure(figsize=(width, 0.89 * across * rows + 1.4), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     panels = list(grid.flat)
@@ -217,7 +218,8 @@ def new_grid(label: Label, number: int) -> tuple[Figure, list[Axes]]:
     for above in panels[number - columns : columns * (rows - 1)]:
         above.tick_params(labelbottom=True)  # nothing stands below it
     _write_label(panels[0], Label("", "", label.kind))
-    _write_right(panels[columns - 1], label)
+    right = _write_right(panels[columns - 1], label)
+    right.set_in_layout(columns == 1)  # it may stand above the panel to the left, too
     return figure, panels[:number]
 
 
@@ -238,12 +240,12 @@ def _write_label(axes: Axes, label: Label) -> None:
     _write_right(axes, label)
 
 
-def _write_right(axes: Axes, label: Label) -> None:
+def _write_right(axes: Axes, label: Label) -> Text:
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
     right = f"{words(label.sample)} ({label.energy})" if label.sample else label.energy
     # A long name shrinks rather than running into the left side.
     size = max(7.0, min(_SIZE - 1.0, (_SIZE - 1) * _ROOM / max(len(right), 1)))
-    axes.annotate(right, (1, 1), (0, 5), ha="right", va="bottom", fontsize=size, **place)
+    return axes.annotate(right, (1, 1), (0, 5), ha="right", va="bottom", fontsize=size, **place)
 
 
 def widen_upwards(axes: Axes, share: float) -> None:
