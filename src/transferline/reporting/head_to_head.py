@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from transferline.evaluation.learning_curve import Line
 from transferline.reporting.drawing import Drawing
 from transferline.reporting.plots import (
+    apart,
     looks,
     metric_title,
     pretrainings,
@@ -88,16 +88,15 @@ def head_to_head(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
     height = max(6.4, 0.6 + sum(0.42 if line.mode == "finetuned" else 0.24 for line in shown))
     figure, [axes] = new_figure(label, size=(9.6, height))
     sizes = sorted({n for line in shown for n in line.n_train})
-    closest = min((math.log(b / a) for a, b in pairwise(sizes)), default=1.0)
-    step = min(_STEP, _WIDEST * closest / len(shown))
-    for number, line in enumerate(shown):
+    shifts = apart(len(shown), sizes, _STEP, _WIDEST)
+    for line, shift in zip(shown, shifts, strict=True):
         style = styles[line.mode, line.pretraining]
         title = _title(line) if line.mode == "finetuned" else style.title
-        _bars(axes, line, style, title, math.exp(step * (number - (len(shown) - 1) / 2)))
+        _bars(axes, line, style, title, shift)
     axes.set_ylabel(metric_title(lines[0].metric))
     value_axis(axes, lines[0].metric)
     sizes_axis(axes, sizes)
-    half = math.exp(step * len(shown) / 2)
+    half = shifts[-1] * math.sqrt(shifts[-1] / shifts[-2])  # and room for a marker
     for n in sizes:
         axes.axvspan(n / half, n * half, color="#000000", alpha=0.05, linewidth=0)
     axes.set_xlim(sizes[0] / half / 1.1, sizes[-1] * half * 1.1)

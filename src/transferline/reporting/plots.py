@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ _METRIC_TITLES = {
 SHADES = 3
 """Pre-trainings of one mode that shades of its colour tell apart."""
 _DASHES = {"finetuned": "-", "frozen": "--", "fixed": ":"}
+_STEP, _WIDEST = 0.04, 0.12
 N_TRAIN = "Labelled training events (all classes together)"
 
 
@@ -134,17 +136,24 @@ def learning_curve(
     Rejections have a logarithmic axis and no differences.
 
     Bands are one standard deviation, seeds and test set together. Open markers have one seed, so
-    that their spread is unknown. For `among` see `looks`.
+    that their spread is unknown. Lines stand a little apart. For `among` see `looks`.
     """
     factors = is_factor(lines[0].metric)
     differences = [[] if factors else _differences(line, lines) for line in lines]
     heights = (2.2, 1.0) if any(differences) else (1.0,)
     figure, panels = new_figure(label, heights, (7.2, 7.0))
-    for line, style, gains in zip(lines, looks(lines, among), differences, strict=True):
-        values = [(p.n_train, p.value, p.error, len(p.values)) for p in line.points]
+    shifts = apart(len(lines), [n for line in lines for n in line.n_train])
+    together = zip(lines, looks(lines, among), differences, shifts, strict=True)
+    for line, style, gains, shift in together:
+        values = [(p.n_train * shift, p.value, p.error, len(p.values)) for p in line.points]
         band(panels[0], values, style, style.title)
         if gains:
-            band(panels[1], gains, style, None)
+            band(
+                panels[1],
+                [(n * shift, value, error, seeds) for n, value, error, seeds in gains],
+                style,
+                None,
+            )
     panels[0].set_ylabel(metric_title(lines[0].metric))
     value_axis(panels[0], lines[0].metric)
     single = any(len(point.values) == 1 for line in lines for point in line.points)
@@ -154,6 +163,23 @@ def learning_curve(
         panels[1].set_ylabel("Difference\nto scratch")
     sizes_axis(panels[-1], [n for line in lines for n in line.n_train])
     return figure
+
+
+def apart(
+    number: int, sizes: Iterable[int], step: float = _STEP, widest: float = _WIDEST
+) -> list[float]:
+    """Return a factor per line for its sizes, so that points and bars do not hide one another.
+
+    Args:
+        number: of lines.
+        sizes: of all of them.
+        step: logarithm from one line to the next.
+        widest: share of the logarithm between two sizes that all take at most.
+    """
+    known = sorted(set(sizes))
+    closest = min((math.log(b / a) for a, b in pairwise(known)), default=1.0)
+    step = min(step, widest * closest / number)
+    return [math.exp(step * (i - (number - 1) / 2)) for i in range(number)]
 
 
 def one_seed() -> Line2D:
@@ -180,7 +206,7 @@ def _differences(line: Line, lines: Sequence[Line]) -> list[tuple[int, float, fl
 
 
 def band(
-    axes: Axes, points: Sequence[tuple[int, float, float, int]], style: Look, title: str | None
+    axes: Axes, points: Sequence[tuple[float, float, float, int]], style: Look, title: str | None
 ) -> None:
     """Draw points `(size, value, error, seeds)` with their band; open markers have one seed."""
     n, value, error, seeds = (np.array(column) for column in zip(*points, strict=True))

@@ -79,8 +79,12 @@ def _pretrainings(lines: Sequence[Line]) -> list[str]:
 
 @plot
 def _learning_curves(lines: Sequence[Line], label: Label) -> Figure:
+    modes = list(dict.fromkeys(line.mode for line in lines))
+    shifts = plots.apart(len(modes), [n for line in lines for n in line.n_train])
+
     def draw(axes: Axes, style: Look, line: Line) -> None:
-        values = [(p.n_train, p.value, p.error, len(p.values)) for p in line.points]
+        shift = shifts[modes.index(line.mode)]
+        values = [(p.n_train * shift, p.value, p.error, len(p.values)) for p in line.points]
         plots.band(axes, values, style, style.title)
 
     figure, panels = _panels([(line, line) for line in lines], draw, label, lines[0].metric)
