@@ -14,7 +14,7 @@ from transferline.reporting.analysis_claims import MattersLess, ProbeRises, Rati
 from transferline.reporting.analysis_claims import ratio as ratio_of
 from transferline.reporting.analysis_table import analysis_tables
 from transferline.reporting.claims import FAILS, HOLDS, OPEN, Chosen, Published
-from transferline.reporting.mass_plot import mass_drawings
+from transferline.reporting.mass_plot import mass_drawings, mass_ticks
 from transferline.reporting.style import Label
 
 from ..evaluation.synthetic import record
@@ -161,5 +161,25 @@ def test_tables_hold_published_values_and_what_some_lines_lack():
     assert each.header == ("", "Signal", "Expected limit on the signal strength")
     assert [row[1] for row in each.rows] == ["X", "X"]
     assert mass_drawings(lines, Label("V"))[0].make().axes
+
+
+def test_masses_of_the_largest_size_are_all_shown_and_others_while_there_is_room():
+    small = [run("V", f"mode{i:02}", 50.0, 0) for i in range(5)]
+    for large, room in ((6, 3), (11, 0)):
+        most = [run("V", f"z{i:02}", 50.0, 0, 5000) for i in range(large)]
+        [drawing] = mass_drawings(learning_curve([*small, *most], "auc"), Label("V"))
+        titles = [axes.texts[-1].get_text() for axes in drawing.make().axes]
+        named = [title for title in titles if title[0] in "mz"]
+        assert named[:large] == [f"z{i:02}, 5000" for i in range(large)]
+        assert named[large:] == [f"mode{i:02}, 1000" for i in range(room)]
+        left = "; ".join(f"mode{i:02}, 1000" for i in range(room, 5))
+        assert drawing.caption.endswith(f"not shown: {left}")
+
+
+def test_masses_can_be_read_off_their_axis():
+    for low, high in ((400.0, 4000.0), (60.0, 6000.0), (510.0, 2950.0)):
+        ticks = mass_ticks(low, high)
+        assert 3 <= len(ticks) <= 7 and low <= ticks[0] < ticks[-1] <= high
+        assert np.diff(np.log(ticks)).min() >= 0.13 * np.log(high / low)
     bare = [r.model_copy(update={"metrics": {"auc": r.metrics["auc"]}}) for r in RUNS[:2]]
     assert analysis_tables(learning_curve(bare, "auc")) == []

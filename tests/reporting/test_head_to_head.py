@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -8,7 +10,7 @@ from transferline.evaluation.learning_curve import learning_curve
 from transferline.reporting.head_to_head import compared, head_to_head_drawings
 from transferline.reporting.page_figures import page_figures, quoted
 from transferline.reporting.plots import value_axis
-from transferline.reporting.style import Label, new_figure
+from transferline.reporting.style import Label, look, new_figure
 
 from ..evaluation.synthetic import record
 
@@ -54,6 +56,28 @@ def test_a_single_point_tells_which_line_it_is_of():
     figure.canvas.draw()
     legend = figure.legends[0].get_window_extent()
     assert legend.y0 >= 0, "the last entries are beyond the figure"
+
+
+def test_the_legend_has_the_order_of_the_values_and_points_stand_apart():
+    found = lines()
+    for line, value in zip(found, (0.6, 0.5, 0.9, 0.7, 0.8), strict=True):
+        for point in line.points:
+            for seed in point.values:
+                point.values[seed] = value + 0.001 * seed
+    [drawing] = head_to_head_drawings(found, Label("ten classes"))
+    assert "at 1,000 labelled events" in drawing.caption
+    figure = drawing.make()
+    titles = [text.get_text().partition("\n")[0] for text in figure.legends[0].get_texts()]
+    assert titles == ["jepa", "supervised", "next token", "from scratch", "contrastive"]
+    places = sorted(bars.lines[0].get_xdata()[0] for bars in figure.axes[0].containers)
+    assert min(b / a for a, b in pairwise(places)) > 1.05
+    assert math.prod(places) == pytest.approx(100.0**5)
+
+
+def test_references_look_as_everywhere_else():
+    figure = head_to_head_drawings(lines(), Label("ten classes"))[0].make()
+    [scratch] = [b for b in figure.axes[0].containers if b.get_label() == "from scratch"]
+    assert scratch.lines[0].get_color() == look("scratch").colour
 
 
 def test_few_pretrainings_or_unknown_costs_are_not_compared():

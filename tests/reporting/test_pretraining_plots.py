@@ -17,6 +17,7 @@ from transferline.reporting.pretraining_plots import (
     sources_of,
     told_once,
 )
+from transferline.reporting.style import Label, look, of_pretraining
 
 from ..evaluation.synthetic import curve, log_line
 
@@ -76,12 +77,36 @@ def test_losses_have_a_panel_per_number_of_events(found):
     assert drawing.stem.startswith("pretraining-")
 
 
-def test_many_names_stand_beside_the_panels(found):
+def test_many_pretrainings_have_a_panel_each_before_the_others(found):
     [first, *_] = sources_of(found)
-    figure = source_losses([replace(first, name=f"p{number}") for number in range(9)])
-    assert not any(axes.get_legend() for axes in figure.axes)
-    [legend] = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [f"p{number}" for number in range(9)]
+    many = [replace(first, name=f"p{number}") for number in range(9)]
+    figure = source_losses(many)
+    assert [axes.texts[-1].get_text() for axes in figure.axes] == [
+        f"p{number}\n10 events" for number in range(9)
+    ]
+    for axes in figure.axes:
+        *others, valid, train = axes.get_lines()
+        assert len(others) == 8 and valid.get_color() == train.get_color()
+        assert {line.get_color() for line in others} == {"#C8C8C8"}
+
+
+def test_a_colour_that_is_used_again_in_a_panel_has_a_marker(found):
+    [first, *_] = sources_of(found)
+    names = [f"p{number}" for number in range(9)]
+    for shown, marked in ((("p0", "p1"), False), (("p0", "p7"), True)):
+        figure = source_losses([replace(first, name=name) for name in shown], Label(), names)
+        lines = [line for line in figure.axes[0].get_lines() if line.get_linestyle() == "-"]
+        assert len({(line.get_color(), line.get_marker()) for line in lines}) == 2
+        assert all((line.get_marker() != "None") == marked for line in lines)
+
+
+def test_a_pretraining_has_the_colour_that_it_has_beside_others(found):
+    [ten, hundred, _] = sources_of(found)
+    twins = replace(hundred, name="hundred, plain")
+    for shown, name in ((hundred, "hundred"), (twins, "hundred, plain")):
+        figure = source_losses([ten, shown], Label(), ("aa", "hundred", "ten"))
+        drawn = {line.get_label(): line.get_color() for line in figure.axes[1].get_lines()}
+        assert drawn[name] == of_pretraining(look("finetuned"), 1).colour
 
 
 def test_variants_that_share_a_pretraining_are_one_line(found):

@@ -8,7 +8,7 @@ from transferline.reporting import small_multiples
 from transferline.reporting.plots import looks
 from transferline.reporting.result_tables import metric_table
 from transferline.reporting.run_plots import Losses
-from transferline.reporting.style import Label, look
+from transferline.reporting.style import Label, look, markers_needed
 
 from ..evaluation.synthetic import curve, log_line
 
@@ -73,8 +73,49 @@ def test_each_panel_is_set_beside_its_own_scratch():
 def test_variants_of_one_mode_have_colours_of_their_own():
     scratch = [line for line in lines() if line.mode == "scratch"]
     assert len({style.colour for style in looks(scratch)}) == len(NAMES)
-    together = dict(zip(((x.mode, x.pretraining) for x in lines()), looks(lines()), strict=True))
+    few = lines(NAMES[:3])
+    together = dict(zip(((x.mode, x.pretraining) for x in few), looks(few), strict=True))
     assert together["finetuned", "gat"].colour == look("finetuned").colour
+
+
+def test_many_pretrainings_have_colours_of_their_own_and_modes_dashes():
+    names = [f"p{number:02}" for number in range(9)]
+    every = lines(names)
+    found = dict(zip(((x.mode, x.pretraining) for x in every), looks(every), strict=True))
+    one = {mode: found[mode, "p03"] for mode in ("scratch", "frozen", "finetuned")}
+    assert one["frozen"].colour == one["finetuned"].colour != one["scratch"].colour
+    assert one["frozen"].marker == one["finetuned"].marker
+    assert one["frozen"].dashes != one["finetuned"].dashes
+    for mode in ("frozen", "finetuned"):
+        own = [style for (of, _), style in found.items() if of == mode]
+        assert len({(style.colour, style.marker) for style in own}) == 9
+        assert markers_needed(own) and not markers_needed(own[:3])
+
+
+def test_a_line_looks_the_same_whatever_else_is_drawn():
+    trees, *scratch = [line for line in lines() if line.mode in ("trees", "scratch")]
+    for every in (lines(), [trees, *scratch]):
+        whole = dict(zip(map(id, every), looks(every), strict=True))
+        some = [every[0], every[3]]
+        assert looks(some, every) == [whole[id(line)] for line in some]
+        assert whole[id(every[0])].colour == look("trees").colour
+
+
+def test_scratch_is_plain_where_there_is_one():
+    every = [line for line in lines() if line.mode != "scratch" or line.pretraining == "other"]
+    found = dict(zip(((x.mode, x.pretraining) for x in every), looks(every), strict=True))
+    assert found["scratch", "other"].colour == look("scratch").colour
+    assert found["scratch", "other"].dashes == "-"
+    assert found["scratch", "other"].title == "from scratch, other"
+
+
+def test_losses_have_the_colours_of_all_lines_of_the_task():
+    trees, *scratch = [line for line in lines() if line.mode in ("trees", "scratch")]
+    kept = [pair for pair in series() if pair[0].mode == "scratch"]
+    figure = small_multiples.loss_curves(kept[1:], Label("ttH"), [trees, *scratch])
+    drawn = {line.get_label(): line.get_color() for line in figure.axes[0].get_lines()}
+    for style in looks([trees, *scratch])[2:]:
+        assert drawn[style.title] == style.colour
 
 
 def test_tables_of_many_lines_have_a_row_for_each():

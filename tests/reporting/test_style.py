@@ -13,6 +13,7 @@ from transferline.reporting.style import (
     legend_with_room,
     look,
     new_figure,
+    of_pretraining,
     save,
     styled,
 )
@@ -39,6 +40,23 @@ def test_variants_share_the_colour_family_but_not_the_line():
     assert first.colour == look("frozen").colour != second.colour
     assert first.dashes != second.dashes
     assert (first.title, second.title) == ("frozen backbone, a", "frozen backbone, b")
+
+
+def test_sixteen_variants_of_a_mode_are_told_apart():
+    names = [f"p{number:02}" for number in range(16)]
+    found = [look("frozen", name, names) for name in names]
+    assert len({(style.colour, style.dashes) for style in found}) == 16
+
+
+def test_a_variant_looks_the_same_in_whatever_order_they_are_given():
+    assert look("frozen", "b", ("a", "b")) == look("frozen", "b", ("b", "none", "a"))
+
+
+def test_pretrainings_are_told_apart_and_have_no_colour_of_what_they_are_compared_with():
+    found = [of_pretraining(look("finetuned"), number) for number in range(32)]
+    assert len({(style.colour, style.marker) for style in found}) == 32
+    assert len({(style.colour, style.dashes) for style in found}) == 32
+    assert not {style.colour for style in found} & {look(m).colour for m in ("trees", "scratch")}
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])

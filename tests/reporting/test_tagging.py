@@ -11,7 +11,14 @@ from transferline.evaluation.tagging import Question, class_details, measure_cla
 from transferline.reporting.report import write_report
 from transferline.reporting.results_page import write_results_page
 from transferline.reporting.style import Label
-from transferline.reporting.tagging_plots import mean_confusion, mean_roc, tagging_drawings
+from transferline.reporting.tagging_plots import (
+    confusion_matrix,
+    mean_confusion,
+    mean_roc,
+    one_event,
+    tagging_drawings,
+    working_points,
+)
 from transferline.reporting.tagging_table import tagging_tables
 
 from ..evaluation.synthetic import record
@@ -67,7 +74,34 @@ def test_curves_and_matrices_are_means_over_seeds(records):
     assert mean_confusion(two) == pytest.approx(expected)
     curve = mean_roc(two)
     assert set(curve) == {"signal", "Hbb", "Tbl"}
-    assert (np.diff(curve["Hbb"]) >= 0).all()
+    known = np.isfinite(curve["Hbb"])
+    assert known.any() and (np.diff(curve["Hbb"][known]) >= 0).all()
+
+
+def test_a_curve_ends_where_tables_give_a_limit():
+    one = record("trees")
+    roc = {"signal": [0.2, 0.4, 0.6, 0.8], "Hbb": [0.0, 0.01, 0.03, 0.2]}
+    other = {**roc, "Hbb": [0.01, 0.02, 0.02998, 0.3]}  # of 100 events, rounded
+    runs = [one.model_copy(update={"extra": {"roc": found}}) for found in (roc, other)]
+    assert one_event(runs) == 0.01
+    curve = mean_roc(runs, one_event(runs))
+    assert curve["Hbb"] == pytest.approx([np.nan, np.nan, 0.02999, 0.25], nan_ok=True)
+    assert list(curve["signal"]) == roc["signal"]
+
+
+def test_the_efficiency_at_which_a_class_is_quoted_is_marked_and_seen(records):
+    assert working_points(records[0]) == {"Hbb": 0.5, "Tbl": 0.995}
+    figure = tagging_drawings(learning_curve(records), Label("ten classes"))[0].make()
+    for axes, point in zip(figure.axes, (0.5, 0.995), strict=True):
+        places = axes.transAxes.inverted().transform(
+            [axes.transData.transform((line.get_xdata()[0], 10.0)) for line in axes.get_lines()]
+        )
+        marked = [
+            place[0]
+            for place, line in zip(places, axes.get_lines(), strict=True)
+            if line.get_xdata()[0] == point == line.get_xdata()[1]
+        ]
+        assert len(marked) == 1 and 0.02 < marked[0] < 0.98
 
 
 def test_every_line_has_its_matrix_and_all_share_the_curves(records):
@@ -77,10 +111,23 @@ def test_every_line_has_its_matrix_and_all_share_the_curves(records):
     curves, matrix = (drawings[i].make() for i in (0, 1))
     panels = [axes for axes in curves.axes if axes.get_lines()]
     assert [axes.get_title(loc="left") for axes in panels] == ["Hbb", "Tbl"]
-    assert [len(axes.get_lines()) for axes in panels] == [2, 2]
+    assert [len(axes.get_lines()) for axes in panels] == [3, 3]  # and the working point
     (cells,) = (axes for axes in matrix.axes if axes.images)
     assert [text.get_text() for text in cells.get_xticklabels()] == list(CLASSES)
     assert len(cells.texts) >= 9
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_the_names_above_a_matrix_do_not_meet(count):
+    names = [f"class{number}" for number in range(count)]
+    figure = confusion_matrix(
+        np.eye(count), names, "frozen backbone", Label("new detector of jets")
+    )
+    figure.draw_without_rendering()
+    texts = {text.get_text(): text for text in figure.axes[0].texts}
+    kind, right = texts["Simulation"], texts["new detector of jets (13 TeV)"]
+    assert kind.get_window_extent().x1 < right.get_window_extent().x0
+    assert right.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_of_many_lines_the_best_of_each_mode_has_a_matrix(records):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from matplotlib.container import ErrorbarContainer
 
 from transferline.evaluation.learning_curve import learning_curve
 from transferline.reporting.attention_plot import attention, mean_received, received
@@ -174,6 +175,23 @@ def test_attention_is_the_mean_over_blocks():
     assert mean_received(tuned, "start")["MET"] == pytest.approx((0.7, 0))
     figure = attention(tuned)
     assert len(figure.axes[0].patches) == 9
+
+
+def test_attention_is_drawn_from_one_with_the_spread_of_several_networks_alone():
+    tuned = [r for r in records() if r.mode == "finetuned" and r.task == "near"]
+    tuned = [r for r in tuned if r.n_train == 10_000]
+    [axes] = attention(tuned).axes
+    bars = [bar for bar in axes.containers if isinstance(bar, ErrorbarContainer)]
+    # Before tuning the network of all seeds is one.
+    assert [len(bar.lines[2][0].get_segments()) for bar in bars][:2] == [0, 0]
+    assert bars[-1].lines[2][0].get_segments()
+    assert all(patch.get_y() == 1.0 for patch in axes.patches)
+    for one in tuned:
+        for stage in ("start", "end"):
+            found = one.extra["attention"][stage]
+            found["kinds"] = [*found["kinds"][:2], "tau"]
+    said = [text.get_text().strip() for text in attention(tuned).axes[0].texts]
+    assert {"no MET in target", "no tau in source"} <= set(said)
 
 
 def test_the_page_draws_what_the_records_hold():

@@ -153,6 +153,19 @@ def test_equal_files_have_ratio_one(files):
     assert np.all(ratios == 1.0)
 
 
+def test_the_figure_has_the_names_of_all_plots_its_legend_on_top_and_heights(files):
+    found = spectra(files["ttH"])
+    figure = spectra_figure([found, found])
+    figure.draw_without_rendering()
+    *panels, head = figure.axes
+    assert [text.get_text() for text in head.texts] == ["transferline", "Simulation"]
+    legend = head.get_legend().get_window_extent()
+    assert legend.y0 > max(axes.get_window_extent().y1 for axes in panels)
+    for axes in panels[::2]:
+        assert sum(bool(label.get_text()) for label in axes.get_yticklabels()) >= 2
+    assert [text.get_text() for text in spectra_figure([found], "").axes[-1].texts][1] == ""
+
+
 def signed(path, factor=1.0):
     """A file with weights of both signs, all times a factor."""
     events = nanoaod_files.random_events(600, seed=4)

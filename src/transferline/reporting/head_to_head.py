@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,25 +12,31 @@ from matplotlib.figure import Figure
 
 from transferline.evaluation.learning_curve import Line
 from transferline.reporting.drawing import Drawing
-from transferline.reporting.plots import metric_title, sizes_axis, value_axis
+from transferline.reporting.plots import (
+    apart,
+    looks,
+    metric_title,
+    pretrainings,
+    sizes_axis,
+    value_axis,
+)
 from transferline.reporting.ranking import ranked
 from transferline.reporting.style import (
-    SERIES,
     SIMULATION,
     Label,
     Look,
     look,
     new_figure,
+    of_pretraining,
     plot,
-    told_apart,
     words,
 )
 
 _FEWEST = 4
 """Pre-trainings below which the learning curve shows them well enough."""
 _REFERENCES = ("scratch", "trees")
-_MARKERS = "os^Dv<PX*p>hd8H"  # no multiple of the number of colours
-_REFERENCE_MARKERS = "DsX*"
+_STEP, _WIDEST = 0.06, 0.5
+"""Logarithm by which lines stand apart, and the most of that between two sizes that all take."""
 
 
 def compared(lines: Sequence[Line]) -> list[Line]:
@@ -43,9 +50,10 @@ def head_to_head_drawings(lines: Sequence[Line], label: Label) -> list[Drawing]:
     if not compared(lines) or ranked(lines) is not None:
         return []
     caption = (
-        "Fine-tuned networks of all pre-trainings. Bars: one standard deviation, seeds and test "
-        "set together; lines stand a little apart. CPU hours are those of the pre-training, "
-        "labels those that it was told."
+        "Fine-tuned networks of all pre-trainings, in the legend by their value at "
+        f"{most_told(lines):,} labelled events. Bars: one standard deviation, seeds and test set "
+        "together; the points of a grey band have one number of labelled events. CPU hours are "
+        "those of the pre-training, labels those that it was told."
     )
     return [Drawing("head-to-head", caption, lambda: head_to_head(lines, label))]
 
@@ -56,38 +64,56 @@ def _cost(line: Line) -> dict[str, float]:
     return found if isinstance(found, dict) and "passes" in found else {}
 
 
+def most_told(lines: Sequence[Line]) -> int:
+    """Return the number of labelled events that most fine-tuned lines have, the largest such."""
+    sizes = Counter(n for line in compared(lines) for n in line.n_train)
+    return max(sizes, key=lambda n: (sizes[n], n))
+
+
+def ordered(lines: Sequence[Line]) -> list[Line]:
+    """Return what is drawn, the highest at `most_told` first; what has no point there is last."""
+    n = most_told(lines)
+    shown = [line for line in lines if line.mode in _REFERENCES] + compared(lines)
+    there = [line for line in shown if n in line.n_train]
+    there.sort(key=lambda line: -line.at(n).value)
+    return there + [line for line in shown if n not in line.n_train]
+
+
 @plot
 def head_to_head(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
     """Draw the metric of every fine-tuned pre-training against labels, beside scratch and trees."""
-    own = compared(lines)
-    references = [line for line in lines if line.mode in _REFERENCES]
-    # As tall as its legend, whose entries have two lines.
-    height = max(6.4, 0.6 + 0.42 * len(own) + 0.24 * len(references))
+    shown = ordered(lines)
+    styles = _styles(lines)
+    # As tall as its legend, whose entries of pre-trainings have two lines.
+    height = max(6.4, 0.6 + sum(0.42 if line.mode == "finetuned" else 0.24 for line in shown))
     figure, [axes] = new_figure(label, size=(9.6, height))
-    for number, line in enumerate(references):
-        style = replace(
-            look(line.mode),
-            colour="#000000",
-            dashes=(":", "-.", "--")[number % 3],
-            # Not all of them are there at every size: a single point must be known, too.
-            marker=_REFERENCE_MARKERS[number % len(_REFERENCE_MARKERS)],
-        )
-        several = sum(other.mode == line.mode for other in references) > 1
-        title = f"{style.title}, {words(line.pretraining)}" if several else style.title
-        _bars(axes, line, style, title, 1.0)
-    for number, line in enumerate(own):
-        style = replace(
-            told_apart(look("finetuned"), number),
-            dashes="-" if number < len(SERIES) else "--",
-            marker=_MARKERS[number % len(_MARKERS)],
-        )
-        _bars(axes, line, style, _title(line), 1.012 ** (number - len(own) / 2))
+    sizes = sorted({n for line in shown for n in line.n_train})
+    shifts = apart(len(shown), sizes, _STEP, _WIDEST)
+    for line, shift in zip(shown, shifts, strict=True):
+        style = styles[line.mode, line.pretraining]
+        title = _title(line) if line.mode == "finetuned" else style.title
+        _bars(axes, line, style, title, shift)
     axes.set_ylabel(metric_title(lines[0].metric))
     value_axis(axes, lines[0].metric)
-    sizes_axis(axes, [n for line in (*references, *own) for n in line.n_train])
+    sizes_axis(axes, sizes)
+    half = shifts[-1] * math.sqrt(shifts[-1] / shifts[-2])  # and room for a marker
+    for n in sizes:
+        axes.axvspan(n / half, n * half, color="#000000", alpha=0.05, linewidth=0)
+    axes.set_xlim(sizes[0] / half / 1.1, sizes[-1] * half * 1.1)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper",
                   fontsize="x-small", handlelength=3.2)  # fmt: skip
     return figure
+
+
+def _styles(lines: Sequence[Line]) -> dict[tuple[str, str], Look]:
+    """References as everywhere; pre-trainings in colours of their own, as all are of one mode."""
+    found = {(line.mode, line.pretraining): style
+             for line, style in zip(lines, looks(lines), strict=True)}  # fmt: skip
+    names = pretrainings(lines)
+    for line in compared(lines):
+        style = of_pretraining(look("finetuned"), names.index(line.pretraining))
+        found[line.mode, line.pretraining] = style
+    return found
 
 
 def _title(line: Line) -> str:

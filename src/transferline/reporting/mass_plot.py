@@ -15,29 +15,56 @@ from transferline.reporting.drawing import Drawing
 from transferline.reporting.plots import looks
 from transferline.reporting.style import SERIES, SIMULATION, Label, new_grid, plot
 
-_PANELS = 9  # lines that a figure shows
-_TICKS = (100, 200, 500, 1000, 2000, 5000)  # GeV
+_PANELS = 9  # lines that a figure shows, if no more reach the largest size
+_TICKS = ((1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,))  # of a decade
+_CLOSEST = 0.13  # of the axis, from one tick to the next
 
 
 def mass_drawings(lines: Sequence[Line], label: Label) -> list[Drawing]:
     """Return the drawing of the background's mass at the largest size of each line.
 
-    Empty unless the Records have it (`transferline.evaluation.sculpting`).
+    All lines that reach the largest size are shown, those of fewer labelled events while there is
+    room. Empty unless the Records have it (`transferline.evaluation.sculpting`).
     """
-    panels = [
-        (f"{style.title}, {point.n_train}", record.extra["mass"])
+    found = [
+        (point.n_train, style.title, record.extra["mass"])
         for line, style in zip(lines, looks(lines), strict=True)
         for point in line.points[-1:]
         for record in point.records[:1]
         if "mass" in record.extra
-    ][:_PANELS]
-    if not panels:
+    ]
+    if not found:
         return []
+    found.sort(key=lambda one: -one[0])
+    largest = sum(n == found[0][0] for n, _, _ in found)
+    shown = max(largest, _PANELS)
+    panels = [(f"{title}, {n}", mass) for n, title, mass in found[:shown]]
     caption = (
         "Mass of the two leading jets of background events in slices of the score, named by the "
         "share of the background above; one seed, largest number of labelled events of each line"
     )
+    if left := [f"{title}, {n}" for n, title, _ in found[shown:]]:
+        caption += f". For want of room not shown: {'; '.join(left)}"
     return [Drawing("mass-sculpting", caption, lambda: mass_in_slices(panels, label))]
+
+
+def mass_ticks(low: float, high: float) -> list[float]:
+    """Return round masses from `low` to `high`, as many as a logarithmic axis has room for.
+
+    >>> mass_ticks(510.0, 2950.0)
+    [700.0, 1000.0, 1500.0, 2000.0]
+    >>> mass_ticks(60.0, 6000.0)
+    [100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0]
+    """
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1)
+    ticks: list[float] = []
+    for steps in _TICKS:
+        every = np.unique(np.round(np.outer(decades, steps), 6))
+        ticks = [float(tick) for tick in every if low <= tick <= high]
+        gaps = np.diff(np.log(ticks)) / np.log(high / low)
+        if np.all(gaps >= _CLOSEST):
+            break
+    return ticks
 
 
 @plot
@@ -52,8 +79,9 @@ def mass_in_slices(
             _slice(panel, edges, part, colour)
         panel.set_xscale("log")
         panel.set_yscale("log")
-        panel.xaxis.set_major_locator(FixedLocator(_TICKS))
+        panel.xaxis.set_major_locator(FixedLocator(mass_ticks(edges[0], edges[-1])))
         panel.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
+        panel.tick_params(axis="x", which="major", labelsize=11)
         panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_xlim(edges[0], edges[-1])
         panel.text(0.97, 0.96, title, transform=panel.transAxes, ha="right", va="top", fontsize=9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -41,7 +42,7 @@ def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
     first = Drawing(
         "learning-curve",
         f"Learning curve of {task}",
-        lambda: learning_curves(_curved(lines), label),
+        lambda: learning_curves(_curved(lines), label, lines),
     )
     several = len({n for line in lines for n in line.n_train}) > 1
     return [
@@ -60,12 +61,14 @@ def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
 def source_figures(study: str, records: Sequence[Record]) -> list[Drawing]:
     """Return the drawings of a study's pre-trainings, one per objective."""
     known = [source for source in sources_of(records) if source.losses is not None]
+    joined = {name for record in records for name in record.pretraining.split(", ")}
+    names = sorted(joined - {"none"})
     return [
         Drawing(
             f"pretraining-{objective}",
             f"Losses of pre-trainings ({words(objective)}), validation without augmentation; those "
             "of other answers or another share of them are not to be compared",
-            lambda found=list(group): source_losses(found, Label(study)),  # type: ignore[misc]
+            partial(source_losses, list(group), Label(study), names),
         )
         for objective, group in groupby(known, key=lambda source: source.objective)
     ]
@@ -97,7 +100,7 @@ def _second(label: Label, lines: Sequence[Line]) -> list[Drawing]:
         return []
     caption = f"{metric_title(lines[0].metric)}: {label.sample}"
     stem = lines[0].metric.replace("_", "-")
-    return [Drawing(stem, caption, lambda: learning_curves(_curved(lines), label))]
+    return [Drawing(stem, caption, lambda: learning_curves(_curved(lines), label, lines))]
 
 
 def _curved(lines: Sequence[Line]) -> list[Line]:
@@ -120,7 +123,7 @@ def _losses(label: Label, lines: Sequence[Line]) -> list[Drawing]:
     if not series:
         return []
     caption = f"Losses at {n} labelled events, one seed. Dots: the weights that are kept"
-    return [Drawing(f"losses-{n}", caption, lambda: loss_curves(series, label))]
+    return [Drawing(f"losses-{n}", caption, lambda: loss_curves(series, label, lines))]
 
 
 def kept_losses(record: Record) -> Losses | None:
@@ -156,7 +159,8 @@ def _attention(label: Label, lines: Sequence[Line]) -> list[Drawing]:
 def _one_attention(label: Label, name: str, n: int, records: list[Record]) -> Drawing:
     caption = (
         f"Attention by kind of object ({words(name)}, {n} labelled events), mean over blocks, "
-        "heads and events; 1: no preference. Bars: spread over seeds"
+        "heads and events; 1: no preference. Bars of spread: standard deviation between seeds; the "
+        "source and the target before tuning are seen by one network, which has none"
     )
     return Drawing(f"attention-{name}", caption, lambda: attention(records, label))
 

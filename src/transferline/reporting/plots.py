@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,8 +25,8 @@ from transferline.reporting.style import (
     legend_with_room,
     look,
     new_figure,
+    of_pretraining,
     plot,
-    told_apart,
 )
 
 _METRIC_TITLES = {
@@ -41,6 +43,10 @@ _METRIC_TITLES = {
     "jet_probe": "Linear probe of jets (AUC)",
     "jet_probe_start": "Linear probe of jets before the training (AUC)",
 }
+SHADES = 3
+"""Pre-trainings of one mode that shades of its colour tell apart."""
+_DASHES = {"finetuned": "-", "frozen": "--", "fixed": ":"}
+_STEP, _WIDEST = 0.04, 0.12
 N_TRAIN = "Labelled training events (all classes together)"
 
 
@@ -87,36 +93,67 @@ def value_axis(axes: Axes, metric: str) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def looks(lines: Sequence[Line]) -> list[Look]:
+def looks(lines: Sequence[Line], among: Sequence[Line] = ()) -> list[Look]:
     """Return one look per line; pre-training variants are named only where there are several.
 
-    Colours tell the modes, or the variants where all lines but the trees' are of one mode.
+    Colours tell the modes. Where all lines but the trees' are of one mode, or pre-trainings are
+    too many for shades of its colour, they tell those, and dashes the modes.
+
+    Args:
+        lines: what is drawn.
+        among: all lines of the task, where some are not drawn: a line looks the same in every
+            figure.
     """
-    variants = list(dict.fromkeys(line.pretraining for line in lines))
-    found = [look(line.mode, line.pretraining, variants) for line in lines]
-    if len(variants) < 3 or len({line.mode for line in lines} - {"trees"}) > 1:
-        return found
-    return [told_apart(style, i) for i, style in enumerate(found)]
+    every = among or lines
+    names = pretrainings(every)
+    modes = {line.mode for line in every} - {"trees"}
+    alone = len(modes) == 1 and len({line.pretraining for line in every}) > 2
+    scratch = [line.pretraining for line in every if line.mode == "scratch"]
+    found = []
+    for line in lines:
+        style = look(line.mode, line.pretraining, names)
+        if line.mode == "scratch" and not alone:
+            # Of a plain colour where there is one, whatever the pre-trainings are.
+            style = replace(look("scratch", line.pretraining, scratch), title=style.title)
+        elif line.pretraining in names and (alone or len(names) > SHADES):
+            dashes = None if alone else _DASHES.get(line.mode, "-.")
+            style = of_pretraining(style, names.index(line.pretraining), dashes)
+        found.append(style)
+    return found
+
+
+def pretrainings(lines: Sequence[Line]) -> list[str]:
+    """Return the names of all pre-trainings in their order, by which colours are given."""
+    return sorted({line.pretraining for line in lines} - {"none"})
 
 
 @plot
-def learning_curve(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
+def learning_curve(
+    lines: Sequence[Line], label: Label = SIMULATION, among: Sequence[Line] = ()
+) -> Figure:
     """Draw the metric against labelled events, and below it the paired difference to scratch.
 
     Rejections have a logarithmic axis and no differences.
 
     Bands are one standard deviation, seeds and test set together. Open markers have one seed, so
-    that their spread is unknown.
+    that their spread is unknown. Lines stand a little apart. For `among` see `looks`.
     """
     factors = is_factor(lines[0].metric)
     differences = [[] if factors else _differences(line, lines) for line in lines]
     heights = (2.2, 1.0) if any(differences) else (1.0,)
     figure, panels = new_figure(label, heights, (7.2, 7.0))
-    for line, style, gains in zip(lines, looks(lines), differences, strict=True):
-        values = [(p.n_train, p.value, p.error, len(p.values)) for p in line.points]
+    shifts = apart(len(lines), [n for line in lines for n in line.n_train])
+    together = zip(lines, looks(lines, among), differences, shifts, strict=True)
+    for line, style, gains, shift in together:
+        values = [(p.n_train * shift, p.value, p.error, len(p.values)) for p in line.points]
         band(panels[0], values, style, style.title)
         if gains:
-            band(panels[1], gains, style, None)
+            band(
+                panels[1],
+                [(n * shift, value, error, seeds) for n, value, error, seeds in gains],
+                style,
+                None,
+            )
     panels[0].set_ylabel(metric_title(lines[0].metric))
     value_axis(panels[0], lines[0].metric)
     single = any(len(point.values) == 1 for line in lines for point in line.points)
@@ -126,6 +163,23 @@ def learning_curve(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
         panels[1].set_ylabel("Difference\nto scratch")
     sizes_axis(panels[-1], [n for line in lines for n in line.n_train])
     return figure
+
+
+def apart(
+    number: int, sizes: Iterable[int], step: float = _STEP, widest: float = _WIDEST
+) -> list[float]:
+    """Return a factor per line for its sizes, so that points and bars do not hide one another.
+
+    Args:
+        number: of lines.
+        sizes: of all of them.
+        step: logarithm from one line to the next.
+        widest: share of the logarithm between two sizes that all take at most.
+    """
+    known = sorted(set(sizes))
+    closest = min((math.log(b / a) for a, b in pairwise(known)), default=1.0)
+    step = min(step, widest * closest / number)
+    return [math.exp(step * (i - (number - 1) / 2)) for i in range(number)]
 
 
 def one_seed() -> Line2D:
@@ -152,7 +206,7 @@ def _differences(line: Line, lines: Sequence[Line]) -> list[tuple[int, float, fl
 
 
 def band(
-    axes: Axes, points: Sequence[tuple[int, float, float, int]], style: Look, title: str | None
+    axes: Axes, points: Sequence[tuple[float, float, float, int]], style: Look, title: str | None
 ) -> None:
     """Draw points `(size, value, error, seeds)` with their band; open markers have one seed."""
     n, value, error, seeds = (np.array(column) for column in zip(*points, strict=True))

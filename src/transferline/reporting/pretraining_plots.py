@@ -4,34 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from transferline.evaluation.learning_curve import Line, Point, scratch_for
 from transferline.evaluation.records import Record
 from transferline.reporting import plots
 from transferline.reporting.run_plots import Losses
 from transferline.reporting.style import (
-    SERIES,
     SIMULATION,
     Label,
     Look,
     legend_with_room,
     look,
+    markers_needed,
     new_figure,
     new_grid,
+    of_pretraining,
     plot,
     told_apart,
+    widen_upwards,
     words,
 )
 
 _EVENTS = "Pre-training events"
-_MOST_INSIDE = 5
-"""Names that a panel has room for beside its curves."""
+MOST_INSIDE = 5
+"""Pre-trainings that a panel has room for, and for their names."""
+_DECADES = 3.0
+"""Ratio of the largest loss to the smallest from which the axis is logarithmic."""
 
 
 @dataclass(frozen=True)
@@ -78,42 +83,70 @@ def told_once(records: Sequence[Record]) -> list[Record]:
 
 
 @plot
-def source_losses(sources: Sequence[Source], label: Label = SIMULATION) -> Figure:
+def source_losses(
+    sources: Sequence[Source], label: Label = SIMULATION, names: Sequence[str] = ()
+) -> Figure:
     """Draw the losses of pre-trainings of one objective, one panel per number of events.
+
+    Where one would hold too many of them each has a panel of its own, before the others in grey.
 
     Args:
         sources: those with losses.
         label: above the plot.
+        names: of all pre-trainings, in order; their place tells the colours.
     """
+    styles = _styles(sources, names)
     sizes = sorted({source.events for source in sources})
-    names = [source.name for source in sources]
-    figure, panels = new_grid(label, len(sizes))
-    for axes, events in zip(panels, sizes, strict=True):
-        for source in (source for source in sources if source.events == events):
-            _losses(axes, source, names.index(source.name))
-        axes.set_title(f"{events:,} events", fontsize="small", loc="left", x=0.03, y=1.0, pad=-16)
-        if len(names) <= _MOST_INSIDE:
+    groups = [[source for source in sources if source.events == events] for events in sizes]
+    if max(map(len, groups)) > MOST_INSIDE:
+        figure = _each(sources, styles, label)
+    else:
+        figure, panels = new_grid(label, len(sizes))
+        for axes, group in zip(panels, groups, strict=True):
+            marked = markers_needed([styles[source.name] for source in group])
+            for source in group:
+                _losses(axes, source, styles[source.name], marked=marked)
+            title = f"{group[0].events:,} events"
+            axes.set_title(title, fontsize="small", loc="left", x=0.03, y=1.0, pad=-16)
             axes.legend(loc="upper right", fontsize="x-small", borderaxespad=1.8)
-    low, high = panels[0].get_ylim()
-    room = 0.35 if len(names) <= _MOST_INSIDE else 0.1  # for names and number of events
-    panels[0].set_ylim(low, high + room * (high - low))
-    if len(names) > _MOST_INSIDE:
-        figure.set_size_inches(figure.get_figwidth() + 3.2, figure.get_figheight())
-        found = [axes.get_legend_handles_labels() for axes in panels]
-        handles = [handle for some, _ in found for handle in some]
-        titles = [title for _, some in found for title in some]
-        figure.legend(handles, titles, loc="outside right upper", fontsize="x-small")
+        widen_upwards(panels[0], 0.26)  # for names and number of events
     figure.supxlabel("Optimiser step", fontsize="medium")
     figure.supylabel("Loss (full: validation, dashed: training)", fontsize="medium")
     return figure
 
 
-def _losses(axes: Axes, source: Source, number: int) -> None:
+def _styles(sources: Sequence[Source], names: Sequence[str]) -> dict[str, Look]:
+    """The look of every source, of several that share one pre-training that of the first."""
+    first = {source.name: source.name.partition(", ")[0] for source in sources}
+    known = sorted({*names, *first.values()})
+    style = look("finetuned")
+    return {name: of_pretraining(style, known.index(one), "-") for name, one in first.items()}
+
+
+def _each(sources: Sequence[Source], styles: Mapping[str, Look], label: Label) -> Figure:
+    figure, panels = new_grid(label, len(sources), columns=4)
+    for axes, source in zip(panels, sources, strict=True):
+        for other in sources:
+            if other is not source and other.losses is not None:
+                axes.plot(other.losses.step, other.losses.valid, color="#C8C8C8", linewidth=0.8)
+        _losses(axes, source, styles[source.name])
+        title = f"{fill(words(source.name), 24)}\n{source.events:,} events"
+        axes.text(0.95, 0.95, title, transform=axes.transAxes, fontsize=10, ha="right", va="top")
+    axes = panels[0]
+    low, high = axes.dataLim.y0, axes.dataLim.y1
+    if high > _DECADES * low > 0.0:  # the first steps would leave no room for the others
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _position: f"{y:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    return figure
+
+
+def _losses(axes: Axes, source: Source, style: Look, *, marked: bool = False) -> None:
     assert source.losses is not None
-    known, colour = source.losses, SERIES[number % len(SERIES)]
-    again = number >= len(SERIES)  # the colours are used up: thinner, with dots
-    extra: dict[str, Any] = {"marker": ".", "linewidth": 1.0} if again else {}
-    axes.plot(known.step, known.valid, color=colour, label=words(source.name), **extra)
+    known, colour = source.losses, style.colour
+    marks: dict[str, Any] = {"marker": style.marker, "markersize": 4} if marked else {}
+    axes.plot(known.step, known.valid, color=colour, label=words(source.name), **marks)
     axes.plot(known.step, known.train, color=colour, linestyle="--", linewidth=1.2)
 
 

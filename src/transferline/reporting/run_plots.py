@@ -25,6 +25,7 @@ from transferline.reporting.style import (
     SIMULATION,
     Label,
     Look,
+    markers_needed,
     new_figure,
     plot,
 )
@@ -65,6 +66,7 @@ def _column(values: Sequence[float | None]) -> Floats:
 def roc(bands: Sequence[tuple[Look, RocBand]], label: Label = SIMULATION) -> Figure:
     """Draw background rejection against signal efficiency; bands are the spread over seeds."""
     figure, [axes] = new_figure(label)
+    marked = markers_needed([style for style, _ in bands])
     for style, band in bands:
         axes.fill_between(
             band.signal, band.low, band.high, color=style.colour, alpha=0.2, linewidth=0
@@ -74,6 +76,8 @@ def roc(bands: Sequence[tuple[Look, RocBand]], label: Label = SIMULATION) -> Fig
             band.rejection,
             color=style.colour,
             linestyle=style.dashes,
+            marker=style.marker if marked else "",
+            markevery=0.08,
             label=style.title,
         )
     random = np.linspace(0.05, 1.0, 96)

@@ -26,22 +26,30 @@ T = TypeVar("T")
 
 MOST = 10
 """Lines that one panel shows."""
-_SHADES = 3
-"""Pre-trainings of one mode that shades of its colour tell apart."""
 
 
-def learning_curves(lines: Sequence[Line], label: Label = SIMULATION) -> Figure:
-    """Draw learning curves in one panel if it can hold them, else one panel per pre-training."""
+def learning_curves(
+    lines: Sequence[Line], label: Label = SIMULATION, among: Sequence[Line] = ()
+) -> Figure:
+    """Draw learning curves in one panel if it can hold them, else one panel per pre-training.
+
+    For `among` see `plots.looks`.
+    """
     if _fit_one_panel(lines):
-        return plots.learning_curve(lines, label)
+        return plots.learning_curve(lines, label, among)
     return _learning_curves(lines, label)
 
 
-def loss_curves(series: Sequence[tuple[Line, Losses]], label: Label = SIMULATION) -> Figure:
-    """Draw losses in one panel if it can hold them, else one panel per pre-training."""
+def loss_curves(
+    series: Sequence[tuple[Line, Losses]], label: Label = SIMULATION, among: Sequence[Line] = ()
+) -> Figure:
+    """Draw losses in one panel if it can hold them, else one panel per pre-training.
+
+    For `among` see `plots.looks`.
+    """
     lines = [line for line, _ in series]
     if _fit_one_panel(lines):
-        styles = plots.looks(lines)
+        styles = plots.looks(lines, among)
         together = [(style, kept) for style, (_, kept) in zip(styles, series, strict=True)]
         return run_plots.loss_curves(together, label)
     return _loss_curves(series, label)
@@ -50,7 +58,7 @@ def loss_curves(series: Sequence[tuple[Line, Losses]], label: Label = SIMULATION
 def _fit_one_panel(lines: Sequence[Line]) -> bool:
     modes = {line.mode for line in lines} - {"scratch", "trees"}
     shades = 1 if len(modes) == 1 else len(_pretrainings(lines))
-    return not modes or (len(lines) <= MOST and shades <= _SHADES)
+    return not modes or (len(lines) <= MOST and shades <= plots.SHADES)
 
 
 def by_pretraining(lines: Sequence[Line]) -> dict[str, list[Line]]:
@@ -71,8 +79,12 @@ def _pretrainings(lines: Sequence[Line]) -> list[str]:
 
 @plot
 def _learning_curves(lines: Sequence[Line], label: Label) -> Figure:
+    modes = list(dict.fromkeys(line.mode for line in lines))
+    shifts = plots.apart(len(modes), [n for line in lines for n in line.n_train])
+
     def draw(axes: Axes, style: Look, line: Line) -> None:
-        values = [(p.n_train, p.value, p.error, len(p.values)) for p in line.points]
+        shift = shifts[modes.index(line.mode)]
+        values = [(p.n_train * shift, p.value, p.error, len(p.values)) for p in line.points]
         plots.band(axes, values, style, style.title)
 
     figure, panels = _panels([(line, line) for line in lines], draw, label, lines[0].metric)

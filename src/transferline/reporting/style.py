@@ -28,6 +28,7 @@ from matplotlib.text import Text
 from transferline.files import atomic_path
 
 P = ParamSpec("P")
+Dashes = str | tuple[float, tuple[float, ...]]
 
 # Okabe and Ito's colours, told apart by every kind of colour vision; see jfly.uni-koeln.de/color.
 _COLOURS = {
@@ -40,8 +41,9 @@ _COLOURS = {
 _MARKERS = {"scratch": "s", "finetuned": "o", "frozen": "^", "fixed": "<", "trees": "D"}
 _SPARE = ("#CC79A7", "#E69F00", "#8C6D00", "#999999")
 _SPARE_MARKERS = ("v", "P", "X", ">")
-_SHADES = (0.4, -0.45, 0.6)  # share of the way to white, or to black
-_DASHES = ("-", "--", ":", "-.")
+_SHADES = (0.4, -0.45, 0.65)  # share of the way to white, or to black
+# Five, and four colours of a mode, have no divisor in common: twenty variants are told apart.
+_DASHES: tuple[Dashes, ...] = ("-", "--", ":", "-.", (0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)))
 _TITLES = {
     "scratch": "from scratch",
     "finetuned": "fine-tuned",
@@ -52,6 +54,10 @@ _TITLES = {
 SERIES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#404040", "#56B4E9")
 """Colours of series that are no modes."""
 _SERIES_MARKERS = "os^Dv<P"
+# The first five are Okabe and Ito's, the others as far from them and from the colours of trees and
+# of scratch, with every kind of colour vision.
+_PRETRAININGS = ("#0072B2", "#D55E00", "#CC79A7", "#E69F00", "#332288", "#56B4E9", "#661100")
+_PRETRAINING_MARKERS = "o^v<P>X*p8hdH"  # no multiple of the number of colours
 SIGNAL, BACKGROUND = "#D55E00", "#0072B2"
 
 _SIZE = 15
@@ -101,7 +107,7 @@ class Look:
     title: str
     colour: str | tuple[float, ...]
     marker: str
-    dashes: str
+    dashes: Dashes
 
     def line(self) -> dict[str, Any]:
         """Return keywords for a line with markers."""
@@ -111,12 +117,14 @@ class Look:
 def look(mode: str, pretraining: str = "none", variants: Sequence[str] = ()) -> Look:
     """Return the look of a mode; with several pre-training `variants`, of that one among them.
 
+    Variants are numbered by their name, in whatever order they are given.
+
     >>> look("finetuned").title
     'fine-tuned'
     >>> look("finetuned", "masked_type", ("masked_type", "replaced_object")).title
     'fine-tuned, masked type'
     """
-    known = [name for name in variants if name != "none"]
+    known = sorted(set(variants) - {"none"})
     number = known.index(pretraining) if pretraining in known else 0
     title = _TITLES.get(mode, words(mode))
     if pretraining != "none" and len(known) > 1:
@@ -133,6 +141,23 @@ def told_apart(style: Look, number: int) -> Look:
     return replace(style, colour=SERIES[i], marker=_SERIES_MARKERS[i])
 
 
+def of_pretraining(style: Look, number: int, dashes: Dashes | None = None) -> Look:
+    """Return a look in the colour and marker of pre-training `number`, which tell those apart.
+
+    None of them is the colour of trees or of scratch. Dashes are other ones where colours are used
+    again, unless they are given.
+    """
+    again, i = divmod(number, len(_PRETRAININGS))
+    marker = _PRETRAINING_MARKERS[number % len(_PRETRAINING_MARKERS)]
+    dashes = dashes or _DASHES[again % len(_DASHES)]
+    return replace(style, colour=_PRETRAININGS[i], marker=marker, dashes=dashes)
+
+
+def markers_needed(styles: Sequence[Look]) -> bool:
+    """Tell whether lines without markers would be taken for one another."""
+    return len({(style.colour, style.dashes) for style in styles}) < len(styles)
+
+
 def words(name: str) -> str:
     """Return a name as words: `replaced_object` as `replaced object`."""
     return name.replace("_", " ")
@@ -140,9 +165,9 @@ def words(name: str) -> str:
 
 def _shade(colour: str, number: int) -> str | tuple[float, ...]:
     """Return the colour of variant `number` of a mode: as it is, lighter, darker, light."""
-    if not number:
+    if number % (len(_SHADES) + 1) == 0:
         return colour
-    share = _SHADES[(number - 1) % len(_SHADES)]
+    share = _SHADES[number % (len(_SHADES) + 1) - 1]
     towards = 1.0 if share > 0 else 0.0
     return tuple(part + (towards - part) * abs(share) for part in to_rgb(colour))
 
@@ -178,12 +203,13 @@ def new_figure(
     return figure, panels
 
 
-def new_grid(label: Label, number: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure of `number` panels in rows of three, which share both axes."""
-    columns = min(3, number)
+def new_grid(label: Label, number: int, columns: int = 3) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `number` panels in rows of `columns`, which share both axes."""
+    across = 10.8 / columns
+    columns = min(columns, number)
     rows = -(-number // columns)
-    width = 3.6 * columns + (2.4 if columns == 1 else 0.8)  # the names above need that much
-    figure = Figure(figsize=(width, 3.2 * rows + 1.4), layout="constrained")
+    width = across * columns + (2.4 if columns == 1 else 0.8)  # the names above need that much
+    figure = Figure(figsize=(width, 0.89 * across * rows + 1.4), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     panels = list(grid.flat)
@@ -192,7 +218,8 @@ def new_grid(label: Label, number: int) -> tuple[Figure, list[Axes]]:
     for above in panels[number - columns : columns * (rows - 1)]:
         above.tick_params(labelbottom=True)  # nothing stands below it
     _write_label(panels[0], Label("", "", label.kind))
-    _write_right(panels[columns - 1], label)
+    right = _write_right(panels[columns - 1], label)
+    right.set_in_layout(columns == 1)  # it may stand above the panel to the left, too
     return figure, panels[:number]
 
 
@@ -213,12 +240,12 @@ def _write_label(axes: Axes, label: Label) -> None:
     _write_right(axes, label)
 
 
-def _write_right(axes: Axes, label: Label) -> None:
+def _write_right(axes: Axes, label: Label) -> Text:
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
     right = f"{words(label.sample)} ({label.energy})" if label.sample else label.energy
     # A long name shrinks rather than running into the left side.
     size = max(7.0, min(_SIZE - 1.0, (_SIZE - 1) * _ROOM / max(len(right), 1)))
-    axes.annotate(right, (1, 1), (0, 5), ha="right", va="bottom", fontsize=size, **place)
+    return axes.annotate(right, (1, 1), (0, 5), ha="right", va="bottom", fontsize=size, **place)
 
 
 def widen_upwards(axes: Axes, share: float) -> None:

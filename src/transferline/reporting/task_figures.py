@@ -126,7 +126,7 @@ class TaskFigures:
             ]
             if not series:
                 raise DataError(f"no run at {n} labelled events kept its losses.")
-            return loss_curves(series, self.label)
+            return loss_curves(series, self.label, self.lines)
 
         return Drawing(f"losses_{self.task}_{n}", caption, make)
 

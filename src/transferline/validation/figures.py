@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -15,6 +16,7 @@ from transferline.evaluation.measurement import Measurement
 from transferline.reporting.style import SERIES, Label, legend_with_room, new_figure, plot
 from transferline.validation.statistics import Floats
 
+_DARKER = 0.45  # of the colour of the points, what is expected of them
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
@@ -106,7 +108,10 @@ def profiles(
     y_log: bool = False,
     x_log: bool = False,
 ) -> Figure:
-    """Draw measured numbers as points with errors and the expected ones as lines."""
+    """Draw measured numbers as points with errors and the expected ones as dashed lines.
+
+    Those are darker than the points, as their bars across a bin would be taken for one another.
+    """
     figure, [axes] = new_figure(label)
     for row, colour, marker in zip(rows, SERIES, _MARKERS, strict=False):
         _points(axes, row, colour, marker)
@@ -118,7 +123,7 @@ def profiles(
     axes.set_ylabel(y_label)
     expected = any(row.expected is not None for row in rows)
     if expected:
-        axes.plot([], [], color="#404040", label="lines: expected")
+        axes.plot([], [], color="#000000", linestyle="--", label="dashed: expected")
     legend_with_room(axes)
     return figure
 
@@ -134,8 +139,10 @@ def _points(axes: Axes, row: Profile, colour: str, marker: str) -> None:
         half[good],
         fmt=marker,
         color=colour,
-        elinewidth=1.2,
+        elinewidth=1.0,
         label=row.title,
     )
     if row.expected is not None:
-        axes.stairs(row.expected, edges, baseline=None, color=colour, linewidth=1.2)
+        darker = tuple(_DARKER * part for part in to_rgb(colour))
+        axes.stairs(row.expected, edges, baseline=None, color=darker, linewidth=1.8,
+                    linestyle=(0, (3.0, 1.5)))  # fmt: skip

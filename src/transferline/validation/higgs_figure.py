@@ -41,7 +41,7 @@ _BINS = 25
 @plot
 def comparison(own: Columns, theirs: Columns) -> Figure:
     """Draw our columns as points over the benchmark's as lines, with their ratio below."""
-    figure, panels, rest = ratio_panels(len(_PANELS))
+    figure, panels, rest = ratio_panels(len(_PANELS), 2)
     for panel, (name, (title, low, high)) in zip(panels, _PANELS.items(), strict=True):
         edges = np.linspace(low, high, 4 if name == "tags" else _BINS + 1)
         for kind in KINDS:
@@ -84,7 +84,6 @@ def _density(values: Floats, edges: Floats) -> tuple[Floats, Floats]:
 
 
 def _legend(axes: Axes) -> None:
-    axes.set_axis_off()
     entries = []
     for kind in KINDS:
         colour = _COLOURS[kind]
@@ -92,4 +91,4 @@ def _legend(axes: Axes) -> None:
             Line2D([], [], color=colour, label=f"benchmark, {kind}"),
             Line2D([], [], color=colour, marker=_MARKERS[kind], ls="", label=f"ours, {kind}"),
         ]
-    axes.legend(handles=entries, loc="center", fontsize="large")
+    axes.legend(handles=entries, loc="center right", ncols=2)

@@ -8,10 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from transferline.validation.statistics import Floats
 
 _PER_ROW = 3
+_WIDTH, _HEIGHT = 4.6, 4.2  # inches of a panel with its ratios
+_LINE = 0.4  # inches of a line above the panels
 
 
 class RatioPanel(NamedTuple):
@@ -24,7 +27,8 @@ class RatioPanel(NamedTuple):
         """Set limits and labels when all is drawn; ratios from 0.4 to 1.6."""
         self.above.set_xlim(edges[0], edges[-1])
         self.above.set_ylim(0.0, self.above.get_ylim()[1] * 1.05)
-        self.above.set_yticks([])
+        self.above.yaxis.set_major_locator(MaxNLocator(4))
+        self.above.yaxis.set_major_formatter(FuncFormatter(lambda y, _position: f"{y:g}"))
         self.above.set_ylabel("Density")
         self.below.axhline(1.0, color="#404040", linewidth=0.8)
         self.below.set_ylim(0.4, 1.6)
@@ -33,12 +37,26 @@ class RatioPanel(NamedTuple):
         self.below.set_xlabel(title)
 
 
-def ratio_panels(n: int) -> tuple[Figure, list[RatioPanel], Axes]:
-    """Return a figure, its `n` panels row by row, and axes behind them for the legend."""
-    rows = -(-(n + 1) // _PER_ROW)
-    figure = Figure(figsize=(4.6 * _PER_ROW, 4.2 * rows), layout="constrained")
+def ratio_panels(
+    n: int, lines: int, kind: str = "Simulation"
+) -> tuple[Figure, list[RatioPanel], Axes]:
+    """Return a figure, its `n` panels row by row, and axes above them for the legend.
+
+    Those have room for so many `lines`; the names that all plots have, of what `kind` the events
+    are, stand beside it.
+    """
+    rows = -(-n // _PER_ROW)
+    top, below = _LINE * max(lines, 2), _HEIGHT * rows
+    figure = Figure(figsize=(_WIDTH * _PER_ROW, top + below), layout="constrained")
     FigureCanvasAgg(figure)
-    places = np.ravel(np.asarray(figure.subfigures(rows, _PER_ROW)))
+    head, body = np.ravel(np.asarray(figure.subfigures(2, 1, height_ratios=[top, below])))
+    places = np.ravel(np.asarray(body.subfigures(rows, _PER_ROW)))
     shape: dict[str, Any] = {"sharex": True, "height_ratios": [2.4, 1.0]}
     panels = [RatioPanel(*place.subplots(2, 1, **shape)) for place in places[:n]]
-    return figure, panels, places[n].subplots()
+    axes = head.subplots()
+    axes.set_axis_off()
+    name = axes.annotate("transferline", (0, 0.5), xycoords="axes fraction", weight="bold",
+                         fontsize="x-large", va="center")  # fmt: skip
+    axes.annotate(kind, (1, 0), (9, 0), xycoords=name, textcoords="offset points", style="italic",
+                  fontsize="large", va="bottom")  # fmt: skip
+    return figure, panels, axes

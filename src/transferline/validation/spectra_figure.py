@@ -26,14 +26,15 @@ _LARGEST_ERROR = 0.5
 
 
 @plot
-def spectra_figure(files: Sequence[FileSpectra]) -> Figure:
+def spectra_figure(files: Sequence[FileSpectra], kind: str = "Simulation") -> Figure:
     """Draw all quantities that the files have, up to `MOST_FILES` files, at unit area.
 
     Lines are the spectra; the band around one in the panels of ratios is the error of the first
-    file.
+    file. `kind` says what the events are.
     """
     names = [name for name in QUANTITIES if name in files[0].histograms]
-    figure, panels, rest = ratio_panels(len(names))
+    columns = min(2, len(files))
+    figure, panels, rest = ratio_panels(len(names), 1 - len(files) // -columns, kind)
     for panel, name in zip(panels, names, strict=True):
         histograms = [file.histograms[name] for file in files]
         for number, histogram in enumerate(histograms):
@@ -43,7 +44,7 @@ def spectra_figure(files: Sequence[FileSpectra]) -> Figure:
         _scale_ratios(panel.below, ratios)
         if QUANTITIES[name].log:
             _count_scales(panel, histograms)
-    _legend(rest, files)
+    _legend(rest, files, columns)
     return figure
 
 
@@ -120,8 +121,7 @@ def _count_scales(panel: RatioPanel, histograms: Sequence[Histogram]) -> None:
     axes.tick_params(axis="x", which="minor", bottom=False, top=False)
 
 
-def _legend(axes: Axes, files: Sequence[FileSpectra]) -> None:
-    axes.set_axis_off()
+def _legend(axes: Axes, files: Sequence[FileSpectra], columns: int) -> None:
     entries = [
         Line2D(
             [],
@@ -132,4 +132,5 @@ def _legend(axes: Axes, files: Sequence[FileSpectra]) -> None:
         )
         for number, (file, colour, marker) in enumerate(zip(files, SERIES, _MARKERS, strict=False))
     ]
-    axes.legend(handles=entries, loc="center", fontsize="large", title="Ratios are to the first")
+    title = "Ratios are to the first" if len(files) > 1 else None
+    axes.legend(handles=entries, loc="center right", ncols=columns, title=title)

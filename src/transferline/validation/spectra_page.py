@@ -131,13 +131,14 @@ def find(
     text = _TEXT if recipe is None else f"{_SELECTED.format(name=recipe.name)} {_RULES}"
     text += "" if expected is None else _EXPECTED.format(name=expected)
     tables = (_files_table(files), _means_table(files, blind))
+    kind = "" if blind else "Simulation"  # without truth they may be collisions
     return Finding(
         "spectra",
         "Spectra",
         text + ("" if blind else _TRUTH) + (_SAME if same else ""),
         checks=tuple(checks(files)) if same else (),
         tables=(*tables, shape_table(files)) if same else tables,
-        drawings=(Drawing("spectra", _CAPTION, lambda: spectra_figure(files)),),
+        drawings=(Drawing("spectra", _CAPTION, lambda: spectra_figure(files, kind)),),
         numbers={file.file.name: _numbers(file) for file in files},
     )
 
