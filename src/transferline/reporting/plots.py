@@ -18,6 +18,7 @@ from transferline.evaluation.comparison import paired_difference
 from transferline.evaluation.data_efficiency import Factor
 from transferline.evaluation.learning_curve import Line, scratch_for
 from transferline.evaluation.tagging import class_of
+from transferline.evaluation.tail import is_rejection
 from transferline.reporting.style import (
     SIMULATION,
     Label,
@@ -74,19 +75,10 @@ def metric_title(metric: str) -> str:
     return _METRIC_TITLES.get(metric, metric.replace("_", " "))
 
 
-def is_factor(metric: str) -> bool:
-    """Tell a metric that is compared by ratio, and drawn on a logarithmic axis.
-
-    >>> is_factor("unweighted_rejection_90"), is_factor("auc")
-    (True, False)
-    """
-    return metric.removeprefix("unweighted_").startswith("rejection_")
-
-
 def value_axis(axes: Axes, metric: str) -> None:
     """Give the y axis of a metric its scale, when all is drawn: logarithmic for large factors."""
     low, high = axes.get_ylim()
-    if is_factor(metric) and (low <= 0 or high > 10 * low):
+    if is_rejection(metric) and (low <= 0 or high > 10 * low):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
@@ -138,7 +130,7 @@ def learning_curve(
     Bands are one standard deviation, seeds and test set together. Open markers have one seed, so
     that their spread is unknown. Lines stand a little apart. For `among` see `looks`.
     """
-    factors = is_factor(lines[0].metric)
+    factors = is_rejection(lines[0].metric)
     differences = [[] if factors else _differences(line, lines) for line in lines]
     heights = (2.2, 1.0) if any(differences) else (1.0,)
     figure, panels = new_figure(label, heights, (7.2, 7.0))
