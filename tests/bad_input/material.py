@@ -153,7 +153,7 @@ def make_good(folder: Path) -> Good:
     must("pretrain", folder / "pretrain.yaml", "--out", good.checkpoint)
     for mode, start in (("trees", "none"), ("finetuned", good.checkpoint)):
         words = ["transfer", start, folder / "transfer.yaml", "--mode", mode, "--n-train", 40]
-        must(*words, "--out", folder / "run")
+        must(*words, "--out", folder / "run", "--overwrite")
     must("study", folder / "study.yaml", "--out", good.study)
     write_lhe(good.lhe, [2.0, -1.0, 2.0])
     return good
