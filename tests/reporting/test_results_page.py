@@ -97,6 +97,7 @@ claims:
   - {<<: *many, text: another line, tasks: [tb], line: {mode: trees}}
   - {<<: *many, text: another line, tasks: [ttH], line: {mode: trees}}
   - {<<: *many, text: another line, tasks: [ttH]}
+  - {kind: beats_scratch, text: many, task: ttH, line: {mode: finetuned}, n_train: 300}
 """
     )
     text = write_results_page(
@@ -109,6 +110,11 @@ claims:
     assert f"| {OPEN} |" in rows["tuned at 77"]
     assert f"| {HOLDS} |" in rows["tuned beats trees"]
     assert "0 lines are in mode 'frozen'" in rows["unknown mode"]
+    # What names a single task stays by itself, whatever its words.
+    assert [f"| {HOLDS} |" in line for line in lines if line.startswith("| many |")] == [
+        True,
+        False,
+    ]
     assert f"| {HOLDS} |" in rows["closes 30 %"]
     assert "0.477 ± 0.06" in rows["closes 40 %"]  # log10(3) of one decade
     assert f"| {OPEN} |" in rows["closes 40 %"]
@@ -116,7 +122,9 @@ claims:
     assert f"| {HOLDS} |" in rows["one of them: ttH"]
     assert "some are chance" in text
     assert "| Claim | ttH | tb |" in text and f"✓ {HOLDS}, ✗ {FAILS}, ? {OPEN}" in text
-    by_task = {name: rows[name].split(" | ")[1:] for name in ("many", "another line")}
+    together = {"many": [line for line in lines if line.startswith("| many |")][1]}
+    together["another line"] = rows["another line"]
+    by_task = {name: line.split(" | ")[1:] for name, line in together.items()}
     assert [cell[0] for cells in by_task.values() for cell in cells] == ["✓", "?", "✗", "?"]
     assert "no Records of the task 'tb'" in by_task["many"][1]
     assert [line.split(" | ")[1][0] for line in lines if "| another line |" in line] == ["✗", "✓"]

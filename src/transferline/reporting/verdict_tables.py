@@ -46,8 +46,8 @@ def verdict_tables(claims: Iterable[Claim], records: Sequence[Record]) -> str:
     if not judged:
         return ""
     times = Counter(one.text for one in judged if one.shared)
-    narrow = [one for one in judged if times[one.text] < 2]
-    wide = [one for one in judged if times[one.text] > 1]
+    wide = [one for one in judged if one.shared and times[one.text] > 1]
+    narrow = [one for one in judged if not (one.shared and times[one.text] > 1)]
     outcomes = Counter(one.verdict.outcome for one in judged)
     counts = ", ".join(f"{one}: {outcomes[one]}" for one in (HOLDS, FAILS, OPEN))
     head = f"## Claims\n\nVerdicts ({len(judged)}): {counts}."
