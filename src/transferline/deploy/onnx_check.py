@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from transferline.data.batch import Batch
+from transferline.deploy.batch_sizes import cuts
 from transferline.deploy.batches import chosen, widened
 from transferline.deploy.onnx_events import RealEvents
 from transferline.deploy.onnx_graph import RawColumns
@@ -69,8 +70,7 @@ def cases(events: RealEvents) -> Iterator[Case]:
     longest = int(sizes.max(initial=0))
     if longest == 0:
         raise DataError(f"{events.source}: no event has a particle to compare with.")
-    for low in range(0, len(batch), _BATCH):
-        rows = np.arange(low, min(low + _BATCH, len(batch)))
+    for rows in cuts(sizes, _BATCH):
         cut = widened(chosen(batch, rows), max(int(sizes[rows].max()), 1))
         yield Case("real events", cut, cut)
     alone = widened(chosen(batch, [int(sizes.argmax())]), longest)
