@@ -201,6 +201,7 @@ def test_an_event_of_jets_that_cannot_be_read_has_no_scores(run, tmp_path):
             PFNano(files=[str(place)], skip_bad=True),
             tmp_path / "s.root",
             selection=loose(run),
+            chunk_size=2,
         )
     found = scores_of(tmp_path / "s.root")
     assert found["event"].tolist() == np.repeat(np.arange(100, 106), counts).tolist()
@@ -225,6 +226,8 @@ def test_readers_that_give_no_single_jets_are_refused(run, file, folder, tmp_pat
     assert command([*words, "--overwrite", "--jets", "FatJet"]) == 2
     assert "has no `jets`" in capsys.readouterr().err
     assert command([*words, "--overwrite", "--selection", "jets"]) == 0
+    assert command(["predict", str(run), str(file), "-o", f"{tmp_path}/d.root"]) == 2
+    assert "scores jets, which NanoAOD does not hold" in capsys.readouterr().err
 
 
 def test_a_head_on_events_of_jets_is_refused(run, file, tmp_path):

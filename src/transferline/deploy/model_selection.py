@@ -63,7 +63,8 @@ def resolve_selection(
     files have.
 
     Raises:
-        ConfigError: the model has none and none is given, or it is not usable.
+        ConfigError: the model has none and none is given, or it is not usable, or the reader
+            gives no jets.
         DataError: the files hold no single jets, which the selection is one of.
     """
     own = _own_selection(resolved, place, needed=given is None)
@@ -103,6 +104,11 @@ def _with_columns(chosen: JetSelection, own: AnySelection | None, reader: Reader
     if isinstance(own, JetSelection):
         missing = {k: getattr(own, k) for k in _OF_JETS if getattr(chosen, k) is None}
         chosen = chosen.model_copy(update=missing)
+    if reader.kind == "nanoaod":
+        raise ConfigError(
+            f"the model scores jets, which NanoAOD does not hold (selection '{chosen.name}'). Name "
+            "the format of the files: --reader jetclass, jetclass2, hbb, pfnano, delphes or shards."
+        )
     if reader.kind == SHARDS or not reader.paths():
         return chosen
     return chosen.resolved(reader.columns())
