@@ -13,7 +13,7 @@ import torch
 from transferline.cli import run
 from transferline.data.events import CONSTITUENTS
 from transferline.data.selections import selection
-from transferline.deploy import batch_sizes, onnx_check
+from transferline.deploy import onnx_check
 from transferline.deploy.onnx import export_onnx
 from transferline.deploy.onnx_check import cases
 from transferline.deploy.onnx_events import real_events
@@ -180,8 +180,7 @@ def test_what_the_exporter_cannot_do_is_one_message(tmp_path, monkeypatch, capsy
 def test_pairs_of_particles_bound_the_comparison(jets, monkeypatch):
     place, resolved = jets
     events = real_events([place], tiny(SMALL, resolved=resolved, particles=P4, species="hidden"))
-    monkeypatch.setattr(batch_sizes, "MOST_PAIRS", 4000)
+    monkeypatch.setattr(onnx_check, "_PAIRS", 4000)
     batches = [case.given for case in cases(events) if case.name == "real events"]
     assert sum(map(len, batches)) == 60 and len(batches) > 3
     assert max(len(b) * b.is_real.shape[1] ** 2 for b in batches) <= 4000
-    assert onnx_check._BATCH < batch_sizes.MOST_SETS
