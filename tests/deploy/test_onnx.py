@@ -298,29 +298,34 @@ def test_wrong_arguments_are_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def selecting(resolved):
+    """A model that was trained with this selection."""
+    return replace(tiny("transformer"), selection=resolved)
+
+
 def test_events_come_from_the_package_from_shards_or_from_files(tmp_path):
-    assert len(real_events([], None).batch) > 5000
+    assert len(real_events([], selecting(None)).batch) > 5000
     shards = toy_shards(tmp_path / "toys", 30)
-    found = real_events([shards], None)
+    found = real_events([shards], selecting(None))
     assert (len(found.batch), found.source) == (30, "toys")
     assert found.sizes.max() == found.batch.is_real.shape[1]
     file = write_nanoaod(tmp_path / "a.root", 100, seed=2)
     with pytest.raises(ConfigError, match="shards or files, not both"):
-        real_events([shards, file], None)
+        real_events([shards, file], selecting(None))
     with pytest.raises(ConfigError, match="names no selection"):
-        real_events([file], None)
+        real_events([file], selecting(None))
     tight = selection("l1_j4_b1").to_dict()
     tight["cuts"]["jets_min"] = 50
     with pytest.raises(DataError, match=r"a\.root: no event passes the selection 'l1_j4_b1'"):
-        real_events([file], tight)
+        real_events([file], selecting(tight))
 
 
 def test_files_give_the_events_that_prepare_gives(tmp_path):
     file = write_nanoaod(tmp_path / "a.root", 100, seed=2)
     words = ["prepare", str(file), "--selection", "l1_j4_b1", "--out", f"{tmp_path}/shards"]
     assert run(words) == 0
-    from_file = real_events([file], selection("l1_j4_b1").to_dict()).batch
-    from_shards = real_events([tmp_path / "shards"], None).batch
+    from_file = real_events([file], tiny("transformer")).batch
+    from_shards = real_events([tmp_path / "shards"], tiny("transformer")).batch
     for name in ("p4", "is_real", "weight", "id"):
         torch.testing.assert_close(getattr(from_file, name), getattr(from_shards, name))
     for name, values in from_shards.columns.items():
@@ -345,7 +350,7 @@ def test_the_description_holds_no_place_of_the_machine_that_trained(tmp_path):
 
 
 def test_large_samples_are_compared_evenly_with_the_longest_event(tmp_path, monkeypatch):
-    resolved = selection("l1_j4_b1").to_dict()
+    resolved = tiny("transformer")
     files = [write_nanoaod(tmp_path / f"{i}.root", 150, seed=i) for i in (1, 2, 3)]
     whole = real_events(files, resolved)
     for most, chunk in ((20, 20_000), (20, 31), (1, 50)):

@@ -25,8 +25,8 @@ from transferline.data.readers.shards import Shards, ShardSet
 from transferline.data.selections import apply, needed_columns, selection
 from transferline.deploy import entries as pieces
 from transferline.deploy import predict as module
-from transferline.deploy.inputs import OtherSelectionWarning
 from transferline.deploy.job import UnusableEventsWarning
+from transferline.deploy.model_selection import OtherSelectionWarning
 from transferline.deploy.predict import predict
 from transferline.deploy.scoring import Predictor, batches
 from transferline.errors import ConfigError, DataError
@@ -117,7 +117,7 @@ def test_batches_of_a_file_are_those_of_its_shards(files):
     shards = ShardSet(shards_of(files["two"]))
     chosen = selection(SELECTION)
     [chunk] = NanoAOD(files=[str(files["two"])]).chunks(needed_columns(chosen))
-    [batch] = batches(apply(chosen, chunk, is_simulation=True).events)
+    [(_, batch)] = batches(apply(chosen, chunk, is_simulation=True).events)
     expected = shards.gather(np.arange(len(shards)))
     assert torch.equal(batch.p4, expected.p4) and torch.equal(batch.is_real, expected.is_real)
     assert torch.equal(batch.id, expected.id)
@@ -235,13 +235,13 @@ def test_where_the_scores_come_from_stands_in_the_file_and_beside_it(run, files,
         inside = json.loads(content["transferline"])
     metadata = pq.read_metadata(tmp_path / "s.parquet").metadata
     assert json.loads(metadata[b"transferline"])["inputs"] == inside["inputs"]
-    card = json.loads((tmp_path / "s.card.json").read_text())
+    card = json.loads((tmp_path / "s.root.card.json").read_text())
     assert card["kind"] == "transferline predict" and set(card) == set(inside)
     assert card["model"]["sha256"] == [Checkpoint.load(run / "checkpoint").sha256]
     assert card["selection"]["name"] == SELECTION
     assert [row["entries"] for row in card["inputs"]] == [300, 300]
     assert card["independence"] == inside["independence"]
-    text = (tmp_path / "s.card.md").read_text()
+    text = (tmp_path / "s.root.card.md").read_text()
     assert card["independence"]["verdict"] in text and "signal.root" in text
 
 
@@ -307,7 +307,7 @@ def test_a_damaged_file_stops_everything_or_is_left_out_as_a_whole(run, files, t
         rows = np.concatenate([identities(files["one"]), identities(files["two"])])
         assert np.array_equal(identities(out, "Scores"), rows)
         assert list(done.card["skipped"]) == [str(bad)]
-        assert bad.name in done.card_file.read_text()
+        assert bad.name in done.cards[0].read_text()
     with pytest.raises(DataError, match="no usable file"), warnings.catch_warnings():
         warnings.simplefilter("ignore", SkippedFileWarning)
         only_bad = NanoAOD(files=[str(inner)], skip_bad=True)
@@ -383,7 +383,7 @@ def test_an_event_that_is_not_finite_has_no_score_and_spoils_nothing(run, files,
     [row] = done.card["inputs"]
     assert (row["scored"], row["unusable"], row["independence"]["events"]) == (n, 3, n)
     assert (done.card["scored"], done.card["unusable"]) == (n, 3)
-    assert "3 of nan.root" in done.card_file.read_text()
+    assert "3 of nan.root" in done.cards[0].read_text()
 
 
 def test_a_prediction_into_a_directory_goes_on(run, files, tmp_path, monkeypatch):
@@ -403,7 +403,7 @@ def test_a_prediction_into_a_directory_goes_on(run, files, tmp_path, monkeypatch
     monkeypatch.setattr(Predictor, "__call__", stopped)
     with pytest.raises(KeyboardInterrupt):
         predict(run, reader, out)
-    assert len(list(out.iterdir())) == 2
+    assert len(list(out.glob("*.root"))) == 2
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
 
     def counted(self, events, **more):
@@ -416,7 +416,7 @@ def test_a_prediction_into_a_directory_goes_on(run, files, tmp_path, monkeypatch
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     same = ("inputs", "independence", "cutflow", "entries", "selected", "scored", "outputs")
     assert all(done.card[name] == whole.card[name] for name in same)
-    # Nothing is left to do: the card alone is written again.
+    # Nothing is left to do.
     assert predict(run, reader, out, device="cpu").kept == done.outputs and scored == [5]
     assert not predict(run, reader, out, overwrite=True).kept
 
@@ -453,6 +453,29 @@ def test_scores_of_another_making_are_not_kept(run, files, tmp_path, suffix):
     assert not predict(run, reader, overwrite=True, **again).kept
 
 
+def test_no_call_takes_the_place_of_a_card_of_another_one(run, files, tmp_path):
+    """Into one directory, or beside one another."""
+    one, two = (NanoAOD(files=[str(files[name])]) for name in ("one", "two"))
+    first = predict(run, one, tmp_path / "out").cards[0]
+    card = first.read_text()
+    assert predict(run, two, tmp_path / "out").cards[0].parent == first.parent
+    assert first.read_text() == card and "one.root" in card
+    assert len(list((tmp_path / "out").glob("*.card.md"))) == 2
+    predict(run, one, tmp_path / "s.root")
+    predict(run, two, tmp_path / "s.parquet")
+    assert "one.root" in (tmp_path / "s.root.card.md").read_text()
+    assert "two.root" in (tmp_path / "s.parquet.card.md").read_text()
+
+
+def test_a_card_that_an_interruption_left_out_is_written_later(run, files, tmp_path):
+    reader = NanoAOD(files=[str(files["one"])])
+    [card] = predict(run, reader, tmp_path / "out").cards
+    before = card.read_text()
+    card.unlink()
+    assert predict(run, reader, tmp_path / "out").kept
+    assert card.read_text() == before
+
+
 def test_each_file_has_a_verdict_of_its_own(run, files, tmp_path):
     names = ["one", "signal"]
     reader = NanoAOD(files=[str(files[name]) for name in names])
@@ -461,7 +484,7 @@ def test_each_file_has_a_verdict_of_its_own(run, files, tmp_path):
         fresh, seen = (row["independence"]["verdict"] for row in done.card["inputs"])
         assert fresh == INDEPENDENT
         assert re.fullmatch(r"40 of \d+ events were in the training of the model .*", seen)
-        text = done.card_file.read_text()
+        text = "".join(card.read_text() for card in done.cards)
         assert f"| {fresh} |" in text and f"| {seen} |" in text
 
 
@@ -475,6 +498,8 @@ def test_wrong_arguments_are_explained(run, folder, files, tmp_path):
         predict(tmp_path, reader, tmp_path / "s.root")
     with pytest.raises(ConfigError, match="neither root nor parquet"):
         predict(run, reader, tmp_path / "each", file_format="csv")
+    with pytest.raises(ConfigError, match=r"ends in \.parquet, which --format root contradicts"):
+        predict(run, reader, tmp_path / "s.parquet", file_format="root")
     (tmp_path / "s.root").write_text("mine")
     with pytest.raises(ConfigError, match="exists"):
         predict(run, reader, tmp_path / "s.root")
@@ -565,7 +590,7 @@ def test_the_command_leaves_out_and_waits_as_it_is_told(run, files, tmp_path, ca
     assert command([*words, *options, "--json"]) == 0
     card = json.loads(capsys.readouterr().out)
     assert card["skipped"] == {str(bad): f"{bad}: named by the skip list: cut off"}
-    assert card["entries"] == 300 and "cut off" in (tmp_path / "s.card.md").read_text()
+    assert card["entries"] == 300 and "cut off" in (tmp_path / "s.root.card.md").read_text()
     only = ["predict", str(run), str(bad), "-o", f"{tmp_path}/t.root", "--skip", str(known)]
     assert command(only) == 3
     assert "no usable file is left" in capsys.readouterr().err

@@ -27,14 +27,22 @@ def onnx(
         list[str] | None,
         typer.Option(
             metavar="SHARDS|FILE",
-            help="Events to compare on, shards or files; repeat it for more. "
-            "Else the sample inside the package.",
+            help="Events or jets to compare on, shards or files; repeat it for more. "
+            "Else the sample of events inside the package.",
         ),
     ] = None,
     reader: Annotated[str, typer.Option(metavar="NAME", help="Format of such files.")] = "nanoaod",
+    jets: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which jets of pfnano or delphes files, e.g. FatJet."),
+    ] = None,
+    sets: Annotated[
+        str | None,
+        typer.Option(metavar="jets", help="Of hbb files, or of replicas: single jets."),
+    ] = None,
     opset: Annotated[int, typer.Option(metavar="N", help="Version of the ONNX operators.")] = 18,
     embedding: Annotated[
-        bool, typer.Option("--embedding", help="Also give the embedding of the event.")
+        bool, typer.Option("--embedding", help="Also give the embedding of the event or jet.")
     ] = False,
     json: options.Json = False,
 ) -> None:
@@ -42,11 +50,22 @@ def onnx(
 
     Raw physical columns in (GeV, rad), probabilities out: the preprocessing is in the graph, the
     numbers of events and of particles are free. What it needs and gives stands in FILE.json.
+    A model of jets is compared on jets: --events names some.
     """
     from transferline.deploy.onnx import export_onnx  # noqa: PLC0415
 
+    source = options.reader(
+        reader,
+        events or ["-"],  # its options are checked, though nothing is read
+        skip_bad=False,
+        skip=None,
+        retries=None,
+        timeout=None,
+        jets=jets,
+        sets=sets,
+    )
     found = export_onnx(
-        run, out, events=events or (), reader=reader, opset=opset, embedding=embedding
+        run, out, events=events or (), reader=source, opset=opset, embedding=embedding
     )
     if json:
         output.show_json(found)

@@ -44,6 +44,14 @@ def predict(
     reader: Annotated[
         str, typer.Option(metavar="NAME", help="Format: see `transferline list readers`.")
     ] = "nanoaod",
+    jets: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which jets of pfnano or delphes files, e.g. FatJet."),
+    ] = None,
+    sets: Annotated[
+        str | None,
+        typer.Option(metavar="jets", help="Of hbb files, or of replicas: single jets."),
+    ] = None,
     selection: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="In place of the model's own.")
     ] = None,
@@ -52,11 +60,12 @@ def predict(
         typer.Option(metavar="FILE", help="Certified luminosity sections, for collision data."),
     ] = None,
     embeddings: Annotated[
-        bool, typer.Option("--embeddings", help="Also write the embedding of every event.")
+        bool, typer.Option("--embeddings", help="Also write the embedding of every row.")
     ] = False,
     file_format: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="In a DIR: root or parquet.")
-    ] = "root",
+        str | None,
+        typer.Option("--format", metavar="NAME", help="In a DIR: root (default) or parquet."),
+    ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     skip_bad: Annotated[
         bool,
@@ -82,16 +91,24 @@ def predict(
     """Score files, and say if the model had seen the events.
 
     One row per entry, in order: run, luminosityBlock, event, selected, score (probability of
-    signal; NaN where not selected). The tree `Scores` is a friend of `Events`. Where RUN was
-    made with --folds, each event is scored by the model that never saw it. Interrupted, a
-    prediction into a DIR goes on when the command is repeated.
+    signal; NaN where not selected; score_CLASS each of more classes). The tree `Scores` is a
+    friend of `Events`. A model of jets gives one row per jet (--reader names their format).
+    Where RUN was made with --folds, each event is scored by the model that never saw it.
+    Interrupted, a prediction into a DIR goes on when the command is repeated.
     """
-    from transferline.data.selections import selection as load_selection  # noqa: PLC0415
+    from transferline.data.selections import load_selection  # noqa: PLC0415
     from transferline.deploy.predict import predict as score  # noqa: PLC0415
     from transferline.stopping import sigterm_as_interrupt  # noqa: PLC0415
 
     source = options.reader(
-        reader, files, skip_bad=skip_bad, skip=skip, retries=retries, timeout=timeout
+        reader,
+        files,
+        skip_bad=skip_bad,
+        skip=skip,
+        retries=retries,
+        timeout=timeout,
+        jets=jets,
+        sets=sets,
     )
     with sigterm_as_interrupt():
         done = score(
@@ -122,13 +139,15 @@ def _show(done: Prediction) -> None:
     for path, row in zip(done.outputs, _rows(done), strict=True):
         output.wrote(path, f"{row}, by an earlier call" if path in done.kept else row)
     folds = card["model"]["folds"]
-    friend = f'Events->AddFriend("{card["tree"]}", "{done.outputs[0]}")'
+    friend = f'{done.friend_of}->AddFriend("{card["tree"]}", "{done.outputs[0]}")'
+    is_friend = done.friend_of is not None and done.outputs[0].suffix == ".root"
     rows = [
         ("columns", ", ".join(card["columns"])),
         ("models", f"{folds}, one per fold" if folds else "one, for all events"),
         ("independence", card["independence"]["verdict"]),
-        ("card", str(done.card_file)),
-        ("in ROOT", friend if done.outputs[0].suffix == ".root" else ""),
+        ("card", str(done.cards[0])),
+        ("", f"and {len(done.cards) - 1} more" if len(done.cards) > 1 else ""),
+        ("in ROOT", friend if is_friend else ""),
     ]
     output.show_rows([row for row in rows if row[1]])
 
@@ -136,5 +155,5 @@ def _show(done: Prediction) -> None:
 def _rows(done: Prediction) -> list[str]:
     files = done.card["inputs"]
     if len(done.outputs) == 1:
-        return [f"{done.card['entries']} rows, {done.card['scored']} scored"]
-    return [f"{row['entries']} rows, {row['scored']} scored" for row in files]
+        return [f"{done.card['rows']} rows, {done.card['scored']} scored"]
+    return [f"{row['rows']} rows, {row['scored']} scored" for row in files]

@@ -1,4 +1,4 @@
-"""Scores beside their events: a friend tree of `Events`, or Parquet, written chunk by chunk."""
+"""Scores beside their events or jets: a friend tree, or Parquet, written chunk by chunk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Columns = Mapping[str, NDArray[Any]]
 
 
 class ScoreFile(ABC):
-    """One output file; every row is one input entry."""
+    """One output file; every row is one event, or one jet, of the input."""
 
     @abstractmethod
     def write(self, columns: Columns) -> None:
@@ -86,7 +86,9 @@ class _RootScores(ScoreFile):
     def __init__(self, path: Path, empty: Columns) -> None:
         self._file = uproot.recreate(path)
         types = {n: np.dtype((v.dtype, v.shape[1:])) for n, v in empty.items()}
-        self._tree = self._file.mktree(TREE, types, title="scores, one row per entry of Events")
+        self._tree = self._file.mktree(
+            TREE, types, title="scores, one row per event or jet, in the order of the input"
+        )
 
     def write(self, columns: Columns) -> None:
         self._tree.extend(dict(columns))

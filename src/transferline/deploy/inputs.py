@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,17 +23,11 @@ from transferline.data.readers.base import (
     warn_skipped,
     warn_unmatched,
 )
-from transferline.data.selections import Selection, needed_columns
+from transferline.data.selections import AnySelection, Selection, needed_columns
 from transferline.data.survey import Survey, look, nothing_usable
-from transferline.deploy.trained import own_selection
+from transferline.deploy.model_selection import SHARDS, check_prepared
 from transferline.errors import ConfigError
 from transferline.progress import progress
-
-_SHARDS = "shards"
-
-
-class OtherSelectionWarning(UserWarning):
-    """Scores are made with another selection than the one the model was trained with."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +37,19 @@ class Input:
     Attributes:
         address: what to open.
         source: what it is.
-        origins: where its entries come from.
+        origins: where its rows come from.
     """
 
     address: str
     source: Source
     origins: RowOrigins
 
-    def by_origin(self, entries: NDArray[np.int64]) -> Iterator[tuple[Origin, NDArray[np.int64]]]:
-        """Yield (origin, places in `entries`)."""
-        return self.origins.groups(entries)
+    def by_origin(self, rows: NDArray[np.int64]) -> Iterator[tuple[Origin, NDArray[np.int64]]]:
+        """Yield (origin, places in `rows`); rows of one origin may be more than its entries."""
+        if len(self.origins.origins) > 1:
+            yield from self.origins.groups(rows)
+        elif len(rows):
+            yield self.origins.origins[0], np.arange(len(rows))
 
 
 @dataclass(frozen=True)
@@ -63,19 +59,21 @@ class Inputs:
     Attributes:
         reader: of the files.
         selection: to apply; None where the input is selected already.
+        entries_are_rows: every entry is one set; else entries may hold several jets, or none.
         columns: to read; None for all.
         files: in order.
         skipped: name -> reason of those that are left out, damaged or named by a skip list.
     """
 
     reader: Reader
-    selection: Selection | None
+    selection: AnySelection | None
+    entries_are_rows: bool
     columns: Columns | None
     files: list[Input]
     skipped: dict[str, str]
 
 
-def survey_inputs(reader: Reader, selection: Selection) -> Inputs:
+def survey_inputs(reader: Reader, selection: AnySelection) -> Inputs:
     """Open every file once.
 
     Prepared shards are selected already, by the same selection or not at all.
@@ -84,7 +82,7 @@ def survey_inputs(reader: Reader, selection: Selection) -> Inputs:
         DataError: a file is damaged or lacks a branch (without `reader.skip_bad`), or none is left.
         ConfigError: shards passed another selection, or the golden JSON is missing.
     """
-    selected = reader.kind == _SHARDS
+    selected = reader.kind == SHARDS
     columns = None if selected else needed_columns(selection)
     survey, skipped = _survey(reader, columns or {})
     sources = survey.sources
@@ -97,7 +95,9 @@ def survey_inputs(reader: Reader, selection: Selection) -> Inputs:
     ]
     if not selected:
         _check_certified(selection, sources)
-    return Inputs(reader, None if selected else selection, columns, files, skipped)
+    entries_are_rows = selected or isinstance(selection, Selection)
+    chosen = None if selected else selection
+    return Inputs(reader, chosen, entries_are_rows, columns, files, skipped)
 
 
 def _survey(reader: Reader, columns: Columns) -> tuple[Survey, dict[str, str]]:
@@ -120,19 +120,14 @@ def _survey(reader: Reader, columns: Columns) -> tuple[Survey, dict[str, str]]:
     return survey, broken | named
 
 
-def _origins(path: str, source: Source, selection: Selection) -> RowOrigins:
+def _origins(path: str, source: Source, selection: AnySelection) -> RowOrigins:
     """Those of a directory of shards, which must hold what the model is made for."""
     card = load_card(path)
-    wanted = {**selection.to_dict(), "golden_json": None}
-    if {**card.selection, "golden_json": None} != wanted:
-        raise ConfigError(
-            f"{source.path}: holds events of the selection '{card.selection.get('name')}', the "
-            f"model scores those of '{selection.name}'. Prepare them with that one."
-        )
+    check_prepared(card, selection, source.path)
     return row_origins(Path(path), card)
 
 
-def _check_certified(selection: Selection, sources: list[Source]) -> None:
+def _check_certified(selection: AnySelection, sources: list[Source]) -> None:
     collisions = [source.path for source in sources if not source.is_simulation]
     if not collisions:
         return
@@ -149,41 +144,3 @@ def _check_certified(selection: Selection, sources: list[Source]) -> None:
             f"{golden}: the golden JSON of the model's selection is not here. Give --golden-json "
             "FILE."
         )
-
-
-def resolve_selection(
-    resolved: dict[str, Any] | None,
-    given: Selection | None,
-    golden_json: Path | None,
-    place: str,
-) -> Selection:
-    """Return the selection to apply: the model's own, unless another one is given.
-
-    Raises:
-        ConfigError: the model has none and none is given, or it is not usable.
-    """
-    own = _own_selection(resolved, place, needed=given is None)
-    chosen = given or own
-    assert chosen is not None  # own_selection raises
-    if golden_json is not None:
-        chosen = chosen.model_copy(update={"golden_json": str(golden_json)})
-    if given is not None and own is not None and _cuts(given) != _cuts(own):
-        warnings.warn(
-            f"the selection '{given.name}' is not '{own.name}', with which the model was trained.",
-            OtherSelectionWarning,
-            stacklevel=3,
-        )
-    return chosen
-
-
-def _cuts(selection: Selection) -> dict[str, Any]:
-    return {**selection.to_dict(), "name": "", "comment": "", "golden_json": None}
-
-
-def _own_selection(resolved: dict[str, Any] | None, place: str, needed: bool) -> Selection | None:
-    try:
-        return own_selection(resolved, place, "Give one: --selection NAME|FILE.")
-    except ConfigError:
-        if needed:
-            raise
-        return None

@@ -13,10 +13,10 @@ from transferline.data.cutflow import Cutflow
 from transferline.data.events import identity_hash
 from transferline.data.readers.base import warn_skipped
 from transferline.deploy.entries import DamagedError, Piece, pieces
-from transferline.deploy.friend import ScoreFile, score_file
+from transferline.deploy.friend import ScoreFile, read_provenance, score_file
 from transferline.deploy.inputs import Input, Inputs
-from transferline.deploy.outputs import Counts, Output
-from transferline.deploy.prediction_card import file_facts
+from transferline.deploy.outputs import COUNTED, Counts, Output
+from transferline.deploy.prediction_card import file_facts, write_cards
 from transferline.deploy.scoring import Predictor, ScoredChunk
 from transferline.deploy.trained import TrainedModels
 from transferline.errors import DataError
@@ -39,7 +39,7 @@ class Job:
         models, predictor, inputs: which models score what.
         facts: what the card tells of them.
         digests: stored name of an input -> hash of all that decides its scores.
-        chunk_size: entries that are in memory at once.
+        chunk_size: rows that are in memory at once.
         allow_overlap: score events of a fold with a backbone that was pre-trained on them.
     """
 
@@ -71,6 +71,8 @@ class Job:
     def _kept(self, output: Output) -> Output:
         [file] = output.inputs
         self._check_folds(output.counts[file.source.path].tally, "the models", file)
+        if not output.card.exists():  # the call ended between the scores and their card
+            write_cards(read_provenance(output.path), output.card)
         return output
 
     def _written(self, output: Output, ticker: Ticker) -> Output | None:
@@ -86,6 +88,7 @@ class Job:
                 left = [file for file in output.inputs if file is not error.file]
                 output = Output(output.path, left)
             else:
+                write_cards(self.card([output]), output.card)
                 return output
         return None
 
@@ -110,9 +113,10 @@ class Job:
     def _check_usable(self, chunk: ScoredChunk, piece: Piece, file: Input) -> None:
         if len(chunk.unusable) and not self.inputs.reader.skip_bad:
             row = int(chunk.unusable[0])
+            what = "jet" if self.facts["sets"] == "jets" else "entry"
             run, lumi, event = piece.events.id[row].tolist()
             raise DataError(
-                f"{file.source.path}: entry {piece.first + row} (run {run}, luminosityBlock "
+                f"{file.source.path}: {what} {piece.first + row} (run {run}, luminosityBlock "
                 f"{lumi}, event {event}): {chunk.reason}.\n{_SKIP_BAD}"
             )
 
@@ -120,6 +124,7 @@ class Job:
         """Keep the sums, and compare what was scored with what its model has seen."""
         output.cutflow = output.cutflow + chunk.cutflow
         counts = output.counts[file.source.path]
+        counts.rows += len(chunk.columns["selected"])
         counts.selected += int(chunk.columns["selected"].sum())
         counts.scored += len(chunk.rows)
         counts.unusable += len(chunk.unusable)
@@ -161,7 +166,7 @@ class Job:
             for output in outputs
             for file in output.inputs
         ]
-        sums = ("entries", "selected", "scored", "unusable")
+        sums = ("entries", *COUNTED)
         return {
             **self.facts,
             "independence": tally.to_dict(),

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transferline.data.readers.base import Reader
+from transferline.deploy.batches import chosen
 from transferline.deploy.onnx_check import compare, session
 from transferline.deploy.onnx_description import check_summary, describe, write_into
 from transferline.deploy.onnx_events import RealEvents, real_events
@@ -21,6 +23,8 @@ from transferline.deploy.trained import checkpoint_directory
 from transferline.errors import ConfigError, DataError, NumericalError
 from transferline.files import atomic_path, file_hash, write_json
 from transferline.models.checkpoint import Checkpoint
+from transferline.models.event_head import EventHead
+from transferline.models.model import Model
 from transferline.progress import progress
 
 if TYPE_CHECKING:
@@ -34,7 +38,7 @@ def export_onnx(
     out: Path,
     *,
     events: Sequence[Path | str] = (),
-    reader: str = "nanoaod",
+    reader: Reader | str = "nanoaod",
     opset: int = OPSET,
     embedding: bool = False,
 ) -> dict[str, Any]:
@@ -51,16 +55,17 @@ def export_onnx(
         out: the file, `*.onnx`.
         events: directories of shards, or files that the model's selection is applied to, to
             compare on; without any, the sample inside the package.
-        reader: format of such files.
+        reader: of such files, or the name of their format.
         opset: version of the ONNX operators.
-        embedding: add `pooled`; a backbone without a head gives nothing else.
+        embedding: add `pooled`; a backbone without a head gives nothing else, nor does one whose
+            head takes events of jets.
 
     Returns:
         The description.
 
     Raises:
-        ConfigError: the extra `onnx` is not installed, the model has no head and no `embedding`
-            was asked for, or another argument is not usable.
+        ConfigError: the extra `onnx` is not installed, the model has no head on single sets and
+            no `embedding` was asked for, or another argument is not usable.
         DataError: checkpoint or events are missing or damaged.
         NumericalError: graph and library differ by more than `onnx_check.TOLERANCE`.
     """
@@ -70,7 +75,7 @@ def export_onnx(
     checkpoint = _load(place, embedding)
     _need_exportable(checkpoint)
     with progress(3, "export") as ticker:
-        real = real_events(events, checkpoint.selection, reader)
+        real = real_events(events, checkpoint, reader)
         module = _module(checkpoint, real, embedding)
         ticker.advance()
         graph = onnx_graph(module, real.batch, opset)
@@ -83,7 +88,7 @@ def export_onnx(
 
 def _need_exportable(checkpoint: Checkpoint) -> None:
     recipe = checkpoint.recipe.backbone
-    if not checkpoint.model().backbone.exportable:
+    if not _model(checkpoint).backbone.exportable:
         raise ConfigError(
             f"the backbone {recipe.kind} cannot be written as an ONNX graph; "
             "`transferline predict` gives its scores."
@@ -108,13 +113,25 @@ def _load(place: Path | str, embedding: bool) -> Checkpoint:
             "with --embedding, or train it on a task first: "
             f"transferline transfer {place} task.yaml --mode finetuned --n-train 1000 --out RUN"
         )
+    if isinstance(found.recipe.head, EventHead) and not embedding:
+        raise ConfigError(
+            f"{place}: its head takes events of jets of constituents, a graph takes single sets. "
+            "Export its backbone, which gives the embedding of each jet: --embedding"
+        )
     return found
 
 
+def _model(checkpoint: Checkpoint) -> Model:
+    """What becomes a graph: the model, without a head on events of jets."""
+    if isinstance(checkpoint.recipe.head, EventHead):
+        return checkpoint.backbone()
+    return checkpoint.model()
+
+
 def _module(checkpoint: Checkpoint, real: RealEvents, embedding: bool) -> RawColumns:
-    model = checkpoint.model().eval()
+    model = _model(checkpoint).eval()
     try:
-        columns = columns_read(model, real.batch)
+        columns = columns_read(model, chosen(real.batch, [int(real.sizes.argmax())]))
     except DataError as error:
         raise DataError(f"--events {real.source}: {error}") from error
     pad_whole_grid(model)
@@ -126,7 +143,7 @@ def _check(
 ) -> dict[str, Any]:
     if graph.ByteSize() > _LARGEST:
         raise ConfigError(f"{out}: would be {graph.ByteSize() / 1e9:.1f} GB; one file holds 2 GB.")
-    model = checkpoint.model().eval()  # untouched by the tracer, packed as in training
+    model = _model(checkpoint).eval()  # untouched by the tracer, packed as in training
     try:
         found = compare(session(graph.SerializeToString()), model, module, real)
     except NumericalError as error:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from transferline.data.batch import Batch
+from transferline.deploy.batch_sizes import cuts
 from transferline.deploy.batches import chosen, widened
 from transferline.deploy.onnx_events import RealEvents
 from transferline.deploy.onnx_graph import RawColumns
@@ -23,6 +24,7 @@ TOLERANCE = {"probability": 1e-5, "logits": 1e-4, "pooled": 1e-4}
 """Largest allowed absolute difference; logits and embeddings: times the largest value above 1."""
 
 _BATCH = 509  # a prime: the last batch of a sample has another size
+_PAIRS = 2**18  # n p^2: both runtimes take about 2 kB for each of Particle Transformer's
 
 Arrays = dict[str, NDArray[np.float64]]
 
@@ -69,8 +71,7 @@ def cases(events: RealEvents) -> Iterator[Case]:
     longest = int(sizes.max(initial=0))
     if longest == 0:
         raise DataError(f"{events.source}: no event has a particle to compare with.")
-    for low in range(0, len(batch), _BATCH):
-        rows = np.arange(low, min(low + _BATCH, len(batch)))
+    for rows in cuts(sizes, _BATCH, _PAIRS):
         cut = widened(chosen(batch, rows), max(int(sizes[rows].max()), 1))
         yield Case("real events", cut, cut)
     alone = widened(chosen(batch, [int(sizes.argmax())]), longest)

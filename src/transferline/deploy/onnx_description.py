@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferline.data.events import SPECIES
+from transferline.data.selections import Selection
 from transferline.data.selections.working_points import jet_puid_bits
+from transferline.deploy.model_selection import own_selection
 from transferline.deploy.onnx_check import TOLERANCE, Difference
 from transferline.deploy.onnx_graph import RawColumns
-from transferline.deploy.trained import checkpoint_directory, class_names, own_selection
+from transferline.deploy.particles import TRACKS, species_codes, takes_jets
+from transferline.deploy.trained import checkpoint_directory, class_names
 from transferline.errors import ConfigError
 from transferline.files import file_hash
 from transferline.models.checkpoint import Checkpoint
@@ -25,19 +27,23 @@ FORMAT = 1
 _PACKAGES = ("transferline", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 _P4 = [
     {"name": "pt", "unit": "GeV", "meaning": "transverse momentum"},
-    {"name": "eta", "unit": "", "meaning": "pseudorapidity; 0 for MET"},
+    {"name": "eta", "unit": "", "meaning": "pseudorapidity"},
     {"name": "phi", "unit": "rad", "meaning": "azimuth"},
-    {"name": "mass", "unit": "GeV", "meaning": "0 for MET"},
+    {"name": "mass", "unit": "GeV", "meaning": "mass"},
 ]
+_P4_OF_EVENTS = {"eta": "pseudorapidity; 0 for MET", "mass": "0 for MET"}
 _MEANING = {
     "is_real": ("", "true where a particle stands, false for padding, whose values do not matter"),
-    "charge": ("e", "electric charge of electrons, muons and taus; 0 for jets and MET"),
-    "species": ("code", "kind of object, see `species`"),
-    "btag": ("", "discriminant of the b-tagger for jets, 0 for all else"),
+    "species": ("code", "kind of particle, see `species`"),
     "logits": ("", "outputs of the head, one per class"),
     "probability": ("", "softmax of the logits: the score of each class"),
-    "pooled": ("", "embedding of the event by the backbone"),
+    "pooled": ("", "embedding by the backbone"),
 }
+_OF_EVENTS = {
+    "charge": ("e", "electric charge of electrons, muons and taus; 0 for jets and MET"),
+    "btag": ("", "discriminant of the b-tagger for jets, 0 for all else"),
+}
+_OF_JETS = {"charge": ("e", "electric charge of the constituent"), **TRACKS}
 _DTYPES = {"is_real": "bool", "species": "int64"}
 
 
@@ -52,13 +58,15 @@ def describe(
         module: what was traced.
         graph: what came out.
     """
+    jets = takes_jets(checkpoint)
     return {
         "format": FORMAT,
-        "inputs": [_input(name) for name in module.inputs],
+        "inputs": [_input(name, jets) for name in module.inputs],
         "outputs": [_output(name, _size(name, checkpoint, module)) for name in module.outputs],
         "classes": class_names(checkpoint) if "logits" in module.outputs else [],
-        "species": SPECIES,
-        "order": _order(module),
+        "sets": "jets" if jets else "events",
+        "species": species_codes(checkpoint),
+        "order": _order(module, jets),
         "selection": _portable(checkpoint.selection),
         "working_points": _working_points(checkpoint.selection),
         "opset": graph.opset_import[0].version,
@@ -70,10 +78,13 @@ def describe(
     }
 
 
-def _input(name: str) -> dict[str, Any]:
+def _input(name: str, jets: bool) -> dict[str, Any]:
     if name == "p4":
-        return {"name": name, "dtype": "float32", "axes": ["n", "p", len(_P4)], "columns": _P4}
-    unit, meaning = _MEANING.get(name, ("", "particle column of the shards"))
+        other = {} if jets else _P4_OF_EVENTS
+        rows = [{**row, "meaning": other.get(row["name"], row["meaning"])} for row in _P4]
+        return {"name": name, "dtype": "float32", "axes": ["n", "p", len(_P4)], "columns": rows}
+    known = _MEANING | (_OF_JETS if jets else _OF_EVENTS | TRACKS)
+    unit, meaning = known.get(name, ("", "particle column of the shards"))
     dtype = _DTYPES.get(name, "float32")
     return {"name": name, "dtype": dtype, "axes": ["n", "p"], "unit": unit, "meaning": meaning}
 
@@ -86,9 +97,11 @@ def _size(name: str, checkpoint: Checkpoint, module: RawColumns) -> int:
     return module.model.backbone.width if name == "pooled" else checkpoint.recipe.n_outputs or 0
 
 
-def _order(module: RawColumns) -> str:
+def _order(module: RawColumns, jets: bool) -> str:
     if module.model.backbone.permutation_equivariant:
         return "the order of the particles does not matter"
+    if jets:
+        return "constituents by falling pt"
     return "electrons and muons by falling pt, then taus, then jets, each by falling pt, then MET"
 
 
@@ -103,6 +116,8 @@ def _working_points(resolved: dict[str, Any] | None) -> dict[str, Any]:
     try:
         selection = own_selection(resolved, "", "")
     except ConfigError:  # none, or of another version
+        return {}
+    if not isinstance(selection, Selection):
         return {}
     pu_id = selection.jets.pu_id
     bits = None if pu_id is None else jet_puid_bits(selection.era, pu_id.working_point)

@@ -6,20 +6,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transferline.data.batch import Batch
+from transferline.data.card import load_card
 from transferline.data.readers import READERS
 from transferline.data.readers.addresses import public_name
 from transferline.data.readers.base import Reader
+from transferline.data.readers.nested_shards import NestedShardSet
 from transferline.data.readers.shards import ShardSet
-from transferline.data.selections import Selection, apply, needed_columns
+from transferline.data.selections import (
+    JetEventSelection,
+    JetSelection,
+    Selection,
+    apply,
+    needed_columns,
+)
 from transferline.deploy.batches import batch_of, chosen, joined
-from transferline.deploy.trained import own_selection
+from transferline.deploy.model_selection import own_selection
+from transferline.deploy.particles import takes_jets
 from transferline.errors import ConfigError, DataError
+from transferline.models.checkpoint import Checkpoint
 
 MOST_EVENTS = 10_000
 """Of larger samples, so many are compared: evenly spread, the longest among them."""
@@ -42,20 +51,27 @@ class RealEvents:
 
 
 def real_events(
-    places: Sequence[Path | str], selection: dict[str, Any] | None, reader: str = "nanoaod"
+    places: Sequence[Path | str], checkpoint: Checkpoint, reader: Reader | str = "nanoaod"
 ) -> RealEvents:
-    """Load events for the comparison.
+    """Load events, or jets, for the comparison.
 
     Args:
         places: directories of shards; or files, to which the model's selection is applied; none
-            stands for the sample inside the package.
-        selection: of the model, resolved.
-        reader: format of the files.
+            stands for the sample inside the package, which is one of events.
+        checkpoint: of the model.
+        reader: of the files, or the name of their format.
 
     Raises:
-        ConfigError: shards and files are mixed, or the selection is needed and not known.
+        ConfigError: shards and files are mixed, the selection is needed and not known, or the
+            model takes jets and there are none.
         DataError: nothing is there, or no event passes.
     """
+    jets = takes_jets(checkpoint)
+    if not places and jets:
+        raise ConfigError(
+            "the model takes jets, and the sample inside the package is one of events. Give jets "
+            "to compare on: --events SHARDS, or --events FILE --reader NAME."
+        )
     if not places:
         return RealEvents(_from_shards(_shipped()), "sample inside the package")
     names = ", ".join(Path(public_name(str(place))).name for place in places)
@@ -63,10 +79,18 @@ def real_events(
     if directories and len(directories) < len(places):
         raise ConfigError("--events: give directories of shards or files, not both.")
     if directories:
-        return RealEvents(_from_shards(directories), names)
-    source = READERS.load(reader)(kind=reader, files=[str(place) for place in places])
+        nested = jets and any(load_card(place).constituents for place in directories)
+        batch = _from_events_of_jets(directories) if nested else _from_shards(directories)
+        return RealEvents(batch, names)
     remedy = "Prepare them and give the shards."
-    return RealEvents(_from_files(source, own_selection(selection, "--events", remedy)), names)
+    chosen = own_selection(checkpoint.selection, "--events", remedy)
+    if isinstance(chosen, JetEventSelection):
+        raise ConfigError(
+            f"--events {names}: holds files, the model's jets are in events. {remedy}"
+        )
+    if isinstance(reader, str):
+        reader = READERS.load(reader)(kind=reader, files=[str(place) for place in places])
+    return RealEvents(_from_files(reader, chosen), names)
 
 
 def _shipped() -> list[Path]:
@@ -86,8 +110,21 @@ def _from_shards(directories: Sequence[Path]) -> Batch:
     return shards.gather(rows, width=max(int(shards.n_particles.max()), 1))
 
 
-def _from_files(reader: Reader, selection: Selection) -> Batch:
+def _from_events_of_jets(directories: Sequence[Path]) -> Batch:
+    """All jets of some events, among them that with the longest jet."""
+    shards = NestedShardSet(directories)
+    n_jets = shards.n_particles.astype(np.int64)
+    if not n_jets.sum():
+        raise DataError(f"{', '.join(map(str, directories))}: hold no jet to compare with.")
+    step = max(1, -(-int(n_jets.sum()) // MOST_EVENTS))
+    rows = np.unique(np.append(np.arange(0, len(shards), step), shards.lengths.argmax()))
+    return shards.gather(rows, width=max(int(shards.lengths.max()), 1)).sets
+
+
+def _from_files(reader: Reader, selection: Selection | JetSelection) -> Batch:
     """Read all of every file: nothing less finds the longest event."""
+    if isinstance(selection, JetSelection):
+        selection = selection.resolved(reader.columns())
     columns, spread = needed_columns(selection), _Spread(MOST_EVENTS)
     for path in reader.paths():
         source = reader.source(path, columns)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from transferline.data.batch import Batch
-from transferline.errors import ConfigError, DataError
+from transferline.errors import ConfigError, DataError, shortened
 from transferline.models.heads import class_probability
 from transferline.models.model import Model
 
@@ -120,21 +120,33 @@ def onnx_graph(module: RawColumns, batch: Batch, opset: int = OPSET) -> onnx.Mod
         ConfigError: the opset or the installed torch cannot do it.
     """
     _check_versions(opset)
+    return _cleaned(_traced(module, batch, opset), opset)
+
+
+def _traced(module: RawColumns, batch: Batch, opset: int) -> onnx.ModelProto:
     n, p = torch.export.Dim("n", min=0), torch.export.Dim("p", min=0)
     axes = {0: n, 1: p}
-    with _quiet_exporter():
-        program = torch.onnx.export(
-            module,
-            _example(module.arguments(batch)),
-            dynamo=True,
-            dynamic_shapes=(axes, axes, (axes,) * len(module.columns)),
-            input_names=module.inputs,
-            output_names=module.outputs,
-            opset_version=opset,
-            verbose=False,
-        )
+    further = [(axes,) * len(module.columns)] if module.columns else []  # one for all `*columns`
+    try:
+        with _quiet_exporter():
+            program = torch.onnx.export(
+                module,
+                _example(module.arguments(batch)),
+                dynamo=True,
+                dynamic_shapes=(axes, axes, *further),
+                input_names=module.inputs,
+                output_names=module.outputs,
+                opset_version=opset,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter's exceptions share no other base
+        raise ConfigError(
+            f"torch {torch.__version__} cannot write this model as an ONNX graph of opset {opset} "
+            f"({shortened(error, 300)}). Try another --opset; `transferline predict` gives scores "
+            "without a graph."
+        ) from error
     assert program is not None  # it is None only where torch writes the file itself
-    return _cleaned(program.model_proto, opset)
+    return program.model_proto
 
 
 def _check_versions(opset: int) -> None:

@@ -15,17 +15,21 @@ from transferline.errors import ConfigError
 from transferline.files import resolved
 from transferline.learning.independence import Tally
 
+COUNTED = ("rows", "selected", "scored", "unusable")
+
 
 @dataclass
 class Counts:
     """What was found in one input file.
 
     Attributes:
-        selected: entries that pass the selection; `scored` of them have scores.
-        unusable: entries that cannot be scored because of what they hold, selected or not.
+        rows: its entries, or the jets in them.
+        selected: rows that pass the selection; `scored` of them have scores.
+        unusable: rows that cannot be scored because of what they hold, selected or not.
         tally: what the models had seen of those that were scored.
     """
 
+    rows: int = 0
     selected: int = 0
     scored: int = 0
     unusable: int = 0
@@ -33,19 +37,22 @@ class Counts:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        numbers = {"selected": self.selected, "scored": self.scored, "unusable": self.unusable}
+        numbers = {name: getattr(self, name) for name in COUNTED}
         return {**numbers, "independence": self.tally.to_dict()}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
         """Undo `to_dict`."""
-        numbers = {name: int(value[name]) for name in ("selected", "scored", "unusable")}
+        numbers = {name: int(value[name]) for name in COUNTED}
         return cls(**numbers, tally=Tally.from_dict(value["independence"]))
 
 
 @dataclass
 class Output:
     """One file of scores and what went into it.
+
+    Its card stands beside it under the file's whole name, so that no other one's can take its
+    place.
 
     Attributes:
         path: of the file.
@@ -60,6 +67,11 @@ class Output:
     counts: dict[str, Counts] = field(default_factory=dict)
     cutflow: Cutflow = field(default_factory=Cutflow)
     kept: bool = False
+
+    @property
+    def card(self) -> Path:
+        """The card for people; the JSON stands beside it."""
+        return self.path.with_name(f"{self.path.name}.card.md")
 
 
 _ENDINGS = (".root", ".parquet")
@@ -82,11 +94,30 @@ def is_one_file(out: Path) -> bool:
     return True
 
 
+def chosen_format(out: Path, file_format: str | None) -> str:
+    """Return the format of the files: what `out` ends in, or `file_format`, in a directory.
+
+    Raises:
+        ConfigError: the format is unknown, or `out` ends in another one.
+    """
+    if file_format not in (None, *FORMATS):
+        raise ConfigError(f"--format {file_format}: is neither root nor parquet.")
+    if not is_one_file(out):
+        return file_format or FORMATS[0]
+    ending = out.suffix.removeprefix(".")
+    if file_format not in (None, ending):
+        raise ConfigError(
+            f"--out {out}: ends in .{ending}, which --format {file_format} contradicts. Leave one "
+            "out: --format is for a directory."
+        )
+    return ending
+
+
 def plan_outputs(out: Path, inputs: Inputs, file_format: str) -> list[Output]:
     """Return one output for all inputs, or `out/<input>.scores.<format>` for each.
 
     Raises:
-        ConfigError: the format is unknown, or two inputs have one name.
+        ConfigError: two inputs have one name.
     """
     if is_one_file(out):
         return [Output(out, list(inputs.files))]

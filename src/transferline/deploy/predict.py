@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from transferline.data.readers.base import Reader
-from transferline.data.selections import Selection
+from transferline.data.readers.root_jets import RootJets
+from transferline.data.selections import AnySelection, Selection
 from transferline.deploy.finished import digest, finished
-from transferline.deploy.inputs import Inputs, resolve_selection, survey_inputs
+from transferline.deploy.inputs import Inputs, survey_inputs
 from transferline.deploy.job import Job
+from transferline.deploy.model_selection import resolve_selection
 from transferline.deploy.outputs import (
-    FORMATS,
     check_free,
     check_not_read,
+    chosen_format,
     is_one_file,
     plan_outputs,
 )
-from transferline.deploy.prediction_card import card_path, model_facts, write_cards
+from transferline.deploy.prediction_card import model_facts
 from transferline.deploy.scoring import Predictor, Scorer
 from transferline.deploy.trained import TrainedModels, class_names, trained_models
 from transferline.errors import ConfigError
 from transferline.learning.optim import Optim
 
 CHUNK_SIZE = 25_000
+JETS_CHUNK_SIZE = 5_000
+"""Jets have some hundred particles, with three times the columns that objects of events have."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +38,16 @@ class Prediction:
 
     Attributes:
         outputs: files of scores.
-        card: JSON values of the card.
-        card_file: the card for people; the JSON stands beside it.
+        card: JSON values of the cards, of all outputs together.
+        cards: the card of each output, for people; its JSON stands beside it.
+        friend_of: the tree whose entries are the rows, if there is one.
         kept: outputs that an earlier call had finished.
     """
 
     outputs: list[Path]
     card: dict[str, Any]
-    card_file: Path
+    cards: list[Path]
+    friend_of: str | None
     kept: list[Path] = field(default_factory=list)
 
 
@@ -50,18 +57,20 @@ def predict(
     out: Path,
     *,
     need_folds: bool = False,
-    selection: Selection | None = None,
+    selection: AnySelection | None = None,
     golden_json: Path | None = None,
     embeddings: bool = False,
-    file_format: str = "root",
+    file_format: str | None = None,
     overwrite: bool = False,
     allow_overlap: bool = False,
     device: str = "auto",
-    chunk_size: int = CHUNK_SIZE,
+    chunk_size: int | None = None,
 ) -> Prediction:
     """Score every entry of the files of `reader`; the rows of the output are their entries.
 
-    Columns: `run`, `luminosityBlock`, `event`; `selected`, whether the event passes the model's
+    For a model of jets, the rows are the jets in them, in order.
+
+    Columns: `run`, `luminosityBlock`, `event`; `selected`, whether the row passes the model's
     selection; `score` (probability of signal) for two classes, `score_<class>` for more, NaN
     where not selected; with folds `fold`; with `embeddings` the vector `embedding`. Computed in
     float32, chunk by chunk.
@@ -80,24 +89,25 @@ def predict(
         need_folds: refuse a run without folds.
         selection: in place of the model's own.
         golden_json: certified blocks of collision data, in place of the selection's.
-        embeddings: also write the pooled embedding of every event.
-        file_format: `root` or `parquet`, where `out` is a directory.
+        embeddings: also write the pooled embedding of every row.
+        file_format: `root` or `parquet`, where `out` is a directory; by default `root`.
         overwrite: replace output that exists, finished or not.
         allow_overlap: accept folds whose backbone was pre-trained on events of its own fold.
         device: `auto`, `cpu` or `cuda`.
-        chunk_size: entries that are in memory at once.
+        chunk_size: rows that are in memory at once; 25,000 events or 5,000 jets by default.
 
     Raises:
-        ConfigError: the model has no head or no selection, output exists, or names clash.
+        ConfigError: the model has no head, one of events of jets, or no selection; output exists;
+            or names clash.
         DataError: an input or the model is damaged, a number is not finite (without
             `reader.skip_bad`), or the model of a fold has seen its events.
     """
     out = Path(out)
-    if file_format not in FORMATS:
-        raise ConfigError(f"--format {file_format}: is neither root nor parquet.")
+    file_format = chosen_format(out, file_format)
     check_free([out] if is_one_file(out) else [], overwrite)
     models = trained_models(place, need_folds=need_folds)
-    chosen = resolve_selection(models.checkpoints[0].selection, selection, golden_json, str(place))
+    own = models.checkpoints[0].selection
+    chosen = resolve_selection(own, selection, golden_json, str(place), reader)
     inputs = survey_inputs(reader, chosen)
     outputs = plan_outputs(out, inputs, file_format)
     targets = [output.path for output in outputs]
@@ -107,11 +117,25 @@ def predict(
     digests = {f.source.path: digest(f, facts, reader) for f in inputs.files}
     if not (overwrite or is_one_file(out)):
         outputs = finished(outputs, digests)
-    job = Job(models, predictor, inputs, facts, digests, chunk_size, allow_overlap)
+    size = chunk_size or (CHUNK_SIZE if isinstance(chosen, Selection) else JETS_CHUNK_SIZE)
+    job = Job(models, predictor, inputs, facts, digests, size, allow_overlap)
     written = job.run(outputs)
     card = job.card(written)
-    kept = [output.path for output in written if output.kept]
-    return Prediction([o.path for o in written], card, write_cards(card, card_path(out)), kept)
+    return Prediction(
+        [output.path for output in written],
+        card,
+        [output.card for output in written],
+        _friend_of(reader, card),
+        [output.path for output in written if output.kept],
+    )
+
+
+def _friend_of(reader: Reader, card: Mapping[str, Any]) -> str | None:
+    if card["rows"] != card["entries"]:
+        return None
+    if isinstance(reader, RootJets):
+        return reader.table.tree
+    return "Events" if reader.kind == "nanoaod" else None
 
 
 def _predictor(models: TrainedModels, inputs: Inputs, embeddings: bool, device: str) -> Predictor:

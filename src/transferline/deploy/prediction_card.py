@@ -7,34 +7,29 @@ from pathlib import Path
 from typing import Any
 
 from transferline.data.cutflow import Cutflow
-from transferline.data.selections import Selection
+from transferline.data.selections import AnySelection, JetSelection
 from transferline.deploy.friend import TREE
 from transferline.deploy.inputs import Input
-from transferline.deploy.outputs import Counts, is_one_file
+from transferline.deploy.outputs import Counts
 from transferline.deploy.scoring import Predictor
 from transferline.deploy.trained import TrainedModels
 from transferline.files import file_hash, write_json, write_text
 from transferline.provenance import run_facts
 
 
-def card_path(out: Path) -> Path:
-    """Return the place of the card: beside one file of scores, or in their directory."""
-    if is_one_file(out):
-        return out.with_suffix(".card.md")
-    return out / "scores.card.md"
-
-
 def model_facts(
-    place: Path | str, models: TrainedModels, selection: Selection, predictor: Predictor
+    place: Path | str, models: TrainedModels, selection: AnySelection, predictor: Predictor
 ) -> dict[str, Any]:
     """Return what is known before the first event."""
+    sets = "jets" if isinstance(selection, JetSelection) else "events"
     made = models.checkpoints[0].provenance
     record = made.get("record", {})
     golden = selection.golden_json
     return {
         "kind": "transferline predict",
         "tree": TREE,
-        "columns": _columns(predictor),
+        "sets": sets,
+        "columns": _columns(predictor, _IDENTITY[sets]),
         "model": {
             "place": str(place),
             "folds": len(models.folds) or None,
@@ -51,15 +46,23 @@ def model_facts(
     }
 
 
-def _columns(predictor: Predictor) -> dict[str, str]:
+_IDENTITY = {
+    "events": dict.fromkeys(("run", "luminosityBlock", "event"), "as in Events"),
+    "jets": {
+        "run": "of the jet's event; 0 where the files name no events",
+        "luminosityBlock": "of the jet's event; 0 where the files name no events",
+        "event": "of the jet's event; a hash of its content where the files name no events",
+    },
+}
+
+
+def _columns(predictor: Predictor, identity: Mapping[str, str]) -> dict[str, str]:
     by = "by the model of its fold" if predictor.folds else "by the model"
     known = {
-        "run": "as in Events",
-        "luminosityBlock": "as in Events",
-        "event": "as in Events",
-        "selected": "passes the selection; only such events are scored",
+        **identity,
+        "selected": "passes the selection; only such rows are scored",
         "fold": "number of the fold, whose model has not seen the event",
-        "embedding": f"pooled embedding of the event, given {by}",
+        "embedding": f"pooled embedding, given {by}",
     }
     scores = {
         name: f"probability of class '{label}', given {by}; NaN where not selected or not finite"
@@ -77,21 +80,21 @@ def file_facts(file: Input, counts: Counts, digest: str) -> dict[str, Any]:
     return {**{name: told[name] for name in names}, **counts.to_dict(), "digest": digest}
 
 
-def write_cards(card: Mapping[str, Any], path: Path) -> Path:
-    """Write the card as JSON and as Markdown; return the latter."""
+def write_cards(card: Mapping[str, Any], path: Path) -> None:
+    """Write the card as Markdown to `path`, and as JSON beside it."""
     write_json(path.with_suffix(".json"), card)
     write_text(path, card_markdown(card))
-    return path
 
 
 def card_markdown(card: Mapping[str, Any]) -> str:
     """Return the card for people."""
     model, selection = card["model"], card["selection"]
+    what = "jets" if card["sets"] == "jets" else "entries"
     folds = f"{model['folds']} models, one per fold" if model["folds"] else "one model"
     lines = [
         "# Scores",
         "",
-        f"{card['entries']:,} entries, {card['selected']:,} of them selected, "
+        f"{card['rows']:,} {what}, {card['selected']:,} of them selected, "
         f"{card['scored']:,} scored.",
         *_unusable(card),
         "",
@@ -112,10 +115,10 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         "",
         "## Files",
         "",
-        "| file | format | entries | selected | scored | independence |",
+        f"| file | format | {what} | selected | scored | independence |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {Path(row['path']).name} | {row['format']} | {row['entries']:,} "
+            f"| {Path(row['path']).name} | {row['format']} | {row['rows']:,} "
             f"| {row['selected']:,} | {row['scored']:,} | {row['independence']['verdict']} |"
             for row in card["inputs"]
         ),

@@ -14,16 +14,17 @@ from transferline.data.cutflow import Cutflow
 from transferline.data.events import ID_DTYPE, Events
 from transferline.data.folds import Fold, fold_of
 from transferline.data.jagged import flat_columns
-from transferline.data.selections import Selection, apply
+from transferline.data.readers.shards import rounded
+from transferline.data.selections import AnySelection, apply
+from transferline.deploy.batch_sizes import cuts
 from transferline.deploy.batches import batch_of, widened
 from transferline.deploy.friend import Columns
 from transferline.errors import ConfigError
+from transferline.learning.source_rows import long_sets
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.heads import class_probability
 from transferline.models.model import Model
 
-_BATCH = 1024
-_WIDTH_STEP = 8  # as batches of shards have it, so that equal events give equal bits
 _IDENTITY = {"run": "run", "luminosityBlock": "lumi", "event": "event"}  # NanoAOD's names: ours
 
 Floats = NDArray[np.float32]
@@ -51,17 +52,25 @@ class Scorer:
         """Return the probability of every class `[n, c]` and the pooled embedding `[n, d]`."""
         head = self.model.head
         assert head is not None  # trained_models
-        parts = [self.model.latent(batch.to(self.device)).pooled for batch in batches(events)]
-        pooled = torch.cat(parts)
+        pooled = torch.empty(len(events), self.model.backbone.width, device=self.device)
+        for rows, batch in batches(events):
+            found = self.model.latent(batch.to(self.device)).pooled
+            pooled[torch.from_numpy(rows).to(self.device)] = found
         probability = class_probability(head(pooled).double())
         return probability.float().cpu().numpy(), pooled.float().cpu().numpy()
 
 
-def batches(events: Events) -> Iterator[Batch]:
-    """Yield selected events, in order, as batches that equal those of their shards."""
-    for low in range(0, len(events), _BATCH):
-        batch = batch_of(events[slice(low, low + _BATCH)])
-        yield widened(batch, -(-batch.is_real.shape[1] // _WIDTH_STEP) * _WIDTH_STEP)
+def batches(events: Events) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+    """Yield the places of selected events, or jets, and these as batches of shards have them.
+
+    In order; only where padding would cost much, those of similar length come together.
+    """
+    sizes = np.diff(flat_columns(events.particles["object"])[0])
+    order = np.argsort(sizes, kind="stable") if long_sets(sizes) else np.arange(len(sizes))
+    for places in cuts(sizes[order]):
+        batch = batch_of(events[order[places]])
+        # As wide as batches of shards, so that equal events give equal bits.
+        yield order[places], widened(batch, rounded(batch.is_real.shape[1]))
 
 
 def not_finite(events: Events) -> tuple[NDArray[np.bool_], list[str]]:
@@ -111,14 +120,14 @@ class Predictor:
     Attributes:
         scorers: one, or one per fold.
         folds: as many as scorers, or none.
-        selection: what an event must pass to be scored; None where the input is selected.
+        selection: what events or jets must pass to be scored; None where the input is selected.
         classes: names of the head's outputs.
         embeddings: give those of the backbone, too.
     """
 
     scorers: Sequence[Scorer]
     folds: Sequence[Fold]
-    selection: Selection | None
+    selection: AnySelection | None
     classes: Sequence[str]
     embeddings: bool = False
     width: int = field(init=False)

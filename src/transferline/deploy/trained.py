@@ -1,18 +1,15 @@
-"""Find the trained models behind what the user names, their classes and their selection."""
+"""Find the trained models behind what the user names, and their classes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from transferline.data.folds import Fold
-from transferline.data.selections import Selection
 from transferline.errors import ConfigError, DataError
 from transferline.learning.folds import FOLDS, FoldSet
 from transferline.models.checkpoint import Checkpoint
+from transferline.models.event_head import EventHead
 from transferline.models.shipped import resolve_checkpoint
 
 
@@ -21,7 +18,8 @@ def trained_checkpoint(place: Path | str) -> Checkpoint:
 
     Raises:
         ConfigError: the checkpoint is a backbone without a head: it answers no question yet; or
-            the run has one model per fold.
+            the head is one of events of jets, which have no scores here; or the run has one
+            model per fold.
         DataError: it is missing or damaged.
     """
     return _with_head(Checkpoint.load(checkpoint_directory(place)), place)
@@ -65,7 +63,8 @@ def trained_models(place: Path | str, *, need_folds: bool = False) -> TrainedMod
     """Load the model of a run, or those of all folds where it has folds.
 
     Raises:
-        ConfigError: a model has no head, or there are no folds where they are needed.
+        ConfigError: a model has no head, or one of events of jets; or there are no folds where
+            they are needed.
         DataError: one is missing, damaged, or not the one of its fold; or selections differ.
     """
     directory = resolve_checkpoint(place)
@@ -91,6 +90,12 @@ def _with_head(checkpoint: Checkpoint, place: Path | str) -> Checkpoint:
             f"{place}: is a backbone without a head. Train it on a task first: "
             f"transferline transfer {place} task.yaml --mode finetuned --n-train 1000 --out RUN"
         )
+    if isinstance(checkpoint.recipe.head, EventHead):
+        raise ConfigError(
+            f"{place}: its head takes events of jets of constituents, and scores are given to "
+            "single events or single jets. Its backbone can be exported, the embedding of each "
+            f"jet: transferline export onnx {place} --embedding --events SHARDS -o FILE.onnx"
+        )
     return checkpoint
 
 
@@ -99,27 +104,3 @@ def class_names(checkpoint: Checkpoint) -> list[str]:
     n = checkpoint.recipe.n_outputs or 0
     names: list[str] = checkpoint.provenance.get("classes") or []
     return names if len(names) == n else [str(i) for i in range(n)]
-
-
-def own_selection(resolved: dict[str, Any] | None, place: str, remedy: str) -> Selection:
-    """Return the selection that a model was trained with, from what its checkpoint stores.
-
-    Args:
-        resolved: as stored.
-        place: what the user named, for messages.
-        remedy: what to do without it, for messages.
-
-    Raises:
-        ConfigError: the checkpoint has none, or one of a version that is not known here.
-    """
-    if resolved is None:
-        raise ConfigError(
-            f"{place}: the model names no selection that all its samples passed. {remedy}"
-        )
-    try:
-        return Selection.model_validate(resolved)
-    except ValidationError as error:
-        raise ConfigError(
-            f"{place}: the selection of the model is not usable ({error.error_count()} problems). "
-            f"{remedy}"
-        ) from error
