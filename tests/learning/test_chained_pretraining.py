@@ -10,7 +10,7 @@ import torch
 from transferline.errors import ConfigError
 from transferline.learning.folded_pretraining import pretrain_folds
 from transferline.learning.pretraining import PretrainConfig, pretrain
-from transferline.learning.source_facts import cost_facts
+from transferline.learning.source_costs import cost_facts
 from transferline.learning.study import study
 from transferline.learning.study_config import StudyConfig
 from transferline.models.checkpoint import Checkpoint

@@ -205,7 +205,7 @@ def _show_record(record: Record, out: Path) -> None:
     output.show_rows(_independence([record]))
     output.next_command("report", out / "records.jsonl", "--markdown", out / "results.md")
     if record.mode != "trees":
-        output.next_command("predict", out, "FILES", "-o", "scores.root")
+        _next_scores(out, out)
 
 
 def _show_folds(done: FoldedTransfer, out: Path, *, as_json: bool) -> None:
@@ -223,7 +223,18 @@ def _show_folds(done: FoldedTransfer, out: Path, *, as_json: bool) -> None:
     output.wrote(out, f"{len(done.records)} runs, one per fold")
     output.show_rows(_independence(done.records))
     if first.mode != "trees":
-        output.next_command("predict", out, "FILES", "-o", "scores.root")
+        _next_scores(out, out / "fold-0")
+
+
+def _next_scores(out: Path, run: Path) -> None:
+    """Say how to score files, if the model of a run reads any: that on events of jets does not."""
+    from transferline.learning.kept_model import CHECKPOINT  # noqa: PLC0415
+    from transferline.models.checkpoint import Checkpoint  # noqa: PLC0415
+
+    kind = (Checkpoint.load(run / CHECKPOINT).selection or {}).get("kind")
+    if kind != "jet_events":
+        more = ["--reader", "jetclass"] if kind == "jets" else []
+        output.next_command("predict", out, "FILES", *more, "-o", "scores.root")
 
 
 def _independence(records: Sequence[Record]) -> list[tuple[str, str]]:

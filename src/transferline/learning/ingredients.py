@@ -10,7 +10,7 @@ from typing import Any
 
 from transferline.errors import ConfigError
 from transferline.learning.objectives.base import ObjectiveRecipe
-from transferline.learning.source_facts import cost_facts
+from transferline.learning.source_costs import cost_facts
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.model import Model, ModelRecipe
 from transferline.models.seen import Seen

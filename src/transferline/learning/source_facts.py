@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from transferline.files import json_hash
+from transferline.learning.source_costs import cost_facts
 from transferline.learning.training_log import validation_numbers
 
 _OTHER = ("n_train", "data", "classes")  # sizes, and paths: events are told by their hashes
@@ -32,23 +33,3 @@ def source_facts(provenance: Mapping[str, Any]) -> dict[str, Any]:
             facts["pretraining"]["losses"] = losses
         facts["pretraining"] |= cost_facts(provenance)
     return facts
-
-
-def cost_facts(provenance: Mapping[str, Any]) -> dict[str, float]:
-    """Return event passes, CPU seconds and labelled events of a pre-training, if it tells them.
-
-    What it began with and was made with is added, as far as that was told.
-    """
-    result = provenance.get("result")
-    if not isinstance(result, dict) or not {"examples_seen", "cpu_seconds"} <= set(result):
-        return {}
-    config = provenance.get("config") or {}
-    # Older checkpoints do not tell; all of their events had labels where any had.
-    all_or_none = provenance.get("n_train", 0) if config.get("classes") else 0
-    own = {
-        "passes": result["examples_seen"],
-        "cpu_seconds": result["cpu_seconds"],
-        "labels": provenance.get("n_labelled", all_or_none),
-    }
-    others = [made.get("cost") or {} for made in (provenance.get("ingredients") or {}).values()]
-    return {name: value + sum(one.get(name, 0) for one in others) for name, value in own.items()}

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transferline.evaluation.records import Record
-from transferline.learning.source_facts import cost_facts
+from transferline.learning.source_costs import cost_facts
 from transferline.reporting.style import words
 from transferline.reporting.table import Table
 
