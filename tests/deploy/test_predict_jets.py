@@ -8,6 +8,7 @@ import torch
 import uproot
 
 from transferline.cli import run as command
+from transferline.cli.training import _next_scores
 from transferline.data.readers.hbb import Hbb
 from transferline.data.readers.jetclass import JetClass
 from transferline.data.readers.pfnano import PFNano
@@ -278,3 +279,8 @@ def test_no_batch_of_a_prediction_has_more_pairs(run, file, tmp_path, monkeypatc
     predict(run, JetClass(files=[str(file)]), tmp_path / "s.root", chunk_size=100)
     assert max(n * p**2 for n, p in seen) <= 5000 and sum(n for n, _ in seen) == 150
     assert chunks == [100, 50]
+
+
+def test_after_a_transfer_the_next_command_reads_jets(run, capsys):
+    _next_scores(run, run)
+    assert f"predict {run} FILES --reader jetclass -o scores.root" in capsys.readouterr().out
