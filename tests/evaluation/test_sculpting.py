@@ -57,3 +57,8 @@ def test_a_cut_that_nothing_passes_has_no_number():
     found = Sculpting(scores, 100 + scores, weight).measurement()
     assert np.isnan(found.value)
     assert str(found) == "undefined"
+
+
+def test_few_events_have_an_error_though_some_replicas_let_none_pass():
+    for seed in range(10):
+        assert np.isfinite(sculpted(0.3, n=30, seed=seed).measurement().error)

@@ -8,7 +8,7 @@ import torch
 
 from transferline.data.folds import Fold
 from transferline.data.readers.nested_shards import NestedShardSet
-from transferline.errors import ConfigError, DataError
+from transferline.errors import DataError
 from transferline.evaluation import sensitivity
 from transferline.evaluation.event_rejection import effective_background, rejections
 from transferline.learning.adaptation import run_digest, transfer
@@ -258,7 +258,7 @@ def test_a_sample_of_which_nothing_passes_adds_to_the_error():
 
 def test_a_luminosity_without_cross_sections_is_refused_before_a_training(task):
     asked = task.model_copy(update={"luminosity": 10.0, "cross_sections": {}})
-    with pytest.raises(ConfigError, match="has no cross section"):
+    with pytest.raises(DataError, match="has no cross section"):
         asked.load()
 
 

@@ -23,6 +23,7 @@ from transferline.data.selections import load_selection
 from transferline.errors import DataError
 from transferline.evaluation import records
 from transferline.learning.pretraining import PretrainConfig, pretrain
+from transferline.learning.source_costs import cost_facts
 from transferline.learning.study import study
 from transferline.learning.study_config import StudyConfig
 from transferline.models.checkpoint import Checkpoint
@@ -82,6 +83,7 @@ def test_a_tokenizer_is_made_and_tells_how_good_it_is(kind, made, shards):
     assert f"{numbers['perplexity']:.1f}" in found.card
     assert sum(part["events"] for part in found.seen.describe()) == len(ShardSet([shards]))
     assert not (made / kind / "training").exists()
+    assert cost_facts(found.provenance)["cpu_seconds"] > 0
 
 
 def test_the_codes_of_a_vqvae_are_learned(made):

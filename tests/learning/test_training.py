@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from transferline.learning.objectives.masked_type import MaskedType
 from transferline.learning.optim import Optim
 from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.learning.stop_signals import StopRequestedError
+from transferline.learning.study_digests import is_current
 from transferline.learning.training import fit
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.model import ModelRecipe, weight_hash
@@ -155,7 +157,7 @@ def test_nothing_that_was_trained_is_replaced_unasked(shards, tmp_path):
     finished = Checkpoint.load(out).sha256
     for other, how, words in (
         (40, {}, "a finished one"),
-        (45, {"resume": True}, "one of other settings or data"),
+        (45, {"resume": True}, "one of other settings, data or version"),
     ):
         with pytest.raises(ConfigError, match=f"{words}. --overwrite"):
             pretrain(config(shards, steps=other), out, label=None, **how)
@@ -185,6 +187,34 @@ def test_what_is_overwritten_stays_until_the_new_one_is_whole(shards, tmp_path, 
     pretrain(config(shards, steps=45), out, resume=True, label=None)
     assert Checkpoint.load(out).provenance["result"]["steps"] == 45
     assert json.loads((out / "resolved.json").read_text())["optim"]["steps"] == 45
+
+
+def test_a_kill_after_the_checkpoint_is_noticed_and_ended(shards, tmp_path, monkeypatch):
+    """Its logs are not in place yet: a study takes it for unfinished, and goes on."""
+    out = tmp_path / "pre"
+    is_current(tmp_path, "pre", "digest")
+
+    def killed(*_args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "copyfile", killed)
+        pretrain(config(shards), out, label=None)
+    assert (out / "config.json").exists()
+    assert not is_current(tmp_path, "pre", "digest")
+    pretrain(config(shards), out, resume=True, label=None)
+    assert is_current(tmp_path, "pre", "digest")
+    assert {"metrics.jsonl", "metrics.csv", "resolved.json"} <= {p.name for p in out.iterdir()}
+
+
+def test_what_is_overwritten_leaves_no_state_to_resume_from(shards, tmp_path):
+    file, out = tmp_path / "config.json", tmp_path / "out"
+    file.write_text(config(shards, steps=2000).model_dump_json())
+    _run_and_signal(file, out, signal.SIGTERM)
+    other = config(shards, steps=45)
+    pretrain(other, out, overwrite=True, label=None)
+    assert Checkpoint.load(out).provenance["result"]["steps"] == 45
+    assert not (out / "training").exists()
 
 
 @pytest.mark.parametrize("first", ["alone", "folds"])

@@ -161,6 +161,26 @@ def test_tables_hold_published_values_and_what_some_lines_lack():
     assert each.header == ("", "Signal", "Expected limit on the signal strength")
     assert [row[1] for row in each.rows] == ["X", "X"]
     assert mass_drawings(lines, Label("V"))[0].make().axes
+    bare = [r.model_copy(update={"metrics": {"auc": r.metrics["auc"]}}) for r in RUNS[:2]]
+    assert analysis_tables(learning_curve(bare, "auc")) == []
+
+
+def test_a_sculpting_without_a_number_is_said_or_left_out_of_the_mean():
+    nothing = Measurement(math.nan, math.nan)
+
+    def cells(undefined):
+        found = [
+            r.model_copy(update={"metrics": {**r.metrics, "sculpting": nothing}})
+            if r.seed in undefined else r
+            for r in RUNS if r.task == "V"
+        ]  # fmt: skip
+        table, *_ = analysis_tables(learning_curve(found, "auc"))
+        place = table.header.index("Mass sculpting")
+        return {row[place] for row in table.rows}
+
+    seeds = {r.seed for r in RUNS if r.task == "V"}
+    assert cells(seeds) == {"undefined"}
+    assert all("undefined" not in cell for cell in cells({min(seeds)}) if len(seeds) > 1)
 
 
 def test_masses_of_the_largest_size_are_all_shown_and_others_while_there_is_room():
@@ -181,5 +201,3 @@ def test_masses_can_be_read_off_their_axis():
         ticks = mass_ticks(low, high)
         assert 3 <= len(ticks) <= 7 and low <= ticks[0] < ticks[-1] <= high
         assert np.diff(np.log(ticks)).min() >= 0.13 * np.log(high / low)
-    bare = [r.model_copy(update={"metrics": {"auc": r.metrics["auc"]}}) for r in RUNS[:2]]
-    assert analysis_tables(learning_curve(bare, "auc")) == []

@@ -83,7 +83,7 @@ def test_a_size_without_a_common_seed_is_not_passed_over():
     ]  # fmt: skip
     verdict = judge(found, kind="not_below")
     assert verdict.outcome == OPEN
-    assert verdict.numbers.endswith("; not both at 100")
+    assert verdict.numbers.endswith("; no common seed at 100")
 
 
 def test_a_size_that_one_line_lacks_leaves_open_what_holds_at_the_others():
@@ -99,6 +99,21 @@ def test_an_error_too_wide_to_exclude_a_deficit_is_not_level():
     """Equal but for noise: level within 0.1, and not known to be within 0.001."""
     assert judge(runs(1), kind="not_below", margin=0.1).outcome == HOLDS
     assert judge(runs(1), kind="not_below", margin=1e-5).outcome == OPEN
+
+
+def test_a_small_deficit_is_level_however_well_it_is_known():
+    rng = np.random.default_rng(0)
+    lines = {"scratch": 0.0, "finetuned": -0.002}
+    found = [
+        one
+        for mode, shift in lines.items()
+        for one in curve(
+            mode, SIZES, range(5), lambda n, s=shift: log_line(n) + s, rng, 1e-4, error=0.0
+        )
+    ]
+    assert judge(found, kind="beats_scratch", n_train=1000).outcome == FAILS
+    assert judge(found, kind="not_below").outcome == HOLDS
+    assert judge(found, kind="not_below", margin=0.001).outcome == FAILS
 
 
 def test_nowhere_below_another_line():

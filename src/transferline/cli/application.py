@@ -28,7 +28,14 @@ _ORDER = (  # on the help page: that of the work
 )  # fmt: skip
 
 _RESUMED = ("pretrain", "tokenize train")  # what wants to be told
-_GOING_ON = ("demo", "generate", "prepare", "study")  # what finds its finished parts again
+_GOING_ON = (
+    "demo",
+    "generate",
+    "prepare",
+    "study",
+    "validate",
+    "predict",
+)  # finds what is finished
 
 _TOGETHER = ("pretrain", "doctor")  # what makes sense in several processes of torchrun
 
@@ -54,7 +61,8 @@ class _Group(TyperGroup):
 def _after(command: str, within: Sequence[str]) -> str:
     """Say what an interrupted command left, and how to go on."""
     resumed = command in _RESUMED or " ".join((command, *within[:1])) in _RESUMED
-    if not resumed and command not in _GOING_ON:
+    goes_on = command in _GOING_ON or (command == "transfer" and "--folds" in within)
+    if not resumed and not goes_on:
         return "interrupted; nothing was half written. Type the same command again to begin anew."
     how = " with --resume" if resumed else ""
     return (

@@ -51,16 +51,6 @@ Timeout = Annotated[
 ]
 
 
-def check_resume(*, resume: bool, overwrite: bool) -> None:
-    """Refuse what contradicts itself.
-
-    Raises:
-        ConfigError: both are asked for.
-    """
-    if resume and overwrite:
-        raise ConfigError("--resume goes on with what is there, --overwrite does not: give one.")
-
-
 def group(name: str, purpose: str) -> typer.Typer:
     """Return a group of commands; its commands keep two words, though there be only one."""
     made = typer.Typer(name=name, help=purpose, no_args_is_help=True, rich_markup_mode=None)

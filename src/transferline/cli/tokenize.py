@@ -38,7 +38,6 @@ def train(
     from transferline.models.tokenizer_checkpoint import TokenizerCheckpoint  # noqa: PLC0415
 
     settings = load_config(config, TokenizeConfig, assignments or ())
-    options.check_resume(resume=resume, overwrite=overwrite)
     place = tokenize(settings, out, resume=resume, overwrite=overwrite)
     output.wrote(place, "tokenizer")
     output.show_rows(_quality(TokenizerCheckpoint.load(place).provenance["quality"]))

@@ -54,15 +54,12 @@ def pretrain(
     from transferline.learning.training_log import validation_summary  # noqa: PLC0415
     from transferline.models.checkpoint import Checkpoint  # noqa: PLC0415
 
-    options.check_resume(resume=resume, overwrite=overwrite)
     with joined() as world:  # around everything that may fail: one message is enough
         settings = load_config(config, PretrainConfig, assignments or ())
         if folds is None:
             place = run(settings, out, resume=resume, overwrite=overwrite)
         else:
-            if overwrite:
-                raise ConfigError("--overwrite makes no folds anew; remove those in question.")
-            place = pretrain_folds(settings, folds, out, resume=resume)
+            place = pretrain_folds(settings, folds, out, resume=resume, overwrite=overwrite)
     if not world.main:
         return
     words: list[Path | str | int] = [
@@ -185,7 +182,8 @@ def _note_down(file: Path, record: Record) -> None:
     from transferline.evaluation import records  # noqa: PLC0415
 
     known = records.read(file) if file.exists() else []
-    if record not in known:
+    # As texts: what is not a number does not equal itself.
+    if record.model_dump_json() not in (one.model_dump_json() for one in known):
         records.append(file, record)
 
 

@@ -71,8 +71,8 @@ class Job:
     def _kept(self, output: Output) -> Output:
         [file] = output.inputs
         self._check_folds(output.counts[file.source.path].tally, "the models", file)
-        if not output.card.exists():  # the call ended between the scores and their card
-            write_cards(read_provenance(output.path), output.card)
+        # The call may have ended between the scores and their card, which is that of older ones.
+        write_cards(read_provenance(output.path), output.card)
         return output
 
     def _written(self, output: Output, ticker: Ticker) -> Output | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,16 +124,21 @@ def predict(
         [output.path for output in written],
         card,
         [output.card for output in written],
-        _friend_of(reader, card),
+        _friend_of(inputs),
         [output.path for output in written if output.kept],
     )
 
 
-def _friend_of(reader: Reader, card: Mapping[str, Any]) -> str | None:
-    if card["rows"] != card["entries"]:
-        return None
+def _friend_of(inputs: Inputs) -> str | None:
+    """Name of the tree whose entries the rows stand beside, one by one; None without such a tree.
+
+    Equal numbers do not tell: of three events one may have two jets and one none.
+    """
+    reader = inputs.reader
     if isinstance(reader, RootJets):
-        return reader.table.tree
+        entries = {file.source.format.partition(", one entry per ")[2] for file in inputs.files}
+        per_jet = entries <= {"", "jet"}
+        return reader.table.tree if per_jet else None
     return "Events" if reader.kind == "nanoaod" else None
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.special import chdtri
 
 from transferline.errors import DataError
 from transferline.evaluation.learning_curve import Line, Point
@@ -64,8 +66,7 @@ def data_efficiency(transferred: Line, scratch: Line, seed: int = 0) -> list[Fac
     Scratch's curve is made monotone by isotonic regression and inverted linearly in log n. The
     interval comes from drawing all points together from their errors, so that shared seeds and
     the shared test set are shared in the draws, and inverting each drawn curve. What the seeds
-    contribute is drawn from Student's t of the point with the fewest, as that error is itself an
-    estimate.
+    contribute is drawn from Student's t, as that error is itself an estimate.
 
     Raises:
         DataError: scratch has fewer than two sizes.
@@ -91,23 +92,24 @@ def data_efficiency(transferred: Line, scratch: Line, seed: int = 0) -> list[Fac
 def _draw(points: list[Point], seed: int) -> Floats:
     """Return `[draws, points]` values, fluctuated with all their covariances.
 
-    Student's t is a Gaussian over the root of a chi-square by its degrees of freedom; one such
-    root for all, as the seeds of one point are those of the others.
+    Student's t is a Gaussian over the root of a chi-square by its degrees of freedom. Each point
+    has its own, all of one draw at the same quantile, as their seeds are the same.
     """
-    sources = sorted({name for point in points for name in point.contributions})
-    column = {name: number for number, name in enumerate(sources)}
-    matrix = np.zeros((len(points), len(sources)))
-    for row, point in enumerate(points):
-        for name, size in point.contributions.items():
-            matrix[row, column[name]] = size
     rng = np.random.default_rng(seed)
+    shifts = _fluctuations([point.from_test for point in points], rng)
+    spreads = _fluctuations([point.from_seeds for point in points], rng)
+    quantile = rng.uniform(size=(_DRAWS, 1))
+    freedom = np.array([max(len(point.values) - 1, 1) for point in points])
+    shifts = shifts + spreads * np.sqrt(freedom / chdtri(freedom, quantile))
+    return np.asarray([point.value for point in points] + shifts)
+
+
+def _fluctuations(parts: list[Mapping[str, float]], rng: np.random.Generator) -> Floats:
+    """Return `[draws, points]` Gaussian shifts from independent sources that points may share."""
+    sources = sorted({name for part in parts for name in part})
+    matrix = np.array([[part.get(name, 0.0) for name in sources] for part in parts])
     noise = rng.standard_normal((_DRAWS, len(sources)))
-    freedom = min((len(point.values) - 1 for point in points if point.from_seeds), default=0)
-    if freedom:
-        wider = np.sqrt(freedom / rng.chisquare(freedom, _DRAWS))
-        for name in {name for point in points for name in point.from_seeds}:
-            noise[:, column[name]] *= wider
-    return np.asarray([point.value for point in points] + noise @ matrix.T)
+    return np.asarray(noise @ matrix.reshape(len(parts), len(sources)).T)
 
 
 def isotonic(values: Floats) -> Floats:

@@ -75,7 +75,7 @@ class Point:
 
     @property
     def error(self) -> float:
-        """`sqrt(spread^2 / seeds + test_error^2)`; a single seed leaves the first term unknown."""
+        """All contributions in quadrature; a single seed leaves those of the seeds unknown."""
         return math.hypot(*self.contributions.values())
 
     @property

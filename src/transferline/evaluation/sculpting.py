@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -82,8 +82,9 @@ class Sculpting:
         cut = self._passing <= HEADLINE / 100
         rng = np.random.default_rng(seed)
         counts = (rng.poisson(1.0, len(cut)) for _ in range(_REPLICAS))
-        drawn = [self._divergence(cut, self._weight * count) for count in counts]
-        return Measurement(self._divergence(cut, self._weight), float(np.std(drawn, ddof=1)))
+        drawn = _finite(self._divergence(cut, self._weight * count) for count in counts)
+        error = float(np.std(drawn, ddof=1)) if len(drawn) > 1 else math.inf
+        return Measurement(self._divergence(cut, self._weight), error)
 
     def floor(self, seed: int = 0) -> float:
         """Return the mean divergence of random cuts: what so few events show without any cause.
@@ -92,8 +93,8 @@ class Sculpting:
         """
         rng = np.random.default_rng(seed)
         shuffled = (self._above(rng.permutation(len(self._weight))) for _ in range(_SHUFFLES))
-        found = [self._divergence(one <= HEADLINE / 100, self._weight) for one in shuffled]
-        known = [value for value in found if math.isfinite(value)]
+        found = (self._divergence(one <= HEADLINE / 100, self._weight) for one in shuffled)
+        known = _finite(found)
         return float(np.mean(known)) if known else math.nan
 
     def slices(self) -> Iterator[dict[str, Any]]:
@@ -123,6 +124,11 @@ class Sculpting:
 
     def _histogram(self, chosen: np.ndarray[Any, Any], weight: Floats) -> Floats:
         return np.bincount(self._bin[chosen], weight[chosen], _BINS).astype(np.float64)
+
+
+def _finite(values: Iterable[float]) -> list[float]:
+    """Those of cuts that something passes."""
+    return [value for value in values if math.isfinite(value)]
 
 
 def _rounded(values: Floats) -> list[float]:

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from transferline.errors import ConfigError
 from transferline.evaluation.measurement import Measurement
-from transferline.evaluation.records import Cost, Hashes, Record
+from transferline.evaluation.records import TRANSFERRED, Cost, Hashes, Record
 from transferline.files import alone_in, atomic_path, json_hash, resolved, write_text
 from transferline.learning.attention import attention_by_kind
 from transferline.learning.baselines import BoostedTrees, Labelled, Trees, boosted_trees
 from transferline.learning.independence import check_test_events
 from transferline.learning.kept_model import CHECKPOINT, finished_run, forget_run, kept_model
-from transferline.learning.modes import MODES, TRANSFERRED, BrokenTransferError, Mode, adapts
+from transferline.learning.modes import MODES, BrokenTransferError, Mode, adapts
 from transferline.learning.network_run import Adaptation, NetworkRun, Trial
 from transferline.learning.per_event import EventTable
 from transferline.learning.probe import embedder
@@ -127,9 +127,7 @@ def transfer(
         found = None if overwrite else finished_run(out, digest, mode, n_train=n_train, seed=seed)
         lacks_model = keep_checkpoint and mode != "trees" and not (out / CHECKPOINT).exists()
         if found is not None and not lacks_model:
-            if label is not None:
-                say(f"{out}: this run is finished.")
-            return found
+            return _as_it_was(found, scratch, out if label is not None else None)
         forget_run(out)
         if isinstance(how, Trees):
             features = engineered_table(task.engineered, data, tables)
@@ -165,6 +163,16 @@ def transfer(
             kept.save(out / CHECKPOINT)
         write_text(out / "record.json", record.model_dump_json(indent=2, exclude_none=True) + "\n")
     return record
+
+
+def _as_it_was(found: Record, scratch: str | None, told: Path | None) -> Record:
+    """The Record of a finished run, with the scratch runs that it is compared with now."""
+    if told is not None:
+        say(f"{told}: this run is finished; --overwrite does it anew.")
+    extra = {name: value for name, value in found.extra.items() if name != "scratch"}
+    if scratch is not None:
+        extra["scratch"] = scratch
+    return found.model_copy(update={"extra": extra})
 
 
 def _check_place(checkpoint: Checkpoint | None, out: Path) -> None:

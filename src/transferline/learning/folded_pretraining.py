@@ -26,13 +26,14 @@ def pretrain_folds(
     out: Path,
     *,
     resume: bool = False,
+    overwrite: bool = False,
     label: str | None = "pre-train",
 ) -> Path:
     """Pre-train one backbone per fold into `out/fold-<k>`; return `out`.
 
     Neither weights nor validation nor the constants of Features of backbone k see an event of
     fold k. Finished folds are kept when the call is repeated; `resume` goes on inside the one
-    that was interrupted.
+    that was interrupted, `overwrite` begins it anew.
 
     Raises:
         ConfigError: `out` holds folds of other settings or data, fewer than two are wanted, or they
@@ -54,7 +55,14 @@ def pretrain_folds(
         world.wait()  # all have looked before the first one writes
         for fold in todo:
             title = f"{label}, {fold}" if label else None
-            pretrain(config, out / fold.name, resume=resume, fold=fold, label=title)
+            pretrain(
+                config,
+                out / fold.name,
+                resume=resume,
+                overwrite=overwrite,
+                fold=fold,
+                label=title,
+            )
         if world.main:
             facts = {"config": config.to_dict(), "data": data, **run_facts()}
             FoldSet.of(out, folds, [fold.name for fold in parts], facts).write(out)
@@ -86,7 +94,7 @@ def _is_finished(config: PretrainConfig, fold: Fold, data: list[str], out: Path)
     if known is not None and known.n != fold.of:
         raise ConfigError(f"{out}: holds {known.n} folds, not {fold.of}. Choose another --out.")
     place = out / fold.name
-    if not (place / CONFIG).exists():
+    if not (place / CONFIG).exists() or (place / TRAINING).exists():
         return False
     made = Checkpoint.load(place).provenance
     contents = [item.get("content_hash") for item in made.get("data", [])]

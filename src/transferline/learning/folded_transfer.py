@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from transferline.errors import ConfigError, DataError
 from transferline.evaluation.measurement import Measurement
-from transferline.evaluation.records import Record, run_key
+from transferline.evaluation.records import TRANSFERRED, Record, run_key
 from transferline.files import atomic_path
 from transferline.learning.adaptation import run_digest, transfer
 from transferline.learning.baselines import Trees
 from transferline.learning.folds import FOLDS, FoldSet, every_fold
-from transferline.learning.modes import TRANSFERRED, Mode
+from transferline.learning.kept_model import recorded_run
+from transferline.learning.modes import Mode
 from transferline.learning.network_run import Adaptation
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.models.checkpoint import Checkpoint
@@ -166,11 +167,8 @@ def transfer_folds(
 
 def _finished(place: Path, key: str) -> Record | None:
     """Return the Record of a finished fold; it is written last."""
-    file = place / "record.json"
-    if not file.exists():
-        return None
-    record = Record.model_validate_json(file.read_text(encoding="utf-8"))
-    if record.key() != key:
+    record = recorded_run(place)
+    if record is not None and record.key() != key:
         raise ConfigError(
             f"{place}: holds a run of other settings, data or weights. Choose another --out, or "
             f"remove that directory and {place.parent / FOLDS}."

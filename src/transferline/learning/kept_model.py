@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transferline.errors import ConfigError, DataError
+from transferline.errors import ConfigError
 from transferline.evaluation.records import Record
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows
@@ -52,26 +52,26 @@ def kept_model(
     )
 
 
+def recorded_run(out: Path) -> Record | None:
+    """Return the Record of the run that is finished in `out`; None if there is none to read."""
+    file = out / "record.json"
+    try:
+        return Record.model_validate_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # half a disk, or a version that knew less: the run is redone
+        return None
+
+
 def finished_run(out: Path, config: str, mode: str, *, n_train: int, seed: int) -> Record | None:
     """Return the Record of this very run, if it is finished in `out`; None if no run is.
 
     Raises:
         ConfigError: another run is finished there.
-        DataError: the file of its Record is damaged.
     """
-    file = out / "record.json"
-    if not file.exists():
+    found = recorded_run(out)
+    if found is None:
         return None
-    try:
-        found = Record.model_validate_json(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{file}: is damaged. --overwrite makes the run anew.") from error
-    if (found.hashes.config, found.mode, found.n_train, found.seed) != (
-        config,
-        mode,
-        n_train,
-        seed,
-    ):
+    known = found.hashes.config, found.mode, found.n_train, found.seed
+    if known != (config, mode, n_train, seed):
         raise ConfigError(
             f"{out}: holds another run ({found.task}, {found.mode}, {found.n_train} labelled "
             f"events, seed {found.seed}; or other settings or weights). --overwrite replaces it; "

@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 from transferline.errors import DataError, TransferlineError
+from transferline.evaluation.records import TRANSFERRED
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.event_head import EventHeadModule
 from transferline.models.heads import Head
@@ -33,8 +34,6 @@ from transferline.models.model import Model, tensor_hash, weight_hash
 
 Mode = Literal["scratch", "frozen", "fixed", "finetuned", "trees"]
 MODES: tuple[Mode, ...] = ("scratch", "frozen", "fixed", "finetuned", "trees")
-TRANSFERRED: frozenset[Mode] = frozenset({"frozen", "fixed", "finetuned"})
-"""Modes that start from the weights of the checkpoint."""
 TRAINED: frozenset[Mode] = frozenset({"scratch", "finetuned"})
 """Modes that move the weights of the backbone."""
 

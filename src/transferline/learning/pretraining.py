@@ -33,7 +33,7 @@ from transferline.learning.ingredients import (
     ingredients_of,
     seen_by,
 )
-from transferline.learning.jet_sampling import save_generator
+from transferline.learning.jet_sampling import GENERATOR, save_generator
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.objectives.base import Objective
 from transferline.learning.optim import Optim
@@ -49,7 +49,7 @@ from transferline.learning.source_rows import (
 from transferline.learning.source_weights import weights_left_aside
 from transferline.learning.training import FitResult, fit
 from transferline.learning.training_log import history, validated, validation_summary
-from transferline.learning.training_place import TRAINING, is_to_train
+from transferline.learning.training_place import TRAINING, check_place, forget_training, is_finished
 from transferline.models.backbones import BACKBONES
 from transferline.models.checkpoint import Checkpoint, common_selection
 from transferline.models.features import Features
@@ -143,7 +143,8 @@ def pretrain(
     """Train and write the checkpoint directory `out`; return it.
 
     With `resume` a training that was stopped goes on, and one that is finished stays as it is;
-    with `overwrite` it is made anew, and what is there stays until the new one is whole.
+    with `overwrite` it is made anew, and what is there stays until the new one is whole. With both,
+    what was stopped goes on.
     Events of `fold` are left out of everything: the training, the validation, and the constants
     of Features. Under torchrun all processes train together on the batches of one, see
     `transferline.learning.data_parallel`.
@@ -186,6 +187,7 @@ def _pretrain(
     label: str | None,
     save_seconds: float,
 ) -> None:
+    check_place(out, resume=resume, overwrite=overwrite)
     data = config.data
     shards = NestedShardSet(data.paths()) if config.objective.nested else data.open()
     if world.main:
@@ -200,7 +202,11 @@ def _pretrain(
     )
     ingredients = ingredients_of(config.objective, config.start)
     labels = source_labels(shards, config.classes, train_rows) if config.classes else {}
-    aside = config.objective.kind != "supervised" and weights_left_aside(shards.weight[train_rows])
+    aside = weights_left_aside(
+        shards.weight[train_rows],
+        labels=config.objective.needs_labels,
+        pretext=config.objective.kind != "supervised",
+    )
     shards.forget()  # a training of millions of events needs no table of them
     some = Loader(shards, evenly(train_rows, FIT_ROWS), 1024, shuffle=False)
     model, objective = _built(config, ingredients, some)
@@ -209,11 +215,10 @@ def _pretrain(
         [PROTOCOL, config.digest(), shards.content_hash, *_digest(fold, ingredients)]
     )
     told = world.main and label is not None
-    if not is_to_train(out, Checkpoint, digest, resume=resume, overwrite=overwrite, told=told):
+    if is_finished(out, Checkpoint, digest, resume=resume, overwrite=overwrite, told=told):
         return
     if world.main:
-        (out / TRAINING).mkdir(parents=True, exist_ok=True)
-        write_json(out / TRAINING / _RESOLVED, config.to_dict())
+        _begin(config, out, resume=resume)
     if told:
         say("\n".join(filter(None, (str(train.memory), aside))))
     result = fit(
@@ -262,6 +267,7 @@ def _pretrain(
         linear = classifier[0]
         assert isinstance(linear, nn.Linear)
         checkpoint = checkpoint.with_classifier(linear.weight, linear.bias)
+    shutil.rmtree(out / GENERATOR, ignore_errors=True)  # of what this one replaces
     if config.objective.generative:
         save_generator(objective, config.recipe(), checkpoint, out)
     checkpoint.save(out)
@@ -306,6 +312,14 @@ def _built(
         model.features.fit(map(sets_of, some.batches(0)))
     objective.fit_constants(lambda: some.batches(0))
     return model, objective
+
+
+def _begin(config: PretrainConfig, out: Path, *, resume: bool) -> None:
+    """Note the settings where the training stands, and take away one that this one replaces."""
+    if not resume:
+        forget_training(out)
+    (out / TRAINING).mkdir(parents=True, exist_ok=True)
+    write_json(out / TRAINING / _RESOLVED, config.to_dict())
 
 
 def _digest(fold: Fold | None, ingredients: Ingredients) -> list[Any]:

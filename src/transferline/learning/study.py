@@ -11,7 +11,7 @@ from typing import Any
 from transferline.data.layouts.shards import CARD
 from transferline.errors import ConfigError, DataError, TransferlineError, shortened
 from transferline.evaluation import records
-from transferline.evaluation.records import Record
+from transferline.evaluation.records import TRANSFERRED, Record
 from transferline.executors import (
     ClusterError,
     InlineExecutor,
@@ -23,7 +23,6 @@ from transferline.executors import (
 )
 from transferline.files import alone_in, read_json, write_json
 from transferline.learning.independence import check_test_events
-from transferline.learning.modes import TRANSFERRED
 from transferline.learning.study_budget import budget_lines, memory_lines
 from transferline.learning.study_config import StudyConfig
 from transferline.learning.study_pretraining import prepare_checkpoints
@@ -212,7 +211,7 @@ def _listed(config: StudyConfig, out: Path) -> dict[str, Any]:
 
 def _check_overlap(config: StudyConfig, data: TaskData, checkpoints: Mapping[str, Path]) -> None:
     """Ask before the grid starts, and once, what every run will ask again."""
-    if TRANSFERRED.isdisjoint(config.grid.modes):
+    if not set(TRANSFERRED) & set(config.grid.modes):
         return
     for name, place in checkpoints.items():
         found = check_test_events(Checkpoint.load(place), data, allow=config.allow_overlap)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from transferline.errors import DataError
 from transferline.files import read_json, write_json
+from transferline.learning.training_place import TRAINING
 from transferline.models.stored import CONFIG
 
 _DIGESTS = "digests.json"
@@ -27,4 +28,5 @@ def is_current(out: Path, name: str, digest: str) -> bool:
             "it anew, or give the study another --out."
         )
     write_json(file, {**known, name: digest})
-    return (out / name / CONFIG).exists()
+    # With the directory of its training beside it, it was killed before all was in place.
+    return (out / name / CONFIG).exists() and not (out / name / TRAINING).exists()

@@ -13,7 +13,7 @@ from transferline.executors import InlineExecutor, each, one_at_a_time, result_o
 from transferline.files import json_hash
 from transferline.learning.study_config import StudyConfig
 from transferline.learning.study_digests import is_current
-from transferline.learning.tokenizing import TokenizeConfig, tokenize
+from transferline.learning.tokenizing import PROTOCOL, TokenizeConfig, tokenize
 from transferline.progress import progress
 
 
@@ -32,7 +32,7 @@ def prepare_tokenizers(
         out.mkdir(parents=True, exist_ok=True)
         data = ShardSet([places[sample] for sample in wanted.samples]).content_hash
         made_of = wanted.config({sample: Path(sample) for sample in wanted.samples}).to_dict()
-        if not is_current(out, name, json_hash({**made_of, "data": data})):
+        if not is_current(out, name, json_hash({**made_of, "protocol": PROTOCOL, "data": data})):
             made[name] = wanted.config(places)
     _run_all(made, out, workers)
     return {name: out / name for name in config.tokenizers}

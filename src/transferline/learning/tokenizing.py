@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,8 +20,8 @@ from transferline.learning.optim import Optim
 from transferline.learning.source_rows import FIT_ROWS, Rows, by_length, evenly, source_rows
 from transferline.learning.tokenizer_objective import TokenizerObjective
 from transferline.learning.tokenizer_quality import quality
-from transferline.learning.training import fit
-from transferline.learning.training_place import TRAINING, is_to_train
+from transferline.learning.training import FitResult, fit
+from transferline.learning.training_place import TRAINING, check_place, forget_training, is_finished
 from transferline.models.features import Features
 from transferline.models.seen import Seen
 from transferline.models.stored import MADE_OF
@@ -31,6 +32,10 @@ from transferline.provenance import run_facts
 
 _JETS = Features(particles=("log_pt", "delta_eta", "delta_phi"), species="hidden")
 _QUALITY_ROWS = 20_000  # events on which a finished tokenizer is measured
+
+
+PROTOCOL = 2
+"""Raised with every change that makes equal settings and jets give other codes."""
 
 
 class TokenizeConfig(Recipe):
@@ -80,8 +85,8 @@ def tokenize(
     """Make a tokenizer and write it into the directory `out`; return that.
 
     With `resume` a training that was stopped goes on, and one that is finished stays as it is;
-    with `overwrite` it is made anew. k-means that was stopped starts anew, with the same result: a
-    matter of a minute.
+    with `overwrite` it is made anew, with both what was stopped goes on. k-means that was stopped
+    starts anew, with the same result: a matter of a minute.
 
     Raises:
         ConfigError: another process works in `out`, or something is there and neither `resume` nor
@@ -97,6 +102,7 @@ def tokenize(
 def _tokenize(
     config: TokenizeConfig, out: Path, *, resume: bool, overwrite: bool, label: str | None
 ) -> None:
+    check_place(out, resume=resume, overwrite=overwrite)
     shards = config.data.open()
     shards.verify()
     train, valid = source_rows(
@@ -106,32 +112,31 @@ def _tokenize(
         n_train=config.n_train,
         valid_share=config.valid_share,
     )
-    digest = json_hash([config.digest(), shards.content_hash])
-    if not is_to_train(
-        out,
-        TokenizerCheckpoint,
-        digest,
-        resume=resume,
-        overwrite=overwrite,
-        told=label is not None,
-    ):
+    digest = json_hash([PROTOCOL, config.digest(), shards.content_hash])
+    told = label is not None
+    if is_finished(out, TokenizerCheckpoint, digest, resume=resume, overwrite=overwrite, told=told):
         return
+    if not resume:
+        forget_training(out)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         tokenizer = config.recipe().build()
+    started = time.process_time()
     tokenizer.features.fit(Loader(shards, evenly(train, FIT_ROWS), 1024, shuffle=False).batches(0))
     if isinstance(tokenizer, GradientTokenizer):
         _start(config, tokenizer, shards, train)
         batches = _batches(config, shards, train, valid)
-        _train(config, tokenizer, batches, out, digest=digest, resume=resume, label=label)
+        result = _train(config, tokenizer, batches, out, digest=digest, resume=resume, label=label)
+        cost = {"examples_seen": result.examples_seen, "cpu_seconds": result.cpu_seconds}
     elif isinstance(tokenizer, SampleTokenizer):
         tokenizer.fit_particles(_sample(config, tokenizer, shards, train), config.seed)
+        cost = {"examples_seen": len(train), "cpu_seconds": time.process_time() - started}
     measured = evenly(valid if len(valid) else train, _QUALITY_ROWS)
     provenance = _provenance(config, shards, tokenizer.cpu().eval(), measured)
     TokenizerCheckpoint.of(
         tokenizer,
         config.recipe(),
-        provenance=provenance | {"n_train": len(train), MADE_OF: digest},
+        provenance=provenance | {"n_train": len(train), "result": cost, MADE_OF: digest},
         card=_card(provenance),
         seen=Seen.of("pretraining", shards, np.concatenate((train, valid))),
     ).save(out)
@@ -161,9 +166,9 @@ def _train(
     digest: str,
     resume: bool,
     label: str | None,
-) -> None:
+) -> FitResult:
     assert config.optim is not None
-    fit(
+    result = fit(
         TokenizerObjective(tokenizer, config.tokenizer.alpha, config.tokenizer.distance),
         *batches,
         config.optim,
@@ -175,6 +180,7 @@ def _train(
     )
     for name in ("metrics.jsonl", "metrics.csv"):
         shutil.copyfile(out / TRAINING / name, out / name)
+    return result
 
 
 def _batches(

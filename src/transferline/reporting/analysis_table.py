@@ -109,7 +109,8 @@ def _cell(point: Point, name: str) -> str:
     if "rejection" in name:
         return str(over_seeds(found))
     if name == "sculpting":
-        return f"{_mean(found)}{_floor(records)}"
+        known = [one for one in found if math.isfinite(one.value)]
+        return f"{_mean(known)}{_floor(records)}" if known else "undefined"
     if all(one.error == 0.0 for one in found):  # a size, which has no error
         return f"{sum(one.value for one in found) / len(found):.0f}"
     return str(_mean(found))

@@ -172,24 +172,24 @@ class BetterThan(LineClaim):
 
 
 class NotBelow(LineClaim):
-    """A line is at no size of either below another by as much as `margin`.
+    """A line is at no size of either below another, or by less than `margin`.
 
-    Nor is it below where an error bar is wide, but then it is not known: it holds where `sigma`
-    paired errors exclude a deficit of `margin`, and does not where they exclude that there is none.
-    A size whose loser was still improving decides nothing, see `BeatsScratch`; a size that one of
-    the lines has not leaves open what holds at the others. The numbers are those of the size where
-    it fares worst, of those that decide.
+    It holds where `sigma` paired errors exclude a deficit of `margin`: a wide error bar is below
+    nothing, but does not know it. It does not where they exclude that there is none. A size whose
+    loser was still improving decides nothing, see `BeatsScratch`; a size that one of the lines has
+    not leaves open what holds at the others. The numbers are those of the size where it fares
+    worst, of those that decide.
 
     Attributes:
         other: its scratch unless given.
-        margin: what counts as level, in units of the metric.
+        margin: what counts as level, in units of a metric between zero and one.
     """
 
     kind: Literal["not_below"] = "not_below"
     line: Chosen
     other: Chosen | None = None
     sigma: float = 2.0
-    margin: float = Field(0.01, gt=0)
+    margin: float = Field(0.005, gt=0)
 
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""
@@ -209,16 +209,18 @@ class NotBelow(LineClaim):
         numbers = judged.get(shown.n_train, Verdict(OPEN, numbers_of(shown))).numbers
         which = "worst" if shown is worst else "decisive"
         of_all = f"{which} of {len(found)} sizes, at {shown.n_train:,}: {numbers}"
-        if lacking := sorted(sizes - {difference.n_train for difference in found}):
-            of_all += f"; not both at {', '.join(f'{n:,}' for n in lacking)}"
+        both = set(line.n_train) & set(other.n_train)
+        compared = {difference.n_train for difference in found}
+        for why, where in (("not both", sizes - both), ("no common seed", both - compared)):
+            if where:
+                of_all += f"; {why} at {', '.join(f'{n:,}' for n in sorted(where))}"
         return Verdict(outcome, of_all)
 
     def _at(self, found: Difference, line: Line, other: Line) -> Verdict:
         """Judge one size, made with several seeds."""
-        if decided(found.estimate, self.sigma) == FAILS:
+        outcome = decided(found.estimate, self.sigma, -self.margin)
+        if outcome == OPEN and decided(found.estimate, self.sigma) == FAILS:
             outcome = FAILS
-        else:
-            outcome = HOLDS if decided(found.estimate, self.sigma, -self.margin) == HOLDS else OPEN
         return doubted(Verdict(outcome, numbers_of(found)), *sides(line, other, found.n_train))
 
 

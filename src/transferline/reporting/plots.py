@@ -248,7 +248,7 @@ def data_efficiency_factor(
     """Draw the data-efficiency factor against the labels of the transferred model.
 
     Arrows mark bounds: scratch does not reach the metric on its curve, or exceeds it from the
-    start.
+    start. Bars without a point: scratch has no size in between.
     """
     figure, [axes] = new_figure(label)
     for style, points in factors.values():
@@ -263,7 +263,11 @@ def data_efficiency_factor(
     return figure
 
 
-def _factors(axes: Axes, style: Look, points: Sequence[Factor]) -> None:
+def _factors(axes: Axes, style: Look, every: Sequence[Factor]) -> None:
+    for factor in every:
+        if factor.between is not None:
+            axes.plot([factor.n_train] * 2, factor.between, color=style.colour, linewidth=1.4)
+    points = [factor for factor in every if factor.between is None]
     n = [f.n_train for f in points]
     value = np.array([f.value for f in points])
     low = np.array([f.low if f.limit == "" and f.low > 0 else f.value for f in points])

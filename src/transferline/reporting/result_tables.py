@@ -84,8 +84,9 @@ def factor_table(lines: Sequence[Line]) -> Table:
     note = (
         "Labelled events that scratch needs over those this mode had, at equal "
         f"{metric_title(lines[0].metric)}, read off scratch's curve (made monotone, linear in "
-        "log n). In brackets the central 68 % interval from seeds and test set, or the 84 % "
-        f"bound of a limit. {_ALONE}"
+        "log n); where its sizes are more than ten times apart, the factors of both. In brackets "
+        "the central 68 % interval from seeds (Student's t) and test set, or the 84 % bound of a "
+        f"limit. {_ALONE}"
     )
     return _table("Data-efficiency factor", lines, cells, note)
 

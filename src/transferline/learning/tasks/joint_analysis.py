@@ -66,7 +66,7 @@ class JointAnalysis(EventClassification):
         """See `Task.load`.
 
         Raises:
-            ConfigError: there is a `luminosity`, and a sample has no cross section.
+            DataError: there is a `luminosity`, and a sample has no cross section.
         """
         data = super().load()
         if self.luminosity is not None:  # now, not after a training
