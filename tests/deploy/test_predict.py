@@ -416,6 +416,10 @@ def test_a_prediction_into_a_directory_goes_on(run, files, tmp_path, monkeypatch
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     same = ("inputs", "independence", "cutflow", "entries", "selected", "scored", "outputs")
     assert all(done.card[name] == whole.card[name] for name in same)
+    # A call that ended between the scores and their card left that of older scores.
+    card, right = done.cards[0], done.cards[0].read_text()
+    card.write_text(right.replace("scored", "scored long ago"))
+    assert predict(run, reader, out).kept == done.outputs and card.read_text() == right
     # Nothing is left to do.
     assert predict(run, reader, out, device="cpu").kept == done.outputs and scored == [5]
     assert not predict(run, reader, out, overwrite=True).kept

@@ -16,7 +16,7 @@ from transferline.deploy.entries import DamagedError, Piece, pieces
 from transferline.deploy.friend import ScoreFile, read_provenance, score_file
 from transferline.deploy.inputs import Input, Inputs
 from transferline.deploy.outputs import COUNTED, Counts, Output
-from transferline.deploy.prediction_card import file_facts, write_cards
+from transferline.deploy.prediction_card import card_markdown, file_facts, write_cards
 from transferline.deploy.scoring import Predictor, ScoredChunk
 from transferline.deploy.trained import TrainedModels
 from transferline.errors import DataError
@@ -71,8 +71,10 @@ class Job:
     def _kept(self, output: Output) -> Output:
         [file] = output.inputs
         self._check_folds(output.counts[file.source.path].tally, "the models", file)
-        # The call may have ended between the scores and their card, which is that of older ones.
-        write_cards(read_provenance(output.path), output.card)
+        # The call may have ended between the scores and their card: it is absent, or of older ones.
+        card = read_provenance(output.path)
+        if not output.card.exists() or output.card.read_text("utf-8") != card_markdown(card):
+            write_cards(card, output.card)
         return output
 
     def _written(self, output: Output, ticker: Ticker) -> Output | None:
