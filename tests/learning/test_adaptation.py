@@ -12,11 +12,12 @@ from transferline.deploy.trained import checkpoint_directory
 from transferline.errors import ConfigError, DataError, NumericalError
 from transferline.files import alone_in
 from transferline.learning import modes
-from transferline.learning.adaptation import run_digest, transfer
+from transferline.learning.adaptation import transfer
 from transferline.learning.baselines import Trees
 from transferline.learning.modes import MODES, BrokenTransferError
 from transferline.learning.network_run import Adaptation, NetworkRun
 from transferline.learning.pretraining import PretrainConfig, pretrain
+from transferline.learning.run_digest import run_digest
 from transferline.learning.shared_tables import embedding_table
 from transferline.learning.tasks.event_classification import EventClassification
 from transferline.models.checkpoint import Checkpoint

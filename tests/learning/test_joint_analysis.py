@@ -11,7 +11,7 @@ from transferline.data.readers.nested_shards import NestedShardSet
 from transferline.errors import DataError
 from transferline.evaluation import sensitivity
 from transferline.evaluation.event_rejection import effective_background, rejections
-from transferline.learning.adaptation import run_digest, transfer
+from transferline.learning.adaptation import transfer
 from transferline.learning.baselines import Trees
 from transferline.learning.modes import BrokenTransferError, check_score, starting_model
 from transferline.learning.network_run import Adaptation, NetworkRun
@@ -19,6 +19,7 @@ from transferline.learning.optim import Optim
 from transferline.learning.per_event import EventTable
 from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.learning.probe import embedded, embedder
+from transferline.learning.run_digest import run_digest
 from transferline.learning.tasks.jet_probe import JetProbe
 from transferline.learning.tasks.joint_analysis import JointAnalysis, _names, dijet_mass
 from transferline.models.checkpoint import Checkpoint

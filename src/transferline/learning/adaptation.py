@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from transferline.errors import ConfigError
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.records import TRANSFERRED, Cost, Hashes, Record
-from transferline.files import alone_in, atomic_path, json_hash, resolved, write_text
+from transferline.files import alone_in, atomic_path, resolved, write_text
 from transferline.learning.attention import attention_by_kind
 from transferline.learning.baselines import BoostedTrees, Labelled, Trees, boosted_trees
 from transferline.learning.independence import check_test_events
@@ -24,19 +24,16 @@ from transferline.learning.modes import MODES, BrokenTransferError, Mode, adapts
 from transferline.learning.network_run import Adaptation, NetworkRun, Trial
 from transferline.learning.per_event import EventTable
 from transferline.learning.probe import embedder
+from transferline.learning.run_digest import run_digest
 from transferline.learning.shared_tables import embedding_table, engineered_table
 from transferline.learning.source_facts import source_facts
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows, Rows
 from transferline.learning.training_log import history
 from transferline.models.checkpoint import Checkpoint
-from transferline.models.event_head import EventHead
-from transferline.models.model import Model, weight_hash
+from transferline.models.model import Model
 from transferline.progress import say
 from transferline.provenance import run_facts
-
-PROTOCOL = 3
-"""Part of every run's digest; raised when the same settings would give other numbers."""
 
 _TRAIN_SCORES = 20_000  # a comparison of train and test scores needs no more
 
@@ -236,41 +233,6 @@ def _check_arguments(
             f"mode {mode}: choosing among {len(how.lr)} learning rates needs held-out labelled "
             "events; give the task a select_share above 0, or one learning rate."
         )
-
-
-def run_digest(
-    checkpoint: Checkpoint | None, task: Task, data: TaskData, mode: Mode, how: Adaptation | Trees
-) -> str:
-    """Return the hash of all that decides a run's numbers, beyond mode, size and seed.
-
-    Samples count by their content and weights by their hash, never by where they stand. A
-    scratch run has nothing of a checkpoint's weights, so it is the same for every pre-training
-    of one architecture whose Features have the same constants.
-    """
-    places = {name: Path(f"sample{i}") for i, name in enumerate(task.samples())}
-    start: dict[str, Any] = {}
-    if checkpoint is not None and mode != "trees":
-        recipe = checkpoint.recipe.model_copy(update={"head": None, "n_outputs": None})
-        start = {"model": recipe.to_dict()}
-        if mode != "frozen" and adapts(checkpoint):
-            start["batches"] = "all lengths"  # sorted by length they once were
-        if mode == "scratch":
-            start["constants"] = weight_hash(checkpoint.backbone().features)
-            start["weights"] = "drawn apart from every pre-training"  # of one seed: once alike
-        else:
-            start["weights"] = checkpoint.backbone_hash()
-            if isinstance(task.head, EventHead) and task.head.has_score:
-                start["classifier"] = [tensor.tolist() for tensor in checkpoint.classifier()]
-    settings: dict[str, Any] = {
-        "task": task.located(places).to_dict(),
-        "how": how.to_dict(),
-        "start": start,
-    }
-    if mode == "trees":
-        settings["engineered"] = task.engineered.version
-    if (others := task.examined_with()) and mode != "trees":
-        settings["examined_with"] = others
-    return json_hash({"protocol": PROTOCOL, "data": data.digest, **settings})
 
 
 def _starting_embeddings(

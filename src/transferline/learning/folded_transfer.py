@@ -15,12 +15,13 @@ from transferline.errors import ConfigError, DataError
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.records import TRANSFERRED, Record, run_key
 from transferline.files import atomic_path
-from transferline.learning.adaptation import run_digest, transfer
+from transferline.learning.adaptation import transfer
 from transferline.learning.baselines import Trees
 from transferline.learning.folds import FOLDS, FoldSet, every_fold
 from transferline.learning.kept_model import recorded_run
 from transferline.learning.modes import Mode
 from transferline.learning.network_run import Adaptation
+from transferline.learning.run_digest import run_digest
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.shipped import resolve_checkpoint

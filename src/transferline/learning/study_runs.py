@@ -12,10 +12,11 @@ import torch
 from transferline.errors import ConfigError
 from transferline.evaluation.records import TRANSFERRED, Record, run_key
 from transferline.executors import one_at_a_time
-from transferline.learning.adaptation import run_digest, transfer
+from transferline.learning.adaptation import transfer
 from transferline.learning.baselines import Trees
 from transferline.learning.modes import Mode, adapts
 from transferline.learning.network_run import Adaptation
+from transferline.learning.run_digest import run_digest
 from transferline.learning.shared_tables import embedding_table, engineered_table
 from transferline.learning.study_config import StudyConfig
 from transferline.learning.tasks.base import Task, TaskData
