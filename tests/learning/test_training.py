@@ -328,13 +328,19 @@ def test_an_objective_says_what_tells_the_best_weights(shards, tmp_path, chosen_
         assert result.best_step == min(values, key=lambda step: values[step])
 
 
-def test_the_first_steps_are_looked_at_more_often(shards, tmp_path):
-    """Without counting for patience: of 320 steps a validation at 1, 2, 4, 8, 16, 32, 48, ..."""
+@pytest.mark.parametrize(
+    ("has_head", "steps"), [(True, [1, 2, 4, 8, 16, 32]), (False, [16, 32, 48])]
+)
+def test_with_a_trained_head_the_first_steps_are_looked_at_more_often(
+    shards, tmp_path, has_head, steps
+):
+    """Without counting for patience, of which two are had."""
     loader = Loader(ShardSet([shards]), None, 64)
     optim = Optim(steps=320, batch_size=64, lr=1e-12, warmup=0, patience=2)
-    result = fit(objective(), loader, loader, optim, tmp_path, label=None)
+    result = fit(objective(), loader, loader, optim, tmp_path, label=None, has_head=has_head)
     rows = [json.loads(row) for row in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows][:6] == [1, 2, 4, 8, 16, 32]
+    seen = [row["step"] for row in rows]
+    assert seen == steps[: len(seen)]
     assert (result.stopped, result.steps) in {("patience", 32), ("patience", 48)}
 
 

@@ -233,7 +233,8 @@ class NetworkRun:
         if self._first_head is not None:
             _head(model).load_state_dict(self._first_head)
         before = check_start(self.mode, self.checkpoint, model)
-        model, result = self._train(model, optim, logs, _BACKBONE[self.mode])
+        has_head = self._first_head is not None
+        model, result = self._train(model, optim, logs, _BACKBONE[self.mode], has_head=has_head)
         check_score(self.mode, self.checkpoint, _head(model))
         return Trial(lr, optim, model, check_end(self.mode, before, model), result, logs)
 
@@ -261,7 +262,13 @@ class NetworkRun:
         return _head(model).state_dict()
 
     def _train(
-        self, model: Model, optim: Optim, logs: Path, backbone: BackboneState
+        self,
+        model: Model,
+        optim: Optim,
+        logs: Path,
+        backbone: BackboneState,
+        *,
+        has_head: bool = False,
     ) -> tuple[Model, FitResult]:
         events: ShardSet = self.data.shards
         if backbone == "frozen":  # its embeddings stay what they are
@@ -279,6 +286,7 @@ class NetworkRun:
             seed=self.seed,
             label=f"{self.label}, lr {optim.lr:g}" if self.label else None,
             backbone=backbone,
+            has_head=has_head,
         )
         self.examples_seen += result.examples_seen
         self.steps += result.steps

@@ -39,8 +39,9 @@ class Optim(Recipe):
         backbone_catch_up: share of the steps, after that, in which the rate of the backbone
             rises linearly from nothing to its own.
         precision: `auto` takes bfloat16 autocast where the processor multiplies it natively.
-        validate_every: steps between validations; a twentieth of `steps` unless given, with four
-            more before the first of them, at a half, a quarter and so on.
+        validate_every: steps between validations; a twentieth of `steps` unless given. Where the
+            head was trained before (`head_first`) there are four more before the first of them, at
+            a half, a quarter and so on.
         patience: validations without improvement before stopping, counted from the end of the
             warm-up and of the thaw, or None.
         device: `auto` takes a GPU if there is one: the first, or under torchrun one per process.

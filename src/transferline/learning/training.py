@@ -61,6 +61,7 @@ def fit(
     resume: bool = False,
     label: str | None = "train",
     backbone: BackboneState = "trained",
+    has_head: bool = False,
     save_seconds: float = 60.0,
     digest: str = "",
     world: World = ALONE,
@@ -84,6 +85,10 @@ def fit(
         label: of the progress bar, or None for no bar.
         backbone: `trained`, or its weights stand still: in evaluation mode if `frozen`, with
             the batch statistics and moving averages of a training if `adapting`.
+        has_head: it begins with a head that was trained. So it may be best after a few steps, and
+            is looked at more often before its first regular validation. Where a head begins with
+            random weights, few held-out events would prefer one that knows nothing to one that is
+            too sure.
         save_seconds: time between two saved states; a killed training loses at most this much.
         digest: hash of all else that decides the result (objective, model, data); a state is
             resumed only under the same one.
@@ -98,7 +103,7 @@ def fit(
     """
     parts = Stepper(objective, optim, seed=seed, backbone=backbone, world=world)
     whole = json_hash([optim.to_dict(), seed, backbone, digest])
-    loop = _Fit(parts, train, valid, out, digest=whole, save_seconds=save_seconds)
+    loop = _Fit(parts, train, valid, out, digest=whole, early=has_head, save_seconds=save_seconds)
     return loop.run(resume, label)
 
 
@@ -111,6 +116,7 @@ class _Fit:
         out: Path,
         *,
         digest: str,
+        early: bool,
         save_seconds: float,
     ) -> None:
         self.stepper, self.train, self.valid = stepper, train, valid
@@ -118,7 +124,7 @@ class _Fit:
         self.out, self.state = out, out / "state"
         self.digest, self.save_seconds = digest, save_seconds
         self.every = self.optim.validate_every or max(1, self.optim.steps // 20)
-        self.early = set() if self.optim.validate_every else _halves(self.every)
+        self.early = _halves(self.every) if early and not self.optim.validate_every else set()
         self.at = Progress()
         self.best: dict[str, Tensor] | None = None
 
@@ -266,7 +272,7 @@ class _Fit:
 
 
 def _halves(every: int) -> set[int]:
-    """Validations before the first regular one: few labels are learnt by heart before it.
+    """Steps of the validations before the first regular one.
 
     >>> sorted(_halves(100))
     [6, 12, 25, 50]
