@@ -30,7 +30,6 @@ from transferline.deploy.model_selection import OtherSelectionWarning
 from transferline.deploy.predict import predict
 from transferline.deploy.scoring import Predictor, batches
 from transferline.errors import ConfigError, DataError
-from transferline.learning.adaptation import transfer
 from transferline.learning.independence import INDEPENDENT
 from transferline.learning.optim import Optim
 from transferline.learning.pretraining import pretrain
@@ -39,7 +38,7 @@ from transferline.models.checkpoint import Checkpoint
 from transferline.models.heads import Head, class_probability
 
 from ..learning.event_shards import write_nanoaod
-from .tiny_runs import SELECTION, adaptation, identities, pretraining, question, shards_of
+from .tiny_runs import SELECTION, identities, pretraining, question, shards_of, tuned
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +62,7 @@ def run(folder, files):
     signal, background, free = (shards_of(files[n]) for n in ("signal", "background", "free"))
     start = Checkpoint.load(pretrain(pretraining(free), folder / "pre", label=None))
     task = question(signal, background)
-    transfer(
-        *(start, task, "finetuned"),
-        n_train=80,
-        seed=0,
-        how=adaptation(),
-        out=folder / "run",
-        keep_checkpoint=True,
-    )
-    return folder / "run"
+    return tuned(start, task, folder / "run", n_train=80)
 
 
 def scores_of(file: Path) -> dict[str, np.ndarray]:

@@ -20,7 +20,6 @@ from transferline.deploy.model_selection import OtherSelectionWarning
 from transferline.deploy.predict import predict
 from transferline.deploy.scoring import Predictor
 from transferline.errors import ConfigError, DataError
-from transferline.learning.adaptation import transfer
 from transferline.learning.independence import INDEPENDENT
 from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.learning.tasks.jet_tagging import JetTagging
@@ -31,7 +30,7 @@ from transferline.models.model import ModelRecipe
 
 from ..data import jet_files
 from ..learning.jet_shards import write_class_file, write_jet_shards
-from .tiny_runs import BACKBONE, adaptation
+from .tiny_runs import BACKBONE, tuned
 
 CLASSES = ("QCD", "Hbb", "Tbl")
 COLUMNS = ["score_QCD", "score_Hbb", "score_Tbl"]
@@ -64,15 +63,7 @@ def run(folder):
         name: [str(write_jet_shards(folder, name, 120, seed=i))] for i, name in enumerate(CLASSES)
     }
     task = JetTagging.model_validate({"name": "t", "class_samples": samples})
-    transfer(
-        *(start, task, "finetuned"),
-        n_train=90,
-        seed=0,
-        how=adaptation(),
-        out=folder / "run",
-        keep_checkpoint=True,
-    )
-    return folder / "run"
+    return tuned(start, task, folder / "run", n_train=90)
 
 
 @pytest.fixture(scope="module")

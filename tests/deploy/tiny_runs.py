@@ -11,9 +11,12 @@ from transferline.data.events import ID_DTYPE
 from transferline.data.prepare import prepare
 from transferline.data.readers.nanoaod import NanoAOD
 from transferline.data.selections import selection
+from transferline.learning.adaptation import transfer
 from transferline.learning.network_run import Adaptation
 from transferline.learning.pretraining import PretrainConfig
+from transferline.learning.tasks.base import Task
 from transferline.learning.tasks.event_classification import EventClassification
+from transferline.models.checkpoint import Checkpoint
 
 BACKBONE = {"kind": "transformer", "width": 16, "depth": 1, "heads": 2}
 SELECTION = "l1_j4_b1"
@@ -43,6 +46,19 @@ def adaptation(steps: int = 8, **more: object) -> Adaptation:
     """Settings of a training that takes a moment."""
     optim = {"steps": steps, "batch_size": 32, "precision": "fp32"}
     return Adaptation.model_validate({"optim": optim, **more})
+
+
+def tuned(start: Checkpoint, task: Task, out: Path, n_train: int) -> Path:
+    """Fine-tune, keep the model, and return the directory of the run."""
+    transfer(
+        *(start, task, "finetuned"),
+        n_train=n_train,
+        seed=0,
+        how=adaptation(),
+        out=out,
+        keep_checkpoint=True,
+    )
+    return out
 
 
 def question(signal: Path, background: Path, **more: object) -> EventClassification:

@@ -63,13 +63,8 @@ def prepare(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Directory for the shards.")
     ],
-    reader: Annotated[
-        str, typer.Option(metavar="NAME", help="Format: see `transferline list readers`.")
-    ] = "nanoaod",
-    jets: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Which jets of pfnano or delphes files, e.g. FatJet."),
-    ] = None,
+    reader: options.Format = "nanoaod",
+    jets: options.Jets = None,
     sets: Annotated[
         str | None,
         typer.Option(

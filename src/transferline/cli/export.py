@@ -32,14 +32,8 @@ def onnx(
         ),
     ] = None,
     reader: Annotated[str, typer.Option(metavar="NAME", help="Format of such files.")] = "nanoaod",
-    jets: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Which jets of pfnano or delphes files, e.g. FatJet."),
-    ] = None,
-    sets: Annotated[
-        str | None,
-        typer.Option(metavar="jets", help="Of hbb files, or of replicas: single jets."),
-    ] = None,
+    jets: options.Jets = None,
+    sets: options.Singles = None,
     opset: Annotated[int, typer.Option(metavar="N", help="Version of the ONNX operators.")] = 18,
     embedding: Annotated[
         bool, typer.Option("--embedding", help="Also give the embedding of the event or jet.")

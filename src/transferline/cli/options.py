@@ -36,6 +36,17 @@ Assignments = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. optim.steps=100."),
 ]
+Format = Annotated[
+    str, typer.Option(metavar="NAME", help="Format: see `transferline list readers`.")
+]
+Jets = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Which jets of pfnano or delphes files, e.g. FatJet."),
+]
+Singles = Annotated[
+    str | None,
+    typer.Option(metavar="jets", help="Of hbb files, or of replicas: single jets."),
+]
 Skip = Annotated[
     Path | None,
     typer.Option(

@@ -41,17 +41,9 @@ def predict(
             "--folds", help="Refuse a run without folds; one with folds uses them anyway."
         ),
     ] = False,
-    reader: Annotated[
-        str, typer.Option(metavar="NAME", help="Format: see `transferline list readers`.")
-    ] = "nanoaod",
-    jets: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Which jets of pfnano or delphes files, e.g. FatJet."),
-    ] = None,
-    sets: Annotated[
-        str | None,
-        typer.Option(metavar="jets", help="Of hbb files, or of replicas: single jets."),
-    ] = None,
+    reader: options.Format = "nanoaod",
+    jets: options.Jets = None,
+    sets: options.Singles = None,
     selection: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="In place of the model's own.")
     ] = None,
