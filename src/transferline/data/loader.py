@@ -15,7 +15,9 @@ from transferline.data.readers.shards import ShardSet
 from transferline.data.shuffling import Blocks, Order, random, shuffled
 
 POOL = 16
-"""Batches that are sorted by length together."""
+"""Batches that are sorted by length together, where there are enough."""
+
+_POOLS = 8  # of an epoch at least: with one pool the same events would meet in every epoch
 
 _BUCKETS = 1  # a stream of random numbers; 0 and 2 are those of the order
 
@@ -29,7 +31,9 @@ class Loader:
     Shuffling: all rows are permuted. Of data beyond 4 GiB, which may not fit in memory, blocks of
     neighbours are read instead (`transferline.data.shuffling`). Then every `pool` batches are
     sorted by the number of particles, cut, and the batches of the pool shuffled: 86 % of the
-    places hold a real particle with `pool=16` where plain batches of jets have 35 %.
+    places hold a real particle with `pool=16` where plain batches of jets have 35 %. An epoch has
+    eight pools at least, smaller ones if need be: of few events one pool would hold all, and the
+    same ones of one length, which often are of one class, would meet in every epoch.
 
     There are no workers, and under torchrun each process makes the same batches: the order depends
     on neither. `memory` tells what it will take before anything is read.
@@ -56,7 +60,8 @@ class Loader:
             batch_size: events per batch.
             seed: of the shuffling.
             shuffle: False keeps the order of `rows` exactly, for predictions.
-            pool: batches that are sorted by length together; 1 = no sorting across batches.
+            pool: batches that are sorted by length together, fewer of few events; 1 = no sorting
+                across batches.
             target: `[len(shards)]` class index (int) or value, by row number.
             weight: `[len(shards)]` training weights that replace those of the shards.
             drop_last: leave out a last batch that would be short; which events that hits
@@ -71,11 +76,12 @@ class Loader:
             raise ValueError(f"rows must lie in 0 .. {len(shards) - 1}")
         self.shards = shards
         self.rows = np.arange(len(shards)) if rows is None else np.asarray(rows, np.int64)
-        self.batch_size, self.pool = batch_size, pool
+        self.batch_size = batch_size
+        self.pool = max(1, min(pool, len(self.rows) // (_POOLS * batch_size)))
         self.seed, self.shuffle, self.drop_last = seed, shuffle, drop_last
         self._blocks: Blocks | None = None
         if shuffle:
-            self._blocks = Blocks.needed(shards, self.rows, pool * batch_size)
+            self._blocks = Blocks.needed(shards, self.rows, self.pool * batch_size)
         if self._blocks is not None:
             self.rows = self._blocks.rows  # sorted, and once in memory
         self._target = None if target is None else np.asarray(target)

@@ -22,6 +22,7 @@ from transferline.learning.independence import check_test_events
 from transferline.learning.kept_model import CHECKPOINT, finished_run, forget_run, kept_model
 from transferline.learning.modes import MODES, BrokenTransferError, Mode, adapts
 from transferline.learning.network_run import Adaptation, NetworkRun, Trial
+from transferline.learning.optim import Optim
 from transferline.learning.per_event import EventTable
 from transferline.learning.probe import embedder
 from transferline.learning.run_digest import run_digest
@@ -261,6 +262,7 @@ def _run_network(run: NetworkRun) -> _Outcome:
         "best_step": trial.result.best_step,
         "best_loss": _finite(trial.result.best_loss),
         "stopped": trial.result.stopped,
+        "precision": _precision(trial.optim),
         "input_scaling": "checkpoint",
         "losses": history(run.out / "metrics.jsonl"),
         **_attention(run, trial),
@@ -274,6 +276,11 @@ def _run_network(run: NetworkRun) -> _Outcome:
         metrics=_examined(run, trial),
         trial=trial,
     )
+
+
+def _precision(optim: Optim) -> str:
+    """What `auto` meant here: machines differ."""
+    return "bfloat16" if optim.bfloat16(optim.torch_device()) else "float32"
 
 
 def _examined(run: NetworkRun, trial: Trial) -> dict[str, Measurement]:

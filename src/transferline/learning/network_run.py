@@ -274,6 +274,7 @@ class NetworkRun:
         if backbone == "frozen":  # its embeddings stay what they are
             model = ProbedModel(model.features, model.backbone, model.head)
             events = self._embedded
+            model.standardise(self.embeddings(self.rows.fit))
         select = by_length(self.data.shards, self.rows.select)
         result = fit(
             self.how.objective.build(model),
@@ -291,6 +292,8 @@ class NetworkRun:
         self.examples_seen += result.examples_seen
         self.steps += result.steps
         model.cpu().eval()
+        if isinstance(model, ProbedModel):
+            model.fold()
         return model, result
 
     def _loader(

@@ -65,7 +65,7 @@ _LOGS = ("metrics.jsonl", "metrics.csv", _RESOLVED)
 _LOSSES = 40  # points of the loss curve that the checkpoint tells
 
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raised with every change that makes equal settings and events give other weights."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from transferline.data.batch import Batch
 from transferline.data.nested import AnyBatch, Nested
@@ -19,15 +19,49 @@ from transferline.models.backbones.base import Latent
 from transferline.models.model import Model
 
 _EVENTS = 256  # of jets, in one pass: each has several, whose constituents meet in pairs
+_FLAT = 1e-4  # of the largest spread: rounding of bfloat16
 
 
 class ProbedModel(Model):
-    """A Model whose embeddings come with the batch; Features and backbone are idle but there."""
+    """A Model whose embeddings come with the batch; Features and backbone are idle but there.
+
+    A head without classifier of its own meets them with mean 0 and spread 1 once `standardise` was
+    called: directions in which embeddings hardly differ, or are far from zero, would else take it
+    thousands of steps. `fold` puts that into its first layer.
+    """
+
+    _scale: tuple[Tensor, Tensor] | None = None
 
     def latent(self, batch: Batch) -> Latent:
         """Return the embeddings in the batch's context."""
         pooled = batch.context["embedding"]
+        if self._scale is not None:
+            pooled = (pooled - self._scale[0].to(pooled)) / self._scale[1].to(pooled)
         return Latent(tokens=pooled[:, None, :0], is_real=batch.is_real, pooled=pooled)
+
+    def standardise(self, embeddings: Tensor) -> None:
+        """Take mean and spread from `embeddings [n, d]`; nothing for heads on events of jets."""
+        if self._first() is not None and len(embeddings) > 1:
+            spread = embeddings.std(0)
+            # What all events have in common tells nothing and must not be blown up.
+            spread = torch.where(spread > _FLAT * spread.max(), spread, torch.ones_like(spread))
+            self._scale = (embeddings.mean(0), spread)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Make the head one of plain embeddings: W/s for W, b - W m/s for b."""
+        first = self._first()
+        if self._scale is None or first is None:
+            return
+        mean, spread = (part.to(first.weight) for part in self._scale)
+        first.weight /= spread
+        first.bias -= first.weight @ mean
+        self._scale = None
+
+    def _first(self) -> nn.Linear | None:
+        """The head's first layer, if it reads embeddings and nothing else."""
+        layers = self.head if isinstance(self.head, nn.Sequential) else ()
+        return next((layer for layer in layers if isinstance(layer, nn.Linear)), None)
 
 
 def embedder(model: Model, optim: Optim) -> Callable[[ShardSet, Rows], Tensor]:

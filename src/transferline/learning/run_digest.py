@@ -14,7 +14,7 @@ from transferline.models.checkpoint import Checkpoint
 from transferline.models.event_head import EventHead
 from transferline.models.model import weight_hash
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Part of every run's digest; raised when the same settings would give other numbers."""
 
 

@@ -65,7 +65,12 @@ class Model(nn.Module):
             raise RuntimeError("this model has no head: train it on a task first")
         pooled = self.pooled(batch)
         more = (batch,) if isinstance(batch, Nested) else ()
-        out: Tensor = self.head(pooled, *more)
+        if not torch.is_autocast_enabled(pooled.device.type):
+            out: Tensor = self.head(pooled, *more)
+            return out
+        # Eight bits of a logit would make one score of many: cuts at few false positives need more.
+        with torch.autocast(pooled.device.type, enabled=False):
+            out = self.head(pooled.float(), *more)
         return out
 
 

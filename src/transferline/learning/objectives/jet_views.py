@@ -98,14 +98,20 @@ def _turned_impact(before: Batch, after: Batch, cos: Tensor, sin: Tensor) -> dic
     A track from a vertex on the jet's axis, at $L_{xy}$ from the beam, has to first order
     $(d_z / \cosh\eta, -d_0) = -L_{xy} (\Delta\eta, \Delta\phi)$, with the sign of d0 that `Events`
     has: a vector that turns as the direction does, so that the sign that tells the lifetime stays.
-    Without both they stay.
+    Their errors turn in quadrature: that of dz is several times that of d0, and left behind
+    it would make a prompt track look displaced. Without both they stay.
     """
     columns = dict(before.columns)
     if not {"d0", "dz"} <= columns.keys():
         return columns
-    along, across = columns["dz"] / before.p4[..., ETA].cosh(), -columns["d0"]
-    columns["dz"] = (cos * along - sin * across) * after.p4[..., ETA].cosh()
+    flat, steep = before.p4[..., ETA].cosh(), after.p4[..., ETA].cosh()
+    along, across = columns["dz"] / flat, -columns["d0"]
+    columns["dz"] = (cos * along - sin * across) * steep
     columns["d0"] = -(sin * along + cos * across)
+    if {"d0err", "dzerr"} <= columns.keys():
+        along, across = columns["dzerr"] / flat, columns["d0err"]
+        columns["dzerr"] = torch.hypot(cos * along, sin * across) * steep
+        columns["d0err"] = torch.hypot(sin * along, cos * across)
     return columns
 
 
