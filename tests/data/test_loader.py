@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, combinations
 
 import numpy as np
 import pytest
@@ -76,11 +76,27 @@ def test_order_depends_on_seed_and_epoch_alone(shards):
 
 
 def test_batches_are_of_similar_length(shards):
+    rows = np.tile(np.arange(len(shards)), 12)  # enough for pools of 16 batches
+
     def real_share(**options):
-        batches = Loader(shards, None, 16, **options).batches(0)
+        batches = Loader(shards, rows, 16, **options).batches(0)
         return np.mean([batch.is_real.float().mean().item() for batch in batches])
 
     assert real_share(pool=16) > real_share(pool=1) + 0.05
+
+
+def test_few_events_meet_others_in_every_epoch(shards):
+    """One pool of all of them, sorted, would be cut at the same places again and again."""
+    loader = Loader(shards, np.arange(160), 16)
+    one, other = (
+        {frozenset(pair) for batch in numbers(loader.batches(epoch)) for pair in _pairs(batch)}
+        for epoch in (0, 1)
+    )
+    assert len(one & other) < 0.2 * len(one)  # 16 of 160 by chance: a tenth
+
+
+def _pairs(batch):
+    return combinations(batch, 2)
 
 
 def test_padding_is_zero(shards):

@@ -17,11 +17,14 @@ from transferline.learning.baselines import Trees
 from transferline.learning.modes import MODES, BrokenTransferError
 from transferline.learning.network_run import Adaptation, NetworkRun
 from transferline.learning.pretraining import PretrainConfig, pretrain
+from transferline.learning.probe import ProbedModel
 from transferline.learning.run_digest import run_digest
 from transferline.learning.shared_tables import embedding_table
 from transferline.learning.tasks.event_classification import EventClassification
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.model import weight_hash
+from transferline.testing.batches import toy_batch
+from transferline.testing.objective import tiny_model
 
 from .event_shards import write_shards
 
@@ -206,9 +209,14 @@ def test_frozen_with_cached_embeddings_equals_frozen_without(
 ):
     from transferline.learning import network_run
 
+    class Uncached(network_run.ProbedModel):
+        def latent(self, batch):
+            fresh = network_run.Model.latent(self, batch).pooled
+            return super().latent(batch.replace(context={"embedding": fresh}))
+
     how = settings("frozen", optim={"precision": "fp32"})
     cached = run(checkpoint, task, "frozen", tmp_path / "cached", how=how)
-    monkeypatch.setattr(network_run, "ProbedModel", network_run.Model)
+    monkeypatch.setattr(network_run, "ProbedModel", Uncached)
     genuine = property(lambda self: self.data.shards)
     monkeypatch.setattr(network_run.NetworkRun, "_embedded", genuine)
     plain = run(checkpoint, task, "frozen", tmp_path / "plain", how=how)
@@ -217,6 +225,22 @@ def test_frozen_with_cached_embeddings_equals_frozen_without(
     assert plain.extra["best_loss"] == pytest.approx(cached.extra["best_loss"], rel=1e-4)
     with np.load(tmp_path / "plain/scores.npz") as a, np.load(tmp_path / "cached/scores.npz") as b:
         np.testing.assert_allclose(a["test_score"], b["test_score"], atol=1e-3)
+
+
+def test_a_probe_of_standardised_embeddings_becomes_one_of_plain_ones():
+    model = tiny_model()
+    width = model.backbone.width
+    far = 50 + torch.logspace(-2, 2, width) * torch.randn(400, width)
+    far[:, 0] = 7.0  # of no use, and no division by nothing
+    probe = ProbedModel(model.features, model.backbone, model.head)
+    batch = toy_batch(400).replace(context={"embedding": far})
+    plain = probe(batch)
+    probe.standardise(far)
+    assert probe.latent(batch).pooled[:, 1:].std(0).sub(1).abs().max() < 1e-3
+    shown = probe(batch)
+    probe.fold()
+    torch.testing.assert_close(probe(batch), shown, rtol=1e-2, atol=1e-2)
+    assert (shown - plain).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("mode", ["scratch", "finetuned"])
@@ -307,9 +331,10 @@ def test_a_rate_that_diverges_after_its_trial_gives_way(
     assert [point["lr"] for point in record.extra["grid"] if "diverged" in point] == refused
 
 
-def test_the_kept_checkpoint_gives_the_recorded_scores(checkpoint, task, tmp_path):
-    how = settings("finetuned", optim={"precision": "fp32"})
-    record = run(checkpoint, task, "finetuned", tmp_path, how=how, keep_checkpoint=True)
+@pytest.mark.parametrize("mode", ["finetuned", "frozen"])
+def test_the_kept_checkpoint_gives_the_recorded_scores(checkpoint, task, tmp_path, mode):
+    how = settings(mode, optim={"precision": "fp32"})
+    record = run(checkpoint, task, mode, tmp_path, how=how, keep_checkpoint=True)
     kept = Checkpoint.load(tmp_path / "checkpoint")
     data = task.load()
     with torch.no_grad():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 
 from transferline.data.batch import ETA, MASS, PHI, PT, cartesian
@@ -90,6 +91,21 @@ def test_the_sign_that_tells_a_lifetime_survives_every_view():
         for name, values in wanted.items():
             found = seen.columns[name][batch.is_real]
             assert torch.corrcoef(torch.stack((found, values[batch.is_real])))[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("settings", [{"rotate": True}, {"translate": 1.0}])
+def test_tracks_without_lifetime_look_so_in_every_view(settings):
+    """Errors go along with the values: pulls keep their width."""
+    batch = random_jets([30] * 200)
+    errors = {"d0err": torch.full(batch.is_real.shape, 0.01)}
+    errors["dzerr"] = 0.01 * (1 + 2 * torch.rand(batch.is_real.shape)) * batch.p4[..., ETA].cosh()
+    values = {
+        name: errors[f"{name}err"] * torch.randn(batch.is_real.shape) for name in ("d0", "dz")
+    }
+    seen = view(batch.replace(columns={**batch.columns, **errors, **values}), **settings).columns
+    for name in ("d0", "dz"):
+        pull = (seen[name] / seen[f"{name}err"])[batch.is_real]
+        assert abs(float(pull.std()) - 1) < 0.05
 
 
 def test_nt_xent_is_its_formula_where_jets_are_orthogonal():

@@ -36,7 +36,8 @@ class ProbedModel(Model):
         """Return the embeddings in the batch's context."""
         pooled = batch.context["embedding"]
         if self._scale is not None:
-            pooled = (pooled - self._scale[0].to(pooled)) / self._scale[1].to(pooled)
+            mean, spread = self._scale
+            pooled = (pooled - mean.to(pooled)) / spread.to(pooled)
         return Latent(tokens=pooled[:, None, :0], is_real=batch.is_real, pooled=pooled)
 
     def standardise(self, embeddings: Tensor) -> None:
@@ -54,8 +55,8 @@ class ProbedModel(Model):
         if self._scale is None or first is None:
             return
         mean, spread = (part.to(first.weight) for part in self._scale)
-        first.weight /= spread
-        first.bias -= first.weight @ mean
+        first.weight.div_(spread)
+        first.bias.sub_(first.weight @ mean)
         self._scale = None
 
     def _first(self) -> nn.Linear | None:

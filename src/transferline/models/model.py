@@ -70,8 +70,8 @@ class Model(nn.Module):
             return out
         # Eight bits of a logit would make one score of many: cuts at few false positives need more.
         with torch.autocast(pooled.device.type, enabled=False):
-            out = self.head(pooled.float(), *more)
-        return out
+            single: Tensor = self.head(pooled.float(), *more)
+        return single
 
 
 def parameter_counts(module: nn.Module) -> dict[str, int]:
