@@ -27,6 +27,8 @@ Table = NDArray[np.float32]
 Cuts = tuple[NDArray[np.float32] | None, ...]
 
 _BINS = 255  # the most that scikit-learn's histograms have
+_LATE = 0.9  # of the rounds: a best one beyond says that there were too few
+_MOST = 8  # times the rounds of the recipe
 
 
 class Trees(Recipe):
@@ -35,14 +37,15 @@ class Trees(Recipe):
     Attributes:
         leaves: largest number of leaves of a tree, one grid point each.
         learning_rate: shrinkage of every tree.
-        rounds: most trees; the best number is chosen on the held-out share.
+        rounds: trees; the best number is chosen on the held-out share, and where it is near the
+            end, twice as many are grown, up to eight times.
         min_leaf: least number of events in a leaf.
         l2: penalty on the values of leaves.
         columns: share of the features tried per split.
         refit: fit once more on all labelled events with the chosen settings.
     """
 
-    leaves: tuple[int, ...] = Field((3, 6, 12, 24), min_length=1)
+    leaves: tuple[int, ...] = Field((3, 6, 12, 24, 48), min_length=1)
     learning_rate: float = Field(0.05, gt=0)
     rounds: int = Field(400, gt=0)
     min_leaf: int = Field(10, gt=0)
@@ -51,7 +54,10 @@ class Trees(Recipe):
     refit: bool = True
 
     def examples(self, n_fit: int) -> int:
-        """Events times trees of one run at most, the grid and the last fit included."""
+        """Events times trees of one run, the grid and the last fit included.
+
+        So many at most where `rounds` suffice.
+        """
         return (len(self.leaves) + self.refit) * self.rounds * n_fit
 
     def build(self, leaves: int, rounds: int, seed: int) -> HistGradientBoostingClassifier:
@@ -144,16 +150,19 @@ def boosted_trees(
     with threadpool_limits(threads, user_api="openmp"):
         best: tuple[float, int, HistGradientBoostingClassifier] | None = None
         grid: list[dict[str, Any]] = []
+        grown = 0
         for leaves in recipe.leaves if len(select.y) else recipe.leaves[:1]:
-            model = recipe.build(leaves, recipe.rounds, seed).fit(fit.x, fit.y, fit.w)
-            loss, rounds = _best_round(model, select, recipe.rounds, n_classes)
+            loss, rounds, model, more = _grown(
+                recipe, leaves, seed, fit, select, n_classes=n_classes
+            )
+            grown += more
             grid.append({"leaves": leaves, "rounds": rounds, "loss": loss})
             if best is None or loss < best[0]:
                 best = (loss, rounds, model)
         assert best is not None  # there is at least one grid point
         _, rounds, model = best
         per_round = n_classes if n_classes > 2 else 1
-        trees = recipe.rounds * len(grid) * per_round
+        trees = grown * per_round
         seen = trees * len(fit.y)
         if recipe.refit and len(select.y):
             whole = fit + select
@@ -161,6 +170,20 @@ def boosted_trees(
             more = rounds * per_round
             trees, seen = trees + more, seen + more * len(whole.y)
     return BoostedTrees(model, columns, cuts, rounds, grid, seen, trees, n_classes)
+
+
+def _grown(
+    recipe: Trees, leaves: int, seed: int, fit: Labelled, select: Labelled, *, n_classes: int
+) -> tuple[float, int, HistGradientBoostingClassifier, int]:
+    """Grow one grid point; return its least loss, after how many rounds, and all rounds grown."""
+    rounds, grown = recipe.rounds, 0
+    while True:
+        model = recipe.build(leaves, rounds, seed).fit(fit.x, fit.y, fit.w)
+        grown += rounds
+        loss, best = _best_round(model, select, rounds, n_classes)
+        if not len(select.y) or best < _LATE * rounds or rounds >= _MOST * recipe.rounds:
+            return loss, best, model, grown
+        rounds *= 2
 
 
 def _whole(probability: Floats, model: HistGradientBoostingClassifier, n_classes: int) -> Floats:

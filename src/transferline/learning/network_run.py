@@ -54,6 +54,8 @@ _BACKBONE: dict[Mode, BackboneState] = {
 }
 _SCORING_BATCH, _LONG_BATCH = 1024, 256  # of short and of long sets, whose pairs fill the memory
 _SMALLEST_BATCH = 32
+_LONGER = 3  # times as many steps as the training before
+_LAST = 1.5  # times as many, and it would be the last but one: the last one is taken at once
 
 
 class Adaptation(Recipe):
@@ -65,8 +67,9 @@ class Adaptation(Recipe):
         epochs: passes over the fitted events, which bounds the steps; no bound if None.
         min_steps: so many steps at least, however few events there are.
         small_batches: few events make small batches, so that a pass has eight steps at least.
-        trial_share: share of the steps that each rate is tried with; below 1 the best rate is
-            then trained in full, and the better of both by validation loss counts.
+        trial_share: share of the steps that each rate is tried with. Below 1 the best rate is then
+            trained with three times as many steps, and so on up to `optim.steps`, while that
+            lowers the validation loss. Each is a training of its own, whose rate falls to its end.
         trial_most: steps of a trial at most, however large that share; no bound if None.
         head_first: train the head alone, on cached embeddings, before all weights move (linear
             probing, then fine-tuning: arXiv:2202.10054); at once if None. Modes that
@@ -113,9 +116,16 @@ class Adaptation(Recipe):
         optim = self.sized(n_fit)
         if len(self.lr) == 1:
             return optim.steps * optim.batch_size
-        tried = self.trial_steps(optim)
-        again = optim.steps if tried < optim.steps else 0
-        return (len(self.lr) * tried + again) * optim.batch_size
+        tried, *longer = self.lengths(optim)
+        return (len(self.lr) * tried + sum(longer)) * optim.batch_size
+
+    def lengths(self, optim: Optim) -> list[int]:
+        """Steps of a trial, then those of the longer and longer trainings that may follow."""
+        found = [self.trial_steps(optim)]
+        while found[-1] < optim.steps:
+            longer = _LONGER * found[-1]
+            found.append(longer if _LAST * longer < optim.steps else optim.steps)
+        return found
 
     def trial_steps(self, optim: Optim) -> int:
         """Steps with which each learning rate is tried."""
@@ -173,47 +183,47 @@ class NetworkRun:
                 f"{len(self.how.lr)} learning rates; raise n_train or select_share, or give one."
             )
         optim = self.how.sized(len(self.rows.fit))
-        tried = optim
-        if len(self.how.lr) > 1:
-            tried = optim.model_copy(update={"steps": self.how.trial_steps(optim)})
         if self.label is not None and self.mode != "frozen":
             say(str(self._loader(self.data.shards, self.rows.fit, optim.batch_size).memory))
         try:
-            return self._best(optim, tried)
+            return self._best(optim)
         except StopRequestedError as error:
             raise StopRequestedError(
                 f"stopped; {self.out} holds nothing of this run yet. Repeat the command.",
                 error.signal_number,
             ) from error
 
-    def _best(self, optim: Optim, tried: Optim) -> Trial:
-        """Try the learning rates with the settings `tried`, train the best with `optim`."""
+    def _best(self, optim: Optim) -> Trial:
+        """Try the learning rates, then train the best one longer while that helps."""
+        tried, *longer = self.how.lengths(optim) if len(self.how.lr) > 1 else [optim.steps]
         with _workspace(self.out / "trials") as folder:
-            trials = [t for lr in self.how.lr if (t := self._try(lr, tried, folder))]
+            trials = [t for lr in self.how.lr if (t := self._try(lr, tried, optim, folder))]
             if not trials:
                 raise NumericalError(f"every learning rate of {self.how.lr} diverged; lower them.")
             best = min(trials, key=lambda trial: trial.loss)
-            if tried.steps < optim.steps:
-                best = self._in_full(trials, optim, folder) or best
+            rates = [trial.lr for trial in sorted(trials, key=lambda trial: trial.loss)]
+            for steps in longer:
+                found = self._lasting(rates, steps, optim, folder)
+                if found is None or found.loss >= best.loss:
+                    break
+                best = found
             for name in ("metrics.jsonl", "metrics.csv"):
                 (best.logs / name).replace(self.out / name)
         return best
 
-    def _in_full(self, trials: list[Trial], optim: Optim, folder: Path) -> Trial | None:
-        """Train the best rate that lasts; return it or a better trial, None if all diverge."""
-        for trial in sorted(trials, key=lambda trial: trial.loss):
-            try:
-                full = self._fit(trial.lr, optim, folder / "full")
-            except NumericalError as error:
-                self.grid.append({"lr": trial.lr, "steps": optim.steps, "diverged": str(error)})
-                continue
-            return min(full, *trials, key=lambda trial: trial.loss)
+    def _lasting(self, rates: list[float], steps: int, optim: Optim, folder: Path) -> Trial | None:
+        """Train with the first of the `rates` that does not diverge; those that do are dropped."""
+        while rates:
+            if found := self._try(rates[0], steps, optim, folder):
+                return found
+            del rates[0]
         return None
 
-    def _try(self, lr: float, optim: Optim, folder: Path) -> Trial | None:
+    def _try(self, lr: float, steps: int, optim: Optim, folder: Path) -> Trial | None:
         """A rate that diverges loses; it does not end the run."""
+        optim = optim.model_copy(update={"steps": steps})
         try:
-            trial = self._fit(lr, optim, folder / f"{lr:.6g}")
+            trial = self._fit(lr, optim, folder / f"{lr:.6g}-{steps}")
         except NumericalError as error:
             self.grid.append({"lr": lr, "steps": optim.steps, "diverged": str(error)})
             return None

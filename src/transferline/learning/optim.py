@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Literal
 
@@ -42,8 +43,9 @@ class Optim(Recipe):
         validate_every: steps between validations; a twentieth of `steps` unless given. Where the
             head was trained before (`head_first`) there are four more before the first of them, at
             a half, a quarter and so on.
-        patience: validations without improvement before stopping, counted from the end of the
-            warm-up and of the thaw, or None.
+        patience: validations without improvement before stopping, or None. They count where the
+            rate has fallen below half of its peak, and warm-up and thaw have ended: at a high rate
+            a loss that stands says little about where it ends when the rate falls.
         device: `auto` takes a GPU if there is one: the first, or under torchrun one per process.
     """
 
@@ -77,12 +79,15 @@ class Optim(Recipe):
 
     @property
     def patient_from(self) -> int:
-        """The step up to which no validation counts against a training whose backbone thaws.
-
-        A rising rate may well make it worse, and so may a backbone that begins to move.
-        """
+        """The step up to which no validation counts against a training whose backbone thaws."""
         thawing = round(self.backbone_catch_up * self.steps)
-        return max(self.warmup_steps, self.frozen_steps + thawing)
+        return max(self.half_way, self.frozen_steps + thawing)
+
+    @property
+    def half_way(self) -> int:
+        """The first step behind the warm-up whose rate is below half of the peak."""
+        falling = range(self.warmup_steps, self.steps)
+        return self.warmup_steps + bisect_left(falling, True, key=lambda s: self.factor(s) < 0.5)
 
     def factor(self, step: int) -> float:
         """Learning rate at `step` over `lr`: linear warm-up, then `schedule` to `final_lr`."""

@@ -14,7 +14,7 @@ from transferline.models.checkpoint import Checkpoint
 from transferline.models.event_head import EventHead
 from transferline.models.model import weight_hash
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Part of every run's digest; raised when the same settings would give other numbers."""
 
 

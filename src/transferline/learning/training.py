@@ -244,7 +244,7 @@ class _Fit:
     @property
     def _patient_from(self) -> int:
         moves = self.stepper.backbone == "trained"
-        return self.optim.patient_from if moves else self.optim.warmup_steps
+        return self.optim.patient_from if moves else self.optim.half_way
 
     def _has_moved(self) -> bool:
         """Whether a backbone that is to be trained no longer stands where it began."""
