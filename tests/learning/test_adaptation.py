@@ -296,12 +296,54 @@ def test_the_learning_rate_is_chosen_on_held_out_events(checkpoint, task, tmp_pa
         how = settings("scratch", lr=[1e-7, 1e-2], trial_share=0.5, **changes)
         out = tmp_path / f"{steps} {changes}"
         record = run(checkpoint, task, "scratch", out, how=how)
-        grid = {point["lr"]: point for point in record.extra["grid"]}
-        assert record.extra["lr"] == 1e-2
-        assert grid[1e-2]["loss"] < grid[1e-7]["loss"]
-        assert grid[1e-2]["steps"] == steps and record.extra["steps"] == 30
+        small, large, last = record.extra["grid"]
+        assert record.extra["lr"] == large["lr"] == last["lr"] == 1e-2
+        assert large["loss"] < small["loss"]
+        assert large["steps"] == steps and record.extra["steps"] == last["steps"] == 30
         assert record.cost.steps == 2 * steps + 30
         assert record.cost.examples_seen <= how.examples(160) <= 64 * record.cost.steps
+
+
+def test_longer_trainings_triple_their_steps_and_end_at_the_cap():
+    how = settings("scratch", lr=[1e-3, 1e-2], trial_share=0.2)
+
+    def lengths(cap):
+        return how.lengths(how.optim.model_copy(update={"steps": cap}))
+
+    assert lengths(1000) == [200, 600, 1000]
+    assert lengths(10) == [2, 6, 10]
+    assert how.model_copy(update={"trial_share": 0.25}).lengths(how.optim)[0] == 8
+    assert how.model_copy(update={"trial_share": 1.0}).lengths(how.optim) == [30]
+    assert how.model_copy(update={"trial_share": 0.5}).lengths(how.optim) == [15, 30]
+
+
+@pytest.mark.parametrize(
+    ("losses", "trained"),
+    [
+        ((0.6, 0.7, 0.1), [3, 3, 9]),
+        ((0.6, 0.5, 0.4), [3, 3, 9, 30]),
+        ((0.6, 0.5, 0.7), [3, 3, 9, 30]),
+    ],
+)
+def test_the_best_rate_is_trained_longer_while_that_helps(
+    losses, trained, checkpoint, task, tmp_path
+):
+    whole, seen = NetworkRun._fit, []
+    told = dict(zip((3, 9, 30), losses, strict=True))
+
+    def fit(self, lr, optim, logs):
+        trial = whole(self, lr, optim, logs)
+        seen.append(optim.steps)
+        return replace(trial, result=replace(trial.result, best_loss=told[optim.steps]))
+
+    how = settings("scratch", lr=[1e-3, 1e-2], trial_share=0.1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NetworkRun, "_fit", fit)
+        record = run(checkpoint, task, "scratch", tmp_path, how=how)
+    assert seen == trained
+    best = min(trained, key=lambda steps: told[steps])
+    assert record.extra["best_loss"] == told[best]
+    assert (tmp_path / "metrics.jsonl").exists()
 
 
 def test_a_diverging_rate_loses_and_does_not_end_the_run(checkpoint, task, tmp_path):
@@ -318,7 +360,7 @@ def test_a_rate_that_diverges_after_its_trial_gives_way(
     whole, refused = NetworkRun._fit, []
 
     def fit(self, lr, optim, logs):
-        if logs.name == "full" and len(refused) < failing:
+        if optim.steps == 30 and len(refused) < failing:
             refused.append(lr)
             raise NumericalError("the loss is not finite")
         return whole(self, lr, optim, logs)

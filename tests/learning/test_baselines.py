@@ -114,6 +114,15 @@ def toy(n: int, seed: int) -> Labelled:
     return Labelled(x, y.astype(np.int64), np.ones(n))
 
 
+def test_trees_grow_on_where_they_are_best_at_their_end():
+    fit, select = toy(400, 0), toy(100, 1)
+    few = boosted_trees(Trees(leaves=(2,), rounds=5), fit, select, seed=0)
+    enough = boosted_trees(Trees(leaves=(2,), rounds=40), fit, select, seed=0)
+    assert (few.rounds, few.trees) == (40, 5 + 10 + 20 + 40 + 40)  # eight times five, no more
+    assert 72 < enough.rounds < 144
+    assert enough.trees == 40 + 80 + 160 + enough.rounds
+
+
 def test_trees_choose_on_the_held_out_events_and_use_all_labels():
     recipe = Trees(leaves=(2, 8), rounds=40)
     fit, select = toy(400, 0), toy(100, 1)
@@ -121,11 +130,11 @@ def test_trees_choose_on_the_held_out_events_and_use_all_labels():
     assert [point["leaves"] for point in found.grid] == [2, 8]
     best = min(found.grid, key=lambda point: point["loss"])
     assert (found.model.max_leaf_nodes, found.rounds) == (best["leaves"], best["rounds"])
-    assert found.examples_seen == 2 * 40 * 400 + found.rounds * 500 <= recipe.examples(400) + 4000
+    assert found.examples_seen == (found.trees - found.rounds) * 400 + found.rounds * 500
     scores = found.scores(toy(200, 2).x)[:, 1]
     assert scores[1::2].mean() > scores[::2].mean() + 0.1
     alone = boosted_trees(recipe.model_copy(update={"refit": False}), fit, select, seed=0)
-    assert alone.examples_seen == 2 * 40 * 400
+    assert alone.examples_seen == alone.trees * 400
 
 
 def test_without_held_out_events_nothing_is_chosen():
