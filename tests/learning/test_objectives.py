@@ -163,6 +163,13 @@ def test_counting_knows_what_counts_tell_and_no_more():
     before = objective.counting_types.table.clone()
     objective(same)
     assert torch.equal(before, objective.counting_types.table)
+    # Without types a lepton is told by its charge, missing momentum by its eta, and no kind of jet.
+    charged = torch.where(codes == SPECIES["electron"], 1.0, 0.0).expand(n, -1).clone()
+    secret, _ = replaced(same.with_column("charge", charged), probability=0.8, types="hidden")
+    for _ in range(5):
+        secret.train()(same.with_column("charge", charged))
+    parts = secret.eval()(same.with_column("charge", charged)).parts
+    assert parts["counting_types"].item() == pytest.approx(0.6 + 0.4 / 2, abs=0.05)
 
 
 def test_counting_sees_the_dummy_as_the_network_does():

@@ -17,4 +17,5 @@ OBJECTIVES: Registry[ObjectiveRecipe] = Registry(
     replaced_object="transferline.learning.objectives.replaced_object:ReplacedObject",
     resimulation="transferline.learning.objectives.resimulation:Resimulation",
     supervised="transferline.learning.objectives.supervised:Supervised",
+    swapped_object="transferline.learning.objectives.swapped_object:SwappedObject",
 )

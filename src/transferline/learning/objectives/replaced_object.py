@@ -7,8 +7,10 @@ drawn, how often none is, what stands in its place, and what is known of the typ
 
 A trap: where all other types are known, the answer can be counted, and the task teaches nothing
 more. Every validation therefore logs what counting gets: `counting_types`, the best guess from the
-numbers of objects of each type that are left, and `counting_objects`, the one from their number
-alone. A dummy that can be seen is counted too: whether there is one is no secret.
+numbers of objects of each type that can be told of what is left, and `counting_objects`, the one
+from their number alone. An object whose type is hidden is a lepton where it has charge, and missing
+momentum where its eta is exactly 0; the rest are jets of either kind. A dummy that can be seen is
+counted too: whether there is one is no secret.
 """
 
 from __future__ import annotations
@@ -95,9 +97,11 @@ class ReplacedObjectObjective(Objective):
         for name, index in {**_CLASS_OF_SPECIES, "tau": _TAU[recipe.tau]}.items():
             table[SPECIES[name]] = index
         self.register_buffer("class_of_species", table)
-        # The last count is that of dummies, which is always zero where the object is removed.
+        # The last counts are those of objects that could be either kind of jet, and of dummies,
+        # which is always zero where the object is removed.
         dummies = int(self.dummy is not None)
-        self.counting_types = Counting([*[7] * (answers - 1), dummies], answers)
+        most = [1 if kind == MET else 7 for kind in range(1, answers + 1)]
+        self.counting_types = Counting([*most, dummies], answers)
         self.counting_objects = Counting([63, dummies], answers)
 
     def fit_constants(self, draw: Callable[[], Iterable[Batch]]) -> None:
@@ -113,9 +117,10 @@ class ReplacedObjectObjective(Objective):
         replaced = chosen.any(1)
         picked = (classes * chosen).sum(1)
         target = torch.where(replaced, picked, torch.full_like(picked, NONE))
-        logits = self.classifier(self._pooled(self._shown(batch), chosen)).float()
+        shown = self._shown(batch)
+        logits = self.classifier(self._pooled(shown, chosen)).float()
         parts = {"accuracy": (logits.argmax(-1) == target).float().mean()}
-        left = classes.masked_fill(chosen, -1)
+        left = self._told(shown, classes).masked_fill(chosen, -1)
         counted = self._counting(left, replaced.long(), target)
         return Loss(F.cross_entropy(logits, target), parts | counted)
 
@@ -125,7 +130,7 @@ class ReplacedObjectObjective(Objective):
         The count of dummies is clamped to zero where there are none to be seen.
         """
         answers = self.counting_types.table.shape[1]
-        kinds = torch.arange(1, answers, device=left.device)
+        kinds = torch.arange(1, answers + 1, device=left.device)
         counts, seen = (left.unsqueeze(-1) == kinds).sum(1), dummies.unsqueeze(1)
         pairs = {
             "types": torch.cat((counts, seen), 1),
@@ -151,6 +156,15 @@ class ReplacedObjectObjective(Objective):
         """The class of every object, `[n, p]`; -1 where nothing can be replaced."""
         classes = self.class_of_species[batch.columns["species"]]
         return classes.masked_fill(~batch.is_real, -1)
+
+    def _told(self, shown: Batch, classes: Tensor) -> Tensor:
+        """What can be told of every object's class, `[n, p]`; one beyond all: a jet or b jet."""
+        told = self._classes(shown)
+        secret = (told < 0) & (classes >= 0)
+        charged = shown.columns["charge"] != 0 if "charge" in shown.columns else secret & False
+        jets = torch.full_like(told, self.counting_types.table.shape[1])
+        guess = torch.where(classes == MET, MET, torch.where(charged, LEPTON, jets))
+        return torch.where(secret, guess, told)
 
     def hidden(self, batch: Batch) -> Tensor:
         """Draw at most one object per event."""
