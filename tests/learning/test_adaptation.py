@@ -235,7 +235,7 @@ def test_a_probe_of_standardised_embeddings_becomes_one_of_plain_ones():
     probe = ProbedModel(model.features, model.backbone, model.head)
     batch = toy_batch(400).replace(context={"embedding": far})
     plain = probe(batch)
-    probe.standardise(far)
+    probe.standardise(lambda: far)
     assert probe.latent(batch).pooled[:, 1:].std(0).sub(1).abs().max() < 1e-3
     shown = probe(batch)
     probe.fold()

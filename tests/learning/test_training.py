@@ -343,26 +343,36 @@ def test_with_a_trained_head_the_first_steps_are_looked_at_more_often(
 
 
 @pytest.mark.parametrize(
-    ("schedule", "steps"), [("cosine", 31), ("flat_decay", 35)], ids=["cosine", "flat_decay"]
+    ("changes", "steps"),
+    [({}, 26), ({"schedule": "flat_decay"}, 30), ({"final_lr": 1.0}, 10)],
+    ids=["half of the peak", "late", "never"],
 )
-def test_patience_counts_where_the_rate_has_halved(shards, tmp_path, schedule, steps):
+def test_patience_counts_where_the_rate_has_halved(shards, tmp_path, changes, steps):
+    """At three quarters of the steps at the latest; where it never halves, behind the warm-up."""
     whole = ShardSet([shards])
     module = objective()
     # A rate too small to move any weight: no validation is better than the first.
     optim = Optim(
         steps=40,
         lr=1e-30,
-        warmup=0.5,
+        warmup=0.25,
         validate_every=1,
         patience=3,
         batch_size=64,
-        schedule=schedule,
+        **changes,
     )
     loader = Loader(whole, None, 64)
     result = fit(module, loader, loader, optim, tmp_path, label=None)
     assert (result.best_step, result.stopped) == (1, "patience")
     assert result.steps == steps + 3
-    assert optim.factor(steps - 1) >= 0.5 > optim.factor(steps)
+
+
+def test_an_epoch_between_validations(shards, tmp_path):
+    loader = Loader(ShardSet([shards]), None, 64)
+    optim = Optim(steps=3 * len(loader) + 1, batch_size=64, validate_every="epoch")
+    fit(objective(), loader, loader, optim, tmp_path, label=None)
+    rows = [json.loads(row) for row in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [*(n * len(loader) for n in (1, 2, 3)), optim.steps]
 
 
 def test_a_frozen_backbone_does_not_move(shards, tmp_path):

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -55,7 +55,7 @@ _BACKBONE: dict[Mode, BackboneState] = {
 _SCORING_BATCH, _LONG_BATCH = 1024, 256  # of short and of long sets, whose pairs fill the memory
 _SMALLEST_BATCH = 32
 _LONGER = 3  # times as many steps as the training before
-_LAST = 1.5  # times as many, and it would be the last but one: the last one is taken at once
+_LAST = 1.5  # where the cap is less than so many times the next length, the cap is taken
 
 
 class Adaptation(Recipe):
@@ -67,9 +67,10 @@ class Adaptation(Recipe):
         epochs: passes over the fitted events, which bounds the steps; no bound if None.
         min_steps: so many steps at least, however few events there are.
         small_batches: few events make small batches, so that a pass has eight steps at least.
-        trial_share: share of the steps that each rate is tried with. Below 1 the best rate is then
-            trained with three times as many steps, and so on up to `optim.steps`, while that
-            lowers the validation loss. Each is a training of its own, whose rate falls to its end.
+        trial_share: share of the steps that each rate is tried with. Where that is less than all,
+            the best rate is then trained with three times as many steps, and so on up to the cap,
+            while that lowers the validation loss. Each is a training of its own, whose rate falls
+            to its end. The cap is `optim.steps`, or what `epochs` bound.
         trial_most: steps of a trial at most, however large that share; no bound if None.
         head_first: train the head alone, on cached embeddings, before all weights move (linear
             probing, then fine-tuning: arXiv:2202.10054); at once if None. Modes that
@@ -284,7 +285,7 @@ class NetworkRun:
         if backbone == "frozen":  # its embeddings stay what they are
             model = ProbedModel(model.features, model.backbone, model.head)
             events = self._embedded
-            model.standardise(self.embeddings(self.rows.fit))
+            model.standardise(partial(self.embeddings, self.rows.fit))
         select = by_length(self.data.shards, self.rows.select)
         result = fit(
             self.how.objective.build(model),

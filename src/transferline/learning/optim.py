@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -15,6 +15,7 @@ from transferline.config import Recipe, added
 from transferline.learning.objectives.base import Objective
 from transferline.learning.ranger import Ranger
 
+_PATIENT = 0.75  # of the steps at most until validations count, where the rate hardly falls
 _FLAT = 0.7  # share of the steps before the rate decays, of `flat_decay`
 
 
@@ -40,12 +41,13 @@ class Optim(Recipe):
         backbone_catch_up: share of the steps, after that, in which the rate of the backbone
             rises linearly from nothing to its own.
         precision: `auto` takes bfloat16 autocast where the processor multiplies it natively.
-        validate_every: steps between validations; a twentieth of `steps` unless given. Where the
-            head was trained before (`head_first`) there are four more before the first of them, at
-            a half, a quarter and so on.
+        validate_every: steps between validations, or `epoch`; a twentieth of `steps` unless given.
+            Where the head was trained before (`head_first`) there are four more before the first
+            of them, at a half, a quarter and so on.
         patience: validations without improvement before stopping, or None. They count where the
             rate has fallen below half of its peak, and warm-up and thaw have ended: at a high rate
-            a loss that stands says little about where it ends when the rate falls.
+            a loss that stands says little about where it ends when the rate falls. Of the twenty
+            validations of a cosine about ten are left then: a patience of ten stops nothing.
         device: `auto` takes a GPU if there is one: the first, or under torchrun one per process.
     """
 
@@ -63,7 +65,7 @@ class Optim(Recipe):
     backbone_frozen: float = added(0.0, ge=0, lt=1)
     backbone_catch_up: float = added(0.0, ge=0, lt=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    validate_every: int | None = Field(None, gt=0)
+    validate_every: Annotated[int, Field(gt=0)] | Literal["epoch"] | None = None
     patience: int | None = Field(None, gt=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
@@ -85,9 +87,15 @@ class Optim(Recipe):
 
     @property
     def half_way(self) -> int:
-        """The first step behind the warm-up whose rate is below half of the peak."""
+        """The first step behind the warm-up whose rate is below half of the peak.
+
+        Three quarters of the steps at most; the end of the warm-up where it never falls so far.
+        """
         falling = range(self.warmup_steps, self.steps)
-        return self.warmup_steps + bisect_left(falling, True, key=lambda s: self.factor(s) < 0.5)
+        half = self.warmup_steps + bisect_left(falling, True, key=lambda s: self.factor(s) < 0.5)
+        if half == self.steps:  # it never does
+            return self.warmup_steps
+        return max(self.warmup_steps, min(half, round(_PATIENT * self.steps)))
 
     def factor(self, step: int) -> float:
         """Learning rate at `step` over `lr`: linear warm-up, then `schedule` to `final_lr`."""

@@ -19,13 +19,13 @@ from transferline.models.backbones.base import Latent
 from transferline.models.model import Model
 
 _EVENTS = 256  # of jets, in one pass: each has several, whose constituents meet in pairs
-_FLAT = 1e-4  # of the largest spread: rounding of bfloat16
+_FLAT = 1e-2  # of the largest spread: several times the rounding of bfloat16
 
 
 class ProbedModel(Model):
     """A Model whose embeddings come with the batch; Features and backbone are idle but there.
 
-    A head without classifier of its own meets them with mean 0 and spread 1 once `standardise` was
+    A `Head`, not one of events of jets, meets them with mean 0 and spread 1 once `standardise` was
     called: directions in which embeddings hardly differ, or are far from zero, would else take it
     thousands of steps. `fold` puts that into its first layer.
     """
@@ -40,13 +40,14 @@ class ProbedModel(Model):
             pooled = (pooled - mean.to(pooled)) / spread.to(pooled)
         return Latent(tokens=pooled[:, None, :0], is_real=batch.is_real, pooled=pooled)
 
-    def standardise(self, embeddings: Tensor) -> None:
-        """Take mean and spread from `embeddings [n, d]`; nothing for heads on events of jets."""
-        if self._first() is not None and len(embeddings) > 1:
-            spread = embeddings.std(0)
-            # What all events have in common tells nothing and must not be blown up.
-            spread = torch.where(spread > _FLAT * spread.max(), spread, torch.ones_like(spread))
-            self._scale = (embeddings.mean(0), spread)
+    def standardise(self, draw: Callable[[], Tensor]) -> None:
+        """Take mean and spread from the embeddings `draw() [n, d]`, if the head is of that kind."""
+        if self._first() is None or len(embeddings := draw()) < 2:
+            return
+        spread = embeddings.std(0)
+        # What all events have in common, but for rounding, tells nothing and is not blown up.
+        floor = (_FLAT * spread.max()).clamp(min=torch.finfo(spread.dtype).tiny)
+        self._scale = (embeddings.mean(0), spread.clamp(min=floor))
 
     @torch.no_grad()
     def fold(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from transferline.models.checkpoint import Checkpoint
 # A pass of the head over a cached embedding, and of a tree over an event, on one core.
 _PROBE_SECONDS = 3e-6
 _TREE_SECONDS = 2e-7
+_TIMED = 4  # batches
 _BATCHED = (*TRAINED, "fixed")  # modes that read the events of every batch
 _FORWARD_SHARE = 1 / 3  # of the cost of a training pass: forward, without the two backward ones
 
@@ -31,14 +32,15 @@ def training_seconds(checkpoint: Checkpoint, run: Run, data: TaskData) -> float:
     assert isinstance(run.how, Adaptation)  # only networks are measured
     optim, task = run.how.optim, run.task
     size = min(optim.batch_size, len(data.pool))
-    rows = data.pool[: 4 * size]
-    loader = Loader(
-        data.shards, rows, size, target=data.target, weight=data.training_weight, drop_last=True
+    loader = Loader(  # of all events, so that batches are sorted as in training
+        data.shards, data.pool, size, target=data.target, weight=data.training_weight
     )
     with torch.random.fork_rng(devices=[]):
         model = starting_model(checkpoint, "scratch", task.head, task.n_outputs, seed=0)
         objective = run.how.objective.build(model)
-        seconds = [_step_seconds(objective, batch, optim) for batch in loader.batches(0)]
+        seconds = [
+            _step_seconds(objective, batch, optim) for batch in islice(loader.batches(0), _TIMED)
+        ]
     return min(seconds) / size
 
 

@@ -123,7 +123,8 @@ class _Fit:
         self.objective, self.optim, self.world = stepper.objective, stepper.optim, stepper.world
         self.out, self.state = out, out / "state"
         self.digest, self.save_seconds = digest, save_seconds
-        self.every = self.optim.validate_every or max(1, self.optim.steps // 20)
+        given = len(train) if self.optim.validate_every == "epoch" else self.optim.validate_every
+        self.every = given or max(1, self.optim.steps // 20)
         self.early = _halves(self.every) if early and not self.optim.validate_every else set()
         self.at = Progress()
         self.best: dict[str, Tensor] | None = None

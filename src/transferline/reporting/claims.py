@@ -183,6 +183,7 @@ class NotBelow(LineClaim):
     Attributes:
         other: its scratch unless given.
         margin: what counts as level, in units of a metric between zero and one.
+        largest: sizes beyond it are not asked about; all are unless given.
     """
 
     kind: Literal["not_below"] = "not_below"
@@ -190,15 +191,16 @@ class NotBelow(LineClaim):
     other: Chosen | None = None
     sigma: float = 2.0
     margin: float = Field(0.005, gt=0)
+    largest: int | None = Field(None, gt=0)
 
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""
         line = line_of(lines, self.line)
         other = line_of(lines, self.other) if self.other else scratch_of(line, lines)
-        found = paired_difference(line, other)
+        found = [d for d in paired_difference(line, other) if self._asks(d.n_train)]
         if not found:
             raise DataError(f"{line.name} and {other.name} have no size and seed in common.")
-        sizes = set(line.n_train) | set(other.n_train)
+        sizes = {n for n in (*line.n_train, *other.n_train) if self._asks(n)}
         known = [difference for difference in found if len(difference.seeds) > 1]
         worst = _worst(known or found)
         judged = {d.n_train: self._at(d, line, other) for d in known}
@@ -209,12 +211,15 @@ class NotBelow(LineClaim):
         numbers = judged.get(shown.n_train, Verdict(OPEN, numbers_of(shown))).numbers
         which = "worst" if shown is worst else "decisive"
         of_all = f"{which} of {len(found)} sizes, at {shown.n_train:,}: {numbers}"
-        both = set(line.n_train) & set(other.n_train)
+        both = sizes & set(line.n_train) & set(other.n_train)
         compared = {difference.n_train for difference in found}
         for why, where in (("not both", sizes - both), ("no common seed", both - compared)):
             if where:
                 of_all += f"; {why} at {', '.join(f'{n:,}' for n in sorted(where))}"
         return Verdict(outcome, of_all)
+
+    def _asks(self, n_train: int) -> bool:
+        return self.largest is None or n_train <= self.largest
 
     def _at(self, found: Difference, line: Line, other: Line) -> Verdict:
         """Judge one size, made with several seeds."""
@@ -277,14 +282,14 @@ class Claims(Recipe):
     """The claims of a study: `transferline report --markdown FILE RECORDS --claims YAML`.
 
     Attributes:
-        claims: in the order of the page.
+        claims: in the order of the page; there may be none beside `notes`.
         published: values of publications.
         ablations: tables of choices.
         notes: sentences at the head of the page: what was found wrong after the runs, say.
         names: pre-training -> what its name stands for.
     """
 
-    claims: list[one_of(CLAIMS)] = Field(min_length=1)  # type: ignore[valid-type]  # registry
+    claims: list[one_of(CLAIMS)] = Field(default_factory=list)  # type: ignore[valid-type]
     published: tuple[Published, ...] = ()
     ablations: tuple[Ablation, ...] = ()
     notes: tuple[str, ...] = ()

@@ -18,8 +18,8 @@ from transferline.reporting.table import Table
 _COST = {"passes", "cpu_seconds", "labels"}
 _NOTE = (
     "At the weights that were kept. Counting: the best guess from the numbers of objects of each "
-    "type that are left, or from their number alone; a network that gets no more has learnt to "
-    "count."
+    "type that can be told of what is left, or from their number alone; a network that gets no "
+    "more has learnt to count."
 )
 
 

@@ -160,7 +160,7 @@ class ReplacedObjectObjective(Objective):
     def _told(self, shown: Batch, classes: Tensor) -> Tensor:
         """What can be told of every object's class, `[n, p]`; one beyond all: a jet or b jet."""
         told = self._classes(shown)
-        secret = (told < 0) & (classes >= 0)
+        secret = shown.is_real & (shown.columns["species"] == 0)
         charged = shown.columns["charge"] != 0 if "charge" in shown.columns else secret & False
         jets = torch.full_like(told, self.counting_types.table.shape[1])
         guess = torch.where(classes == MET, MET, torch.where(charged, LEPTON, jets))
