@@ -470,7 +470,8 @@ def test_a_part_of_the_tasks_leaves_the_list_of_samples_whole(places, tmp_path):
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*/*.yaml")), ids=str)
 def test_every_study_that_ships_parses_and_plans(path):
     if path.stem.partition("_")[0] == "claims":
-        assert load_config(path, Claims).claims
+        found = load_config(path, Claims)
+        assert found.claims or found.notes
         return
     config = load_config(path, StudyConfig)
     assert plan_lines(config)
