@@ -200,3 +200,21 @@ def test_a_page_names_lines_whose_rates_end_too_early(tmp_path):
         append(tmp_path / "r.jsonl", made)
     text = write_results_page(tmp_path / "r.jsonl", tmp_path / "toy.md", "Toy").read_text()
     assert "the highest was taken by" in text
+
+
+def test_the_page_tells_in_what_precision_networks_were_trained(tmp_path):
+    made = records()
+    assert "trained in" not in page_of(made, tmp_path / "old")
+    mixed = [
+        one.model_copy(update={"extra": {"precision": "bfloat16" if i % 3 else "float32"}})
+        for i, one in enumerate(made)
+    ]
+    assert "- networks trained in bfloat16 (30 runs), float32 (15 runs)" in page_of(
+        mixed, tmp_path / "new"
+    )
+
+
+def page_of(made, folder):
+    for one in made:
+        append(folder / "records.jsonl", one)
+    return write_results_page(folder, folder / "toy.md", "Toy").read_text()

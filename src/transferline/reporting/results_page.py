@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -205,6 +206,8 @@ def _provenance(records: Sequence[Record]) -> str:
     def listed(values: Iterable[str]) -> str:
         return ", ".join(f"`{value}`" for value in sorted(set(values)) if value) or "not recorded"
 
+    precisions = Counter(str(p) for r in records if (p := dict(r.extra).get("precision")))
+    told = ", ".join(f"{name} ({count} runs)" for name, count in sorted(precisions.items()))
     return (
         "## Provenance\n\n"
         f"- transferline {listed(record.version for record in records)}, "
@@ -212,4 +215,5 @@ def _provenance(records: Sequence[Record]) -> str:
         f"- data {listed((record.hashes.data or '')[:12] for record in records)}\n"
         f"- checkpoint {listed((record.hashes.checkpoint or '')[:12] for record in records)}\n"
         f"- loaded backbone {listed((record.hashes.loaded or '')[:12] for record in records)}\n"
+        + (f"- networks trained in {told}\n" if told else "")
     )
