@@ -9,7 +9,7 @@ from transferline.learning.objectives.masked_type import MaskedType
 from transferline.learning.objectives.supervised import Supervised
 from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.models.checkpoint import Checkpoint
-from transferline.testing.batches import toy_batch
+from transferline.testing.batches import toy_batch, toy_replicas
 from transferline.testing.objective import tiny_model
 
 from .event_shards import write_shards
@@ -70,6 +70,25 @@ def test_a_backbone_is_pretrained_on_labels_and_without_them_at_once(tmp_path):
     assert "val_masked_type_accuracy" in head
     with pytest.raises(ValidationError, match="objective joint needs labels"):
         PretrainConfig.model_validate({**settings, "classes": {}})
+
+
+def test_beside_replicas_other_parts_get_their_jets_one_by_one():
+    batch = toy_replicas(20)
+    target = torch.arange(len(batch)) % 2
+    batch = batch.replace(target=target)
+    recipe = joint("resimulation", "supervised", weights=[1.0, 2.0])
+    assert recipe.nested and recipe.mixed_batches and not joint("jepa", "supervised").nested
+    torch.manual_seed(0)
+    model = tiny_model()
+    objective = recipe.build(model).eval()
+    torch.manual_seed(1)
+    found = objective(batch)
+    alone = Supervised().build(model).eval()
+    jets = alone(batch.sets.replace(target=target[batch.parent])).total
+    torch.testing.assert_close(found.parts["supervised_loss"], jets.detach())
+    torch.manual_seed(1)
+    pairs = objective.parts[0](batch).total
+    torch.testing.assert_close(found.total, pairs + 2 * jets)
 
 
 def test_mistakes_are_named():

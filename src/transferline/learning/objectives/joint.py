@@ -17,6 +17,7 @@ from torch import nn
 
 from transferline.config import one_of
 from transferline.data.batch import Batch
+from transferline.data.nested import AnyBatch, Nested
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
 from transferline.models.model import Model
@@ -42,9 +43,6 @@ class Joint(ObjectiveRecipe):
         twice = sorted({kind for kind in kinds if kinds.count(kind) > 1})
         if twice:
             raise ValueError(f"parts: {twice[0]} stands twice.")
-        alone = [part.kind for part in self.parts if part.nested]
-        if alone:
-            raise ValueError(f"parts: {alone[0]} takes events of replicas and can be no part.")
         return self
 
     @classmethod
@@ -56,6 +54,11 @@ class Joint(ObjectiveRecipe):
     def needs_labels(self) -> bool:
         """Whether any part does."""
         return any(part.needs_labels for part in self.parts)
+
+    @property
+    def nested(self) -> bool:
+        """Whether any part is; the others get jets one by one, with the target of their event."""
+        return any(part.nested for part in self.parts)
 
     @property
     def mixed_batches(self) -> bool:
@@ -86,16 +89,18 @@ class JointObjective(Objective):
         super().__init__(model)
         self.weights = recipe.weights or (1.0,) * len(recipe.parts)
         self.names = [part.kind for part in recipe.parts]
+        self.nested = [part.nested for part in recipe.parts]
         self.parts = nn.ModuleList(_sharing(part.build(model), model) for part in recipe.parts)
         if any(part.chosen_by is None for part in self._each()):
             self.chosen_by = None
 
-    def forward(self, batch: Batch) -> Loss:
+    def forward(self, batch: AnyBatch) -> Loss:
         """Return the sum, and of every part its loss and what it logs, under its name."""
         total = torch.zeros(())
         logged = {}
-        for name, weight, part in zip(self.names, self.weights, self.parts, strict=True):
-            loss: Loss = part(batch)
+        parts = zip(self.names, self.weights, self.parts, self.nested, strict=True)
+        for name, weight, part, nested in parts:
+            loss: Loss = part(batch if nested else _one_by_one(batch))
             total = total.to(loss.total) + weight * loss.total
             logged[f"{name}_loss"] = loss.total.detach()
             logged |= {f"{name}_{key}": value for key, value in loss.parts.items()}
@@ -103,8 +108,8 @@ class JointObjective(Objective):
 
     def fit_constants(self, draw: Callable[[], Iterable[Batch]]) -> None:
         """Let every part take its own."""
-        for part in self._each():
-            part.fit_constants(draw)
+        for part, nested in zip(self._each(), self.nested, strict=True):
+            part.fit_constants(draw if nested else lambda: map(_one_by_one, draw()))
 
     def after_step(self) -> None:
         """Let every part update its teachers."""
@@ -115,6 +120,14 @@ class JointObjective(Objective):
         for part in self.parts:
             assert isinstance(part, Objective)
             yield part
+
+
+def _one_by_one(batch: AnyBatch) -> Batch:
+    """Return the jets of events as sets of their own, with the target of their event."""
+    if not isinstance(batch, Nested):
+        return batch
+    target = batch.target
+    return batch.sets.replace(target=None if target is None else target[batch.parent])
 
 
 def _sharing(part: Objective, model: Model) -> Objective:
