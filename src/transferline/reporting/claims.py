@@ -176,9 +176,8 @@ class NotBelow(LineClaim):
 
     It holds where `sigma` paired errors exclude a deficit of `margin`: a wide error bar is below
     nothing, but does not know it. It does not where they exclude that there is none. A size whose
-    loser was still improving decides nothing, see `BeatsScratch`; a size that one of the lines has
-    not leaves open what holds at the others. The numbers are those of the size where it fares
-    worst, of those that decide.
+    loser was still improving decides nothing, see `BeatsScratch`; one that either line lacks leaves
+    open what holds at the others. The numbers are those where it fares worst, of what decides.
 
     Attributes:
         other: its scratch unless given.
@@ -209,17 +208,16 @@ class NotBelow(LineClaim):
             if so := [d for d in known if judged[d.n_train].outcome == decisive]:
                 outcome, shown = decisive, _worst(so)
         numbers = judged.get(shown.n_train, Verdict(OPEN, numbers_of(shown))).numbers
-        which = "worst" if shown is worst else "decisive"
-        of_all = f"{which} of {len(found)} sizes, at {shown.n_train:,}: {numbers}"
+        of_all = f"{'worst' if shown is worst else 'decisive'} of {len(found)} sizes, at {shown.n_train:,}: {numbers}"
         both = sizes & set(line.n_train) & set(other.n_train)
-        compared = {difference.n_train for difference in found}
-        for why, where in (("not both", sizes - both), ("no common seed", both - compared)):
+        seedless = both - {difference.n_train for difference in found}
+        for why, where in (("not both", sizes - both), ("no common seed", seedless)):
             if where:
                 of_all += f"; {why} at {', '.join(f'{n:,}' for n in sorted(where))}"
         return Verdict(outcome, of_all)
 
-    def _asks(self, n_train: int) -> bool:
-        return self.largest is None or n_train <= self.largest
+    def _asks(self, n: int) -> bool:
+        return n <= (self.largest or n)
 
     def _at(self, found: Difference, line: Line, other: Line) -> Verdict:
         """Judge one size, made with several seeds."""
@@ -294,6 +292,12 @@ class Claims(Recipe):
     ablations: tuple[Ablation, ...] = ()
     notes: tuple[str, ...] = ()
     names: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not (self.claims or self.notes):
+            raise ValueError("claims: required, unless there are notes.")
+        return self
 
 
 def line_of(lines: Sequence[Line], chosen: Chosen) -> Line:
