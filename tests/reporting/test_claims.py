@@ -93,6 +93,8 @@ def test_a_size_that_one_line_lacks_leaves_open_what_holds_at_the_others():
     assert verdict.numbers.endswith("; not both at 10,000")
     worse = [r for r in runs(0.3) if (r.n_train, r.mode) != (10_000, "finetuned")]
     assert judge(worse, kind="not_below").outcome == FAILS
+    smaller = judge(found, kind="not_below", largest=1000)  # the size is not asked about
+    assert smaller.outcome == HOLDS and "of 2 sizes" in smaller.numbers
 
 
 def test_an_error_too_wide_to_exclude_a_deficit_is_not_level():
