@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from transferline.config import load_config
 from transferline.errors import ConfigError, DataError
+from transferline.learning.tasks import subsets
 from transferline.learning.tasks.event_classification import EventClassification
 from transferline.learning.tasks.subsets import draw, hold_out
 from transferline.learning.transfer_config import TransferConfig
@@ -43,6 +45,17 @@ def test_subsets_are_nested_and_balanced(a, b, seed):
     for part in ("fit", "select"):
         held = [set(getattr(hold_out(rows, TARGET, 0.2), part)) for rows in (small, large)]
         assert held[0] <= held[1]
+
+
+def test_of_many_labels_no_more_select_than_are_needed(monkeypatch):
+    monkeypatch.setattr(subsets, "SELECTING", 60)
+    sizes = (100, 300, 600)
+    drawn = [hold_out(draw(POOL, TARGET, n, 0, "balanced"), TARGET, 0.2) for n in sizes]
+    assert [len(rows.select) for rows in drawn] == [20, 60, 60]
+    assert [len(rows.fit) for rows in drawn] == [subsets.fitted(n, 0.2) for n in sizes]
+    for small, large in pairwise(drawn):
+        assert set(small.select) <= set(large.select) and set(small.fit) <= set(large.fit)
+    assert abs(2 * TARGET[drawn[-1].select].sum() - 60) <= 1
 
 
 def test_natural_subsets_keep_the_mixture():

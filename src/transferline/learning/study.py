@@ -30,6 +30,7 @@ from transferline.learning.study_records import RECORDS, keep_current
 from transferline.learning.study_runs import Run, execute, fill_table, plan, small_first
 from transferline.learning.study_tokenizers import prepare_tokenizers
 from transferline.learning.tasks.base import Task, TaskData
+from transferline.learning.tasks.subsets import SELECTING
 from transferline.learning.training import StopRequestedError
 from transferline.models.checkpoint import Checkpoint
 from transferline.progress import Ticker, progress, say
@@ -231,7 +232,8 @@ def _announce(
         say(
             f"{task.name}: {len(events.pool)} events to draw from, {len(events.test)} test events. "
             f"n_train counts all classes together and includes the {task.select_share:.0%} "
-            "that select (early stopping, learning rate, tree settings) instead of fitting."
+            f"(at most {SELECTING:,}) that select (early stopping, learning rate, tree settings) "
+            "instead of fitting."
         )
     if not todo:
         return

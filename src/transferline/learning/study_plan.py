@@ -6,6 +6,7 @@ from transferline.learning.baselines import Trees
 from transferline.learning.modes import TRAINED, Mode
 from transferline.learning.network_run import Adaptation
 from transferline.learning.study_config import StudyConfig
+from transferline.learning.tasks.subsets import fitted
 
 
 def plan_lines(config: StudyConfig) -> list[str]:
@@ -25,7 +26,7 @@ def plan_lines(config: StudyConfig) -> list[str]:
         if task.name not in seen and len(config.questions()) > 1:
             seen.add(task.name)
             lines.append(f"{task.name}:")
-        n_fit = round(n_train * (1 - task.select_share))
+        n_fit = fitted(n_train, task.select_share)
         for mode in config.grid.modes:
             each = [
                 how.examples(n_fit)

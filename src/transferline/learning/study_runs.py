@@ -20,6 +20,7 @@ from transferline.learning.run_digest import run_digest
 from transferline.learning.shared_tables import embedding_table, engineered_table
 from transferline.learning.study_config import StudyConfig
 from transferline.learning.tasks.base import Task, TaskData
+from transferline.learning.tasks.subsets import fitted
 from transferline.models.checkpoint import Checkpoint
 
 
@@ -61,7 +62,7 @@ class Run:
 
     def examples(self) -> int:
         """Events passed through training at most; see `Adaptation.examples`."""
-        n_fit = round(self.n_train * (1 - self.task.select_share))
+        n_fit = fitted(self.n_train, self.task.select_share)
         return self.how.examples(n_fit)
 
 

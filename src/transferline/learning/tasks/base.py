@@ -79,7 +79,8 @@ class Task(Recipe, ABC):
         name: of this question in Records and plots.
         head: what is put on the backbone, new in every run.
         subset: `balanced` draws equally many events of each class, `natural` as they come.
-        select_share: share of the `n_train` events that selects instead of fitting.
+        select_share: share of the `n_train` events that selects instead of fitting, 5,000 of them
+            at most.
         engineered: features of an event that boosted trees are given.
     """
 

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from transferline.errors import DataError
 
+SELECTING = 5000
+"""Labelled events that select at most, see `hold_out`."""
+
 Rows = NDArray[np.int64]
 Subset = Literal["balanced", "natural"]
 
@@ -71,15 +74,23 @@ def _prefix(shuffled: Rows, share: int, n_train: int, where: str) -> Rows:
     return shuffled[:share]
 
 
+def fitted(n_train: int, share: float) -> int:
+    """Return how many of `n_train` events `hold_out` leaves to fit, but for rounding."""
+    return n_train - min(round(share * n_train), SELECTING)
+
+
 def hold_out(rows: Rows, target: NDArray[np.int64], share: float) -> LabelledRows:
     """Split drawn rows into a part to fit and a part, `share` of every class, to select with.
 
-    An event's part depends on its place in its class's permutation only, so both parts are
-    nested too.
+    `SELECTING` of all classes together are enough: of many labels the others are better fitted, and
+    every validation reads them all. An event's part depends on its place in its class's permutation
+    only, so both parts are nested too.
     """
     select = np.zeros(len(rows), dtype=bool)
-    for label in np.unique(target[rows]):
+    labels = np.unique(target[rows])
+    for label in labels:
         place = np.flatnonzero(target[rows] == label)
         count = np.floor(np.arange(len(place) + 1) * share + 1e-9)
+        count = count.clip(max=SELECTING // len(labels))
         select[place] = np.diff(count) > 0
     return LabelledRows(fit=rows[~select], select=rows[select])
