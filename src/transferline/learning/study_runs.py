@@ -61,7 +61,7 @@ class Run:
         return f"{self.task.name}: {self.mode}{variant}, n = {self.n_train}, seed {self.seed}"
 
     def examples(self) -> int:
-        """Events passed through training at most; see `Adaptation.examples`."""
+        """Events passed through training at most, but for trees that grow on; see `examples`."""
         n_fit = fitted(self.n_train, self.task.select_share)
         return self.how.examples(n_fit)
 
