@@ -15,11 +15,11 @@ from transferline.data.readers.nested_shards import NestedShardSet
 from transferline.data.readers.shards import ShardSet
 from transferline.data.selections import selection
 from transferline.errors import ConfigError, DataError
-from transferline.generate import hard_filter
+from transferline.generate import generators, hard_filter
 from transferline.generate.catalogue import process
 from transferline.learning.study_config import StudyConfig
 from transferline.runtime import cache_directory
-from transferline.samples import Sample, chosen_selection, materialise
+from transferline.samples import Sample, chosen_selection, materialise, require_generator
 
 from .generated_events import BACKGROUND, SIGNAL, cache, one_at_a_time, root_file, shards
 from .learning.event_shards import write_nanoaod, write_shards
@@ -94,6 +94,25 @@ def test_a_finished_sample_of_sherpa_is_found_where_there_is_no_sherpa(monkeypat
     assert found["generator"] == "sherpa"
     assert found["cards"] and found["made_by"]
     assert found == sample_generation.generation(sample.model_copy(update={"generator": "sherpa"}))
+
+
+def test_a_generator_that_is_missing_is_told_before_anything_is_generated(monkeypatch, tmp_path):
+    def missing() -> None:
+        raise ConfigError("Sherpa is not here.")
+
+    monkeypatch.setattr(generators, "find_sherpa", missing)
+    dear = Sample(process="ttbb_1l", n=10, selection="l1_j4_b1")
+    mixed = Sample.model_validate(
+        {"mix": {"a": SIGNAL.to_dict(), "b": dear.to_dict()}, "selection": "l1_j4_b1"}
+    )
+    require_generator(SIGNAL, tmp_path)
+    for sample in (dear, mixed):
+        with pytest.raises(ConfigError, match="Sherpa is not here"):
+            require_generator(sample, tmp_path)
+    place = sample_generation.generated_place(dear, tmp_path)
+    place.parent.mkdir()
+    place.touch()
+    require_generator(dear, tmp_path)  # what is made needs no generator
 
 
 def test_files_become_shards_and_a_changed_file_is_another_sample(tmp_path, monkeypatch):

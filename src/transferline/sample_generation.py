@@ -62,12 +62,7 @@ def generated_file(
     Raises:
         ConfigError: the sample is of files, or a name of the recipe is unknown.
     """
-    what = made_name(sample)
-    if what is None or sample.n is None:
-        raise ConfigError("Only samples of a process or of jets are generated.")
-    cache = cache or cache_directory()
-    name = place_name(what, f"s{sample.seed}-n{sample.n}", json_hash(generation(sample)))
-    file = cache / "generated" / f"{name}.root"
+    file = generated_place(sample, cache or cache_directory())
     _generator_of(sample, file)(
         file,
         n=sample.n,
@@ -79,6 +74,36 @@ def generated_file(
         tune=sample.tune,
     )
     return file
+
+
+def generated_place(sample: Sample, cache: Path) -> Path:
+    """Return where `generated_file` puts it.
+
+    Raises:
+        ConfigError: as there.
+    """
+    what = made_name(sample)
+    if what is None or sample.n is None:
+        raise ConfigError("Only samples of a process or of jets are generated.")
+    name = place_name(what, f"s{sample.seed}-n{sample.n}", json_hash(generation(sample)))
+    return cache / "generated" / f"{name}.root"
+
+
+def check_generator(sample: Sample) -> None:
+    """See that the generator of a sample is installed.
+
+    Raises:
+        ConfigError: it is not; says how to get it.
+    """
+    from transferline.generate.catalogue import process  # noqa: PLC0415  # an extra
+    from transferline.generate.generators import PYTHIA, chosen_generator  # noqa: PLC0415
+    from transferline.generate.generators import generator_version  # noqa: PLC0415
+
+    if sample.process is not None:
+        name = chosen_generator(process(sample.process), sample.generator)
+    else:
+        name = PYTHIA if sample.jets is None else _generator_of_jets(sample)
+    generator_version(name)
 
 
 def _generator_of(sample: Sample, file: Path) -> Callable[..., object]:

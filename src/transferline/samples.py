@@ -28,9 +28,11 @@ from transferline.mixtures import hand_down, mixed
 from transferline.provenance import package_versions
 from transferline.runtime import cache_directory
 from transferline.sample_generation import (
+    check_generator,
     cross_section,
     drawn_with,
     generated_file,
+    generated_place,
     generation,
     made_name,
     place_name,
@@ -231,17 +233,8 @@ def materialise(
         return _mixture(sample, members, cache)
     chosen = chosen_selection(sample)
     source = generation(sample) if sample.reader is None else _files(sample.reader)
-    made_of = {
-        "protocol": GENERATION,
-        "layout": LAYOUT,
-        "selection": chosen.to_dict(),
-        "source": source,
-        "transferline": package_versions(("transferline",)),
-    }
-    if isinstance(chosen, Selection) and chosen.golden_json is not None:
-        made_of["certified"] = _content(Path(chosen.golden_json))
     name = made_name(sample) or sample.label or "files"
-    place = cache / "prepared" / place_name(name, chosen.name, json_hash(made_of))
+    place = _prepared(name, chosen, source, cache)
     if not _is_ready(place, sample.reader, source):
         reader: Reader | None = sample.reader
         if reader is None:
@@ -259,6 +252,36 @@ def materialise(
             overwrite=(place / CARD).is_file(),
         )
     return place
+
+
+def _prepared(name: str, chosen: AnySelection, source: Mapping[str, Any], cache: Path) -> Path:
+    """Return where the events of `source` that pass a selection are kept."""
+    made_of = {
+        "protocol": GENERATION,
+        "layout": LAYOUT,
+        "selection": chosen.to_dict(),
+        "source": source,
+        "transferline": package_versions(("transferline",)),
+    }
+    if isinstance(chosen, Selection) and chosen.golden_json is not None:
+        made_of["certified"] = _content(Path(chosen.golden_json))
+    return cache / "prepared" / place_name(name, chosen.name, json_hash(made_of))
+
+
+def require_generator(sample: Sample, cache: Path | None = None) -> None:
+    """See, before hours of generation, that what a sample still needs to be generated is here.
+
+    Raises:
+        ConfigError: it is not; says how to get it.
+    """
+    cache = cache or cache_directory()
+    for member in (sample.mix or {}).values():
+        require_generator(member, cache)
+    if (name := made_name(sample)) is None or generated_place(sample, cache).exists():
+        return
+    chosen = chosen_selection(sample)
+    if not (_prepared(name, chosen, generation(sample), cache) / CARD).is_file():
+        check_generator(sample)
 
 
 def _mixture(sample: Sample, members: Mapping[str, Path], cache: Path) -> Path:

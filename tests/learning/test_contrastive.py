@@ -7,10 +7,10 @@ import torch
 
 from transferline.data.batch import ETA, MASS, PHI, PT, cartesian
 from transferline.learning.objectives.contrastive import nt_xent
-from transferline.learning.objectives.jepa import Jepa
+from transferline.learning.objectives.jepa import Jepa, directions
 from transferline.learning.objectives.jet_views import JetViews, split_particles
 from transferline.models.backbones.transformer import Transformer
-from transferline.models.features import whole_jet
+from transferline.models.features import PARTICLE_FEATURES, whole_jet
 from transferline.models.model import parameter_counts
 from transferline.testing.batches import toy_batch
 from transferline.testing.objective import tiny_model
@@ -129,6 +129,18 @@ def test_the_teacher_follows_the_encoder_slowly_and_counts_no_parameters():
     torch.testing.assert_close(theirs, start + 0.25)
     learnt = sum(p.numel() for p in objective.parameters() if p.requires_grad)
     assert sum(parameter_counts(objective).values()) == learnt
+
+
+def test_jepa_tells_directions_as_the_encoder_has_them():
+    """Mirrored for jets at negative eta, as the features are."""
+    batch = random_jets([9, 7, 8, 12])
+    flipped = batch.replace(p4=batch.p4 * torch.tensor([1.0, -1.0, 1.0, 1.0]))
+    features = [PARTICLE_FEATURES[name] for name in ("delta_eta", "delta_phi")]
+    for jets in (batch, flipped):
+        wanted = torch.stack([feature(jets) for feature in features], -1)
+        torch.testing.assert_close(directions(jets), wanted)
+    told = [directions(jets)[jets.is_real] for jets in (batch, flipped)]
+    torch.testing.assert_close(*told, atol=1e-4, rtol=1e-4)
 
 
 def test_jepa_sees_a_collapse():

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from pydantic import ValidationError
 
-from transferline.learning.objectives.joint import Joint
+from transferline.learning.objectives.joint import Joint, _one_by_one
 from transferline.learning.objectives.masked_type import MaskedType
 from transferline.learning.objectives.supervised import Supervised
 from transferline.learning.pretraining import PretrainConfig, pretrain
@@ -84,11 +86,27 @@ def test_beside_replicas_other_parts_get_their_jets_one_by_one():
     torch.manual_seed(1)
     found = objective(batch)
     alone = Supervised().build(model).eval()
-    jets = alone(batch.sets.replace(target=target[batch.parent])).total
+    jets = alone(batch.sets.replace(target=target[batch.parent])).total  # weights are all alike
     torch.testing.assert_close(found.parts["supervised_loss"], jets.detach())
     torch.manual_seed(1)
     pairs = objective.parts[0](batch).total
     torch.testing.assert_close(found.total, pairs + 2 * jets)
+
+
+def test_jets_of_events_have_what_single_jets_have():
+    """Observables of the jet itself, such as N-subjettiness, are columns of the event's jets."""
+    batch = toy_replicas(20)
+    events = batch.events.with_column("tau1", torch.rand(batch.events.is_real.shape))
+    events = events.replace(weight=torch.arange(float(len(batch))))
+    jets = _one_by_one(replace(batch, events=events))
+    assert torch.equal(jets.weight, events.weight[batch.parent])
+    places = torch.cumsum(batch.events.is_real.flatten(), 0) - 1
+    for n in range(len(batch)):
+        for j in batch.events.is_real[n].nonzero().flatten().tolist():
+            m = int(places[n * batch.events.is_real.shape[1] + j])
+            assert jets.context["jet_tau1"][m] == events.columns["tau1"][n, j]
+            assert jets.context["jet_pt"][m] == events.p4[n, j, 0]
+            assert int(batch.parent[m]) == n
 
 
 def test_mistakes_are_named():

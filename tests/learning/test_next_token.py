@@ -27,7 +27,7 @@ from ..models.jets import random_jets
 from .jet_shards import write_jet_shards
 
 THREE = {"particles": ["log_pt", "delta_eta", "delta_phi"], "species": "hidden"}
-TINY = {"kind": "transformer", "width": 16, "depth": 1, "heads": 2, "hidden": 16}
+TINY = {"kind": "transformer", "width": 16, "depth": 1, "heads": 2, "hidden": 16, "causal": True}
 
 
 @pytest.fixture(scope="module")

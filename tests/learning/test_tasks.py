@@ -58,6 +58,18 @@ def test_of_many_labels_no_more_select_than_are_needed(monkeypatch):
     assert abs(2 * TARGET[drawn[-1].select].sum() - 60) <= 1
 
 
+def test_of_many_natural_labels_those_that_select_are_mixed_as_the_others(monkeypatch):
+    monkeypatch.setattr(subsets, "SELECTING", 60)
+    pool = np.concatenate([POOL[TARGET[POOL] == 0], POOL[TARGET[POOL] == 1][:100]])
+    drawn = [draw(pool, TARGET, n, 0, "natural") for n in (200, 500, 1000)]
+    held = [hold_out(rows, TARGET, 0.2, "natural") for rows in drawn]
+    assert [len(rows.select) for rows in held] == [pytest.approx(40, abs=1), 60, 60]
+    for small, large in pairwise(held):
+        assert set(small.select) <= set(large.select) and set(small.fit) <= set(large.fit)
+    of_signal = TARGET[held[-1].select].mean()
+    assert of_signal == pytest.approx(TARGET[held[-1].fit].mean(), abs=0.03)
+
+
 def test_natural_subsets_keep_the_mixture():
     rows = draw(POOL, TARGET, 900, 0, "natural")
     assert abs(TARGET[rows].mean() - TARGET[POOL].mean()) < 0.05

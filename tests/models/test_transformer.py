@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from transferline.errors import ConfigError
 from transferline.models.backbones import BACKBONES
 from transferline.models.backbones.base import masked_mean
+from transferline.models.backbones.positions import rank_by_pt
 from transferline.models.backbones.transformer import Transformer
 from transferline.models.features import Features, InputSpec
 from transferline.models.heads import Head
@@ -174,6 +176,26 @@ def test_an_order_by_pt_keeps_the_promises_of_a_backbone_and_old_hashes():
     """It is told by the momenta, not by where particles stand."""
     check_backbone(Transformer(width=16, depth=1, heads=2, positions=3))
     assert "positions" not in Transformer().to_dict()
+
+
+def test_a_causal_one_keeps_the_promises_and_takes_nothing_of_softer_particles():
+    recipe = Transformer(width=16, depth=2, heads=2, causal=True)
+    check_backbone(recipe)
+    batch = toy_batch(8)
+    features = Features().build()
+    inputs = features(batch)
+    backbone = recipe.build(features.spec).eval()
+    rank = rank_by_pt(inputs.p4, inputs.is_real)
+    softest = (rank == inputs.is_real.sum(1, keepdim=True) - 1) & inputs.is_real
+    other = replace(inputs, x=inputs.x + 5.0 * softest.unsqueeze(-1))
+    before, after = backbone(inputs).tokens, backbone(other).tokens
+    torch.testing.assert_close(after[~softest], before[~softest])
+    assert (after[softest] != before[softest]).any()
+    for alpha in backbone.attention(inputs):
+        later = rank.unsqueeze(1) > rank.unsqueeze(2)  # of the sender, of the receiver
+        assert float(alpha[later & inputs.is_real.unsqueeze(2)].abs().max()) < 1e-6
+    with pytest.raises(ConfigError, match="embeds a part of them"):
+        backbone.encode(backbone.embed(inputs), inputs.is_real)
 
 
 @pytest.mark.parametrize("wrong", [{"padding": "seen"}, {"slots": 8}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -136,7 +137,7 @@ def transfer(
     settings = load_config(config, TransferConfig, assignments or ())
     start = None if checkpoint == "none" else checkpoint
     how = settings.how(chosen)
-    pretraining = "none" if chosen in ("scratch", "trees") else "checkpoint"
+    pretraining = "none" if chosen in ("scratch", "trees") else Path(checkpoint).resolve().name
     if folds is not None:
         if overwrite:
             raise ConfigError("--overwrite makes no folds anew; remove those in question.")
@@ -170,21 +171,30 @@ def transfer(
         overwrite=overwrite,
         label=f"{mode} {n_train}",
     )
-    _note_down(out / "records.jsonl", record)
+    _note_down(out, record)
     if json:
         output.show_json(record.model_dump(mode="json", exclude={"replicas"}, exclude_none=True))
         return
     _show_record(record, out)
 
 
-def _note_down(file: Path, record: Record) -> None:
-    """A run that was finished before may be there already."""
+def _note_down(out: Path, record: Record) -> None:
+    """Add a Record; one in whose place it is, of other settings, moves out of the curve."""
     from transferline.evaluation import records  # noqa: PLC0415
+    from transferline.learning.study_records import RECORDS, SUPERSEDED  # noqa: PLC0415
 
-    known = records.read(file) if file.exists() else []
+    known = records.read(out / RECORDS) if (out / RECORDS).exists() else []
+    place = operator.attrgetter("task", "mode", "pretraining", "n_train", "seed")
+    replaced = [one for one in known if place(one) == place(record) and one.key() != record.key()]
+    for one in replaced:
+        records.append(out / SUPERSEDED, one)
     # As texts: what is not a number does not equal itself.
     if record.model_dump_json() not in (one.model_dump_json() for one in known):
-        records.append(file, record)
+        records.append(out / RECORDS, record)
+    if replaced:
+        gone = {one.key() for one in replaced}
+        left = [one for one in records.read(out / RECORDS) if one.key() not in gone]
+        records.write(out / RECORDS, left)
 
 
 def _mode(name: str) -> Mode:

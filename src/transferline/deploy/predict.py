@@ -22,7 +22,7 @@ from transferline.deploy.outputs import (
 )
 from transferline.deploy.prediction_card import model_facts
 from transferline.deploy.scoring import Predictor, Scorer
-from transferline.deploy.trained import TrainedModels, class_names, trained_models
+from transferline.deploy.trained import TrainedModels, class_names, signal_class, trained_models
 from transferline.errors import ConfigError
 from transferline.learning.optim import Optim
 
@@ -152,4 +152,5 @@ def _predictor(models: TrainedModels, inputs: Inputs, embeddings: bool, device: 
         inputs.selection,
         class_names(models.checkpoints[0]),
         embeddings,
+        signal_class(models.checkpoints[0]),
     )

@@ -65,10 +65,9 @@ def _columns(predictor: Predictor, identity: Mapping[str, str]) -> dict[str, str
         "embedding": f"pooled embedding, given {by}",
     }
     scores = {
-        name: f"probability of class '{label}', given {by}; NaN where not selected or not finite"
-        for name, label in zip(
-            predictor.score_names(), predictor.classes[-len(predictor.score_names()) :], strict=True
-        )
+        name: f"probability of class '{predictor.classes[i]}', given {by}; NaN where not selected "
+        "or not finite"
+        for name, i in predictor.score_columns().items()
     }
     return {name: known.get(name) or scores[name] for name in predictor.empty()}
 

@@ -123,6 +123,7 @@ class Predictor:
         selection: what events or jets must pass to be scored; None where the input is selected.
         classes: names of the head's outputs.
         embeddings: give those of the backbone, too.
+        signal: which of two classes `score` is the probability of.
     """
 
     scorers: Sequence[Scorer]
@@ -130,6 +131,7 @@ class Predictor:
     selection: AnySelection | None
     classes: Sequence[str]
     embeddings: bool = False
+    signal: int = 1
     width: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -138,10 +140,14 @@ class Predictor:
             raise ConfigError("the model has one output; scores need two classes or more.")
 
     def score_names(self) -> list[str]:
-        """Return `score` for two classes (probability of the second), else one per class."""
+        """Return `score` for two classes (probability of signal), else one per class."""
+        return list(self.score_columns())
+
+    def score_columns(self) -> dict[str, int]:
+        """Return, for each of `score_names`, the number of its class."""
         if len(self.classes) == 2:
-            return ["score"]
-        return [f"score_{name}" for name in self.classes]
+            return {"score": self.signal}
+        return {f"score_{name}": i for i, name in enumerate(self.classes)}
 
     def fold(self, events: Events) -> NDArray[np.int64]:
         """Return the number of each event's model, `[n]`; 0 without folds."""
@@ -201,9 +207,7 @@ class Predictor:
             scores[rows[mine]] = found
             if self.embeddings:
                 pooled[rows[mine]] = embedded
-        first = 1 if len(self.classes) == 2 else 0
         named = {
-            name: np.ascontiguousarray(scores[:, first + i])
-            for i, name in enumerate(self.score_names())
+            name: np.ascontiguousarray(scores[:, i]) for name, i in self.score_columns().items()
         }
         return named | ({"embedding": pooled} if self.embeddings else {})

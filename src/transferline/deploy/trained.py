@@ -99,6 +99,15 @@ def _with_head(checkpoint: Checkpoint, place: Path | str) -> Checkpoint:
     return checkpoint
 
 
+def signal_class(checkpoint: Checkpoint) -> int:
+    """Return which of two outputs `score` is the probability of: the one that is no background.
+
+    Where the task names no class as background it is the second.
+    """
+    background = checkpoint.provenance.get("task", {}).get("background")
+    return 0 if class_names(checkpoint)[1:] == [background] else 1
+
+
 def class_names(checkpoint: Checkpoint) -> list[str]:
     """Return the names of the model's outputs; numbers where the checkpoint tells none."""
     n = checkpoint.recipe.n_outputs or 0

@@ -88,13 +88,16 @@ class Point:
         """Combine the records of one mode and `n_train`, one per seed.
 
         Raises:
-            DataError: a record lacks the metric, or two records share a seed.
+            DataError: a record lacks the metric, two records share a seed, or seeds are of
+                different settings.
             NumericalError: the metric or its error is not finite, as a rejection where no
                 background passes.
         """
         values = {record.seed: _finite(record, metric).value for record in records}
         if len(values) < len(records):
             raise DataError(_duplicates(records))
+        if len({record.hashes.config for record in records}) > 1:
+            raise DataError(_mixed(records))
         seed_part, test_part = _seed_part(values, metric), _test_part(records, metric)
         return cls(records[0].n_train, values, seed_part, test_part, tuple(records), metric)
 
@@ -164,13 +167,30 @@ def _finite(record: Record, metric: str) -> Measurement:
 
 
 def _duplicates(records: Sequence[Record]) -> str:
-    first = records[0]
-    configs = sorted({record.hashes.config[:12] for record in records})
     return (
-        f"several records share task '{first.task}', mode '{first.mode}', pre-training "
-        f"'{first.pretraining}', n_train {first.n_train} and a seed (config hashes "
-        f"{', '.join(configs)}): they come from different studies or configurations. Keep one."
+        f"several records share {_place(records)} and a seed (config hashes {_configs(records)}): "
+        "they come from different studies or configurations. Keep one."
     )
+
+
+def _mixed(records: Sequence[Record]) -> str:
+    seeds = ", ".join(str(record.seed) for record in records)
+    return (
+        f"the seeds {seeds} of {_place(records)} are of different settings, data or weights "
+        f"(config hashes {_configs(records)}) and have no mean. Keep those of one."
+    )
+
+
+def _place(records: Sequence[Record]) -> str:
+    first = records[0]
+    return (
+        f"task '{first.task}', mode '{first.mode}', pre-training '{first.pretraining}', n_train "
+        f"{first.n_train}"
+    )
+
+
+def _configs(records: Sequence[Record]) -> str:
+    return ", ".join(sorted({record.hashes.config[:12] for record in records}))
 
 
 def estimate_of(terms: Sequence[tuple[float, Point]]) -> Estimate:

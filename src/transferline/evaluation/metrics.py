@@ -12,6 +12,7 @@ from transferline.errors import DataError
 from transferline.evaluation.bootstrap import REPLICAS, Replicas, fingerprint, replica_weights
 from transferline.evaluation.measurement import Measurement, format_measurement
 from transferline.evaluation.roc import Bools, Floats, Ranking, Roc, check_inputs, efficiency
+from transferline.evaluation.tail import FEWEST, effective, rejection
 
 __all__ = ["METRICS", "Measurement", "compare", "evaluate", "format_measurement", "measure"]
 
@@ -49,10 +50,21 @@ def measure(
     errors = {name: _spread(values) for name, values in drawn.items()}
     errors["accuracy"] = _accuracy_error(s >= threshold, is_signal, w)
     kept = {name: tuple(np.round(drawn[name], 7).tolist()) for name in KEPT}
-    return (
-        {name: Measurement(nominal[name], errors[name]) for name in METRICS},
-        Replicas(fingerprint(is_signal, w), seed, kept),
-    )
+    found = {name: Measurement(nominal[name], errors[name]) for name in METRICS}
+    return found | _limits(s, is_signal, w), Replicas(fingerprint(is_signal, w), seed, kept)
+
+
+def _limits(scores: Floats, is_signal: Bools, weight: Floats) -> dict[str, Measurement]:
+    """Return the rejections that too few events tell, which are lower limits."""
+    roc = Ranking(scores, is_signal).roc(weight)
+    every, of_background = weight[~is_signal], scores[~is_signal]
+    found = {}
+    for point in WORKING_POINTS:
+        passing = every[of_background >= roc.threshold_at(point / 100)]
+        if effective(passing) < FEWEST:
+            left = roc.background_at(point / 100)
+            found[f"rejection_{point}"] = rejection(left, np.zeros(2), passing, every)
+    return found
 
 
 def evaluate(
@@ -71,7 +83,8 @@ def evaluate(
       half; for a balanced test set with equal weights this is the usual accuracy, and it does not
       depend on how the classes are normalised to each other. Error: that of two efficiencies.
     - `rejection_30`, `_50`, `_70`: `1 / background efficiency` at that signal efficiency in per
-      cent; infinite, with an infinite error, where no background passes.
+      cent; a lower limit where fewer than three effective background events pass, see
+      `transferline.evaluation.tail`.
 
     The errors are those of the finite test set only, from a Poisson bootstrap over events that
     moves the threshold along (`accuracy`: the formula of `efficiency`). Arguments and errors

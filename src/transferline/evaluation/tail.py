@@ -40,7 +40,8 @@ def rejection(
 
     The error is the spread of the replicas to first order in $\epsilon_B$: a replica in which no
     event passes has no finite rejection. Of fewer than three effective events it is a limit, see
-    `most_passing`.
+    `most_passing`; and so it is where the replicas spread as much as three events would, because
+    few signal events set the threshold.
 
     Args:
         background: efficiency of the background.
@@ -55,9 +56,12 @@ def rejection(
         if background > 0.0:
             limit = min(limit, 1.0 / background)
         return Measurement(max(limit, 1.0), math.inf, "at least")
-    value = 1.0 / background
     unknown = math.sqrt(square) / float(np.sum(every))
-    return Measurement(value, value**2 * math.hypot(float(np.std(drawn, ddof=1)), unknown))
+    error = math.hypot(float(np.std(drawn, ddof=1)), unknown)
+    if error > background / math.sqrt(FEWEST):
+        return Measurement(max(1.0 / (background + _ONE_SIDED * error), 1.0), math.inf, "at least")
+    value = 1.0 / background
+    return Measurement(value, value**2 * error)
 
 
 def most_passing(passing: Floats, every: Floats, absent: Floats) -> float:

@@ -25,7 +25,7 @@ from transferline.learning.network_run import Adaptation, NetworkRun, Trial
 from transferline.learning.optim import Optim
 from transferline.learning.per_event import EventTable
 from transferline.learning.probe import embedder
-from transferline.learning.run_digest import run_digest
+from transferline.learning.run_digest import at_size, run_digest
 from transferline.learning.shared_tables import embedding_table, engineered_table
 from transferline.learning.source_facts import source_facts
 from transferline.learning.tasks.base import Task, TaskData
@@ -120,7 +120,7 @@ def transfer(
     rows = task.labelled(data, n_train, seed)
     _check_fold(data, rows)
     judged = _independence(checkpoint, data, mode, allow_overlap)
-    digest = run_digest(checkpoint, task, data, mode, how)
+    digest = at_size(run_digest(checkpoint, task, data, mode, how), task, n_train)
     with alone_in(out, tidy=True):
         found = None if overwrite else finished_run(out, digest, mode, n_train=n_train, seed=seed)
         lacks_model = keep_checkpoint and mode != "trees" and not (out / CHECKPOINT).exists()

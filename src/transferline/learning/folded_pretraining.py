@@ -12,7 +12,7 @@ from transferline.errors import ConfigError
 from transferline.learning.distributed import joined
 from transferline.learning.folds import FOLDS, FoldSet, every_fold
 from transferline.learning.ingredients import hashes, ingredients_of, seen_by
-from transferline.learning.pretraining import PROTOCOL, PretrainConfig, pretrain
+from transferline.learning.pretraining import PretrainConfig, pretrain, protocol
 from transferline.learning.training_place import TRAINING
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.seen import Level, by_origin
@@ -107,7 +107,7 @@ def _is_finished(config: PretrainConfig, fold: Fold, data: list[str], out: Path)
         tokenizers,
     )
     wanted = hashes(ingredients_of(config.objective))
-    if found != (PROTOCOL, config.digest(), asdict(fold), data, wanted):
+    if found != (protocol(config.objective), config.digest(), asdict(fold), data, wanted):
         raise ConfigError(
             f"{place}: was made with other settings or data. Choose another --out, or remove "
             f"{out / FOLDS} and the folds to make them anew."

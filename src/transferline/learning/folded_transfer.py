@@ -21,7 +21,7 @@ from transferline.learning.folds import FOLDS, FoldSet, every_fold
 from transferline.learning.kept_model import recorded_run
 from transferline.learning.modes import Mode
 from transferline.learning.network_run import Adaptation
-from transferline.learning.run_digest import run_digest
+from transferline.learning.run_digest import at_size, run_digest
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.shipped import resolve_checkpoint
@@ -139,7 +139,7 @@ def transfer_folds(
             pretraining=pretraining if mode in TRANSFERRED else "none",
             n_train=n_train,
             seed=seed,
-            config=run_digest(start, task, part, mode, how),
+            config=at_size(run_digest(start, task, part, mode, how), task, n_train),
         )
         for start, part in zip(starts, parts, strict=True)
     ]

@@ -35,7 +35,7 @@ from transferline.learning.ingredients import (
 )
 from transferline.learning.jet_sampling import GENERATOR, save_generator
 from transferline.learning.objectives import OBJECTIVES
-from transferline.learning.objectives.base import Objective
+from transferline.learning.objectives.base import Objective, ObjectiveRecipe
 from transferline.learning.optim import Optim
 from transferline.learning.source_labels import UNLABELLED, source_labels
 from transferline.learning.source_rows import (
@@ -212,7 +212,12 @@ def _pretrain(
     model, objective = _built(config, ingredients, some)
     train, valid = _loaders(config, model, shards, (train_rows, valid_rows), labels)
     digest = json_hash(
-        [PROTOCOL, config.digest(), shards.content_hash, *_digest(fold, ingredients)]
+        [
+            protocol(config.objective),
+            config.digest(),
+            shards.content_hash,
+            *_digest(fold, ingredients),
+        ]
     )
     told = world.main and label is not None
     if is_finished(out, Checkpoint, digest, resume=resume, overwrite=overwrite, told=told):
@@ -322,6 +327,11 @@ def _begin(config: PretrainConfig, out: Path, *, resume: bool) -> None:
     write_json(out / TRAINING / _RESOLVED, config.to_dict())
 
 
+def protocol(objective: ObjectiveRecipe) -> int | list[int]:
+    """Return what of the program decides a pre-training; of an objective that changed, both."""
+    return PROTOCOL if objective.revision == 1 else [PROTOCOL, objective.revision]
+
+
 def _digest(fold: Fold | None, ingredients: Ingredients) -> list[Any]:
     """What else decides the result, where there is any."""
     kept: list[Any] = [] if fold is None else [asdict(fold)]
@@ -348,7 +358,7 @@ def _checkpoint(
         **run_facts(),
         "config": config.to_dict(),
         "config_sha256": config.digest(),
-        "protocol": PROTOCOL,
+        "protocol": protocol(config.objective),
         MADE_OF: digest,
         "data": [card.summary() for card in shards.cards],
         "selections": _selections(shards),

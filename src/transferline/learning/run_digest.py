@@ -10,6 +10,7 @@ from transferline.learning.baselines import Trees
 from transferline.learning.modes import Mode, adapts
 from transferline.learning.network_run import Adaptation
 from transferline.learning.tasks.base import Task, TaskData
+from transferline.learning.tasks.subsets import SELECTING
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.event_head import EventHead
 from transferline.models.model import weight_hash
@@ -51,3 +52,14 @@ def run_digest(
     if (others := task.examined_with()) and mode != "trees":
         settings["examined_with"] = others
     return json_hash({"protocol": PROTOCOL, "data": data.digest, **settings})
+
+
+def at_size(digest: str, task: Task, n_train: int) -> str:
+    """Return the hash of a run with `n_train` labelled events, whose others are `digest`.
+
+    It is another one only where `select_share` of them is more than may select, which once was
+    not bounded.
+    """
+    if round(task.select_share * n_train) <= SELECTING:
+        return digest
+    return json_hash({"run": digest, "selecting": SELECTING})

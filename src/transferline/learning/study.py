@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +36,7 @@ from transferline.models.checkpoint import Checkpoint
 from transferline.progress import Ticker, progress, say
 from transferline.provenance import run_facts
 from transferline.runtime import cache_directory
-from transferline.samples import materialise
+from transferline.samples import materialise, require_generator
 from transferline.stopping import signal_of, sigterm_as_interrupt
 
 __all__ = ["RECORDS", "StudyIncompleteError", "study"]
@@ -122,8 +122,15 @@ def _run(
     config: StudyConfig, out: Path, cache: Path, pool: Executor, others: Collection[str]
 ) -> tuple[dict[str, str], int]:
     """Do what is not done yet; return the failures by key, and how many runs there were to do."""
-    places = _samples(config, out, cache, pool)
-    questions = [_question(config, task, places) for task in config.questions()]
+    for name in config.used():
+        require_generator(config.samples[name], cache)
+    places: dict[str, Path] = {}
+    questions = []
+    for task in config.questions():  # too few events of one are told before others are made
+        places |= _made(config, task.samples(), cache, pool)
+        questions.append(_question(config, task, places))
+    places |= _made(config, config.unlabelled(), cache, pool)
+    _list_samples(config, out, places)
     tokenizers = prepare_tokenizers(config, places, out / "tokenizers", pool)
     checkpoints = prepare_checkpoints(config, places, out / "pretrain", pool, tokenizers)
     for question in questions:
@@ -180,12 +187,16 @@ def _description(config: StudyConfig) -> dict[str, Any]:
     }
 
 
-def _samples(config: StudyConfig, out: Path, cache: Path, pool: Executor) -> dict[str, Path]:
-    """Make the samples that are used, and list them for the report."""
-    places = {
-        name: materialise(config.samples[name], cache, executor=pool).absolute()
-        for name in config.used()
+def _made(
+    config: StudyConfig, names: Iterable[str], cache: Path, pool: Executor
+) -> dict[str, Path]:
+    return {
+        name: materialise(config.samples[name], cache, executor=pool).absolute() for name in names
     }
+
+
+def _list_samples(config: StudyConfig, out: Path, places: Mapping[str, Path]) -> None:
+    """List the samples that are used, for the report."""
     rows = {
         name: {
             "name": name,
@@ -197,7 +208,6 @@ def _samples(config: StudyConfig, out: Path, cache: Path, pool: Executor) -> dic
     }
     # Those of tasks that are not done now stay on the list.
     write_json(out / "samples.json", list({**_listed(config, out), **rows}.values()))
-    return places
 
 
 def _listed(config: StudyConfig, out: Path) -> dict[str, Any]:

@@ -193,6 +193,14 @@ class Grid(Recipe):
     largest: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
     only: dict[str, Part] = added({})
 
+    @model_validator(mode="after")
+    def _check_repeats(self) -> Self:
+        if len(set(self.n_train)) < len(self.n_train):
+            raise ValueError("n_train: names a size twice.")
+        if len(set(self.modes)) < len(self.modes):
+            raise ValueError("modes: names a mode twice.")
+        return self
+
     def sizes(self, task: str) -> list[int]:
         """Return the sizes of one task, rising."""
         return sorted(n for n in self.n_train if n <= self.largest.get(task, n))

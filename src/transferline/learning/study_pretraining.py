@@ -15,7 +15,7 @@ from transferline.data.readers.shards import ShardSet
 from transferline.executors import InlineExecutor, cancel, one_at_a_time, result_of
 from transferline.files import atomic_directory, json_hash, remove_leavings, wait_for_files
 from transferline.learning.ingredients import hashes, ingredients_of
-from transferline.learning.pretraining import PROTOCOL, PretrainConfig, pretrain
+from transferline.learning.pretraining import PretrainConfig, pretrain, protocol
 from transferline.learning.study_config import StudyConfig, Variant
 from transferline.learning.study_digests import is_current
 from transferline.models.checkpoint import Checkpoint
@@ -102,7 +102,7 @@ def _digest(variant: Variant, places: Mapping[str, Path], tokenizers: Mapping[st
     plain = plain.model_copy(update={"start": None})  # what it is counts, not its name
     made_of, made_with = plain.to_dict(), hashes(ingredients_of(_with(plain, tokenizers).objective))
     rest = {"made_with": made_with} if made_with else {}
-    return json_hash({**made_of, "protocol": PROTOCOL, "data": data, **rest})
+    return json_hash({**made_of, "protocol": protocol(plain.objective), "data": data, **rest})
 
 
 def _run_all(made: Mapping[str, PretrainConfig], out: Path, workers: Executor) -> None:

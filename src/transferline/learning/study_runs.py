@@ -16,7 +16,7 @@ from transferline.learning.adaptation import transfer
 from transferline.learning.baselines import Trees
 from transferline.learning.modes import Mode, adapts
 from transferline.learning.network_run import Adaptation
-from transferline.learning.run_digest import run_digest
+from transferline.learning.run_digest import at_size, run_digest
 from transferline.learning.shared_tables import embedding_table, engineered_table
 from transferline.learning.study_config import StudyConfig
 from transferline.learning.tasks.base import Task, TaskData
@@ -79,7 +79,7 @@ def plan(
     cells = _shared(_cells(config, task, data, checkpoints, scratch))
     users = [_users(cell, names, scratch) for cell, names in cells]
     return [
-        replace(cell, n_train=n_train, seed=seed)
+        replace(cell, n_train=n_train, seed=seed, config=at_size(cell.config, task, n_train))
         for n_train in config.grid.sizes(task.name)
         for seed in config.grid.seeds_at(n_train)
         for (cell, _), names in zip(cells, users, strict=True)

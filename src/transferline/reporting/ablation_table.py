@@ -54,7 +54,8 @@ def ablation_table(ablation: Ablation, records: Sequence[Record]) -> Table:
         if (record.task, record.n_train) == (ablation.task, ablation.n_train)
         and ablation.metric in record.metrics
     ]
-    lines = {(line.mode, line.pretraining): line for line in learning_curve(found, ablation.metric)}
+    curves = learning_curve(found, ablation.metric) if found else []
+    lines = {(line.mode, line.pretraining): line for line in curves}
     logged = of_records(records)
     named = {ablation.reference: "the reference", **ablation.variants}
     rows = []

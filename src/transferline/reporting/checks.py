@@ -118,4 +118,13 @@ def _sources(records: Sequence[Record]) -> list[str]:
 
 
 def _short(names: Iterable[str]) -> str:
-    return ", ".join(name[:12] or "unknown" for name in names)
+    return ", ".join(shortened_hash(name) or "unknown" for name in names)
+
+
+def shortened_hash(name: str) -> str:
+    """Return the beginning of a hash; of a commit with the `+` of uncommitted changes.
+
+    >>> shortened_hash("0123456789abcdef+")
+    '0123456789ab+'
+    """
+    return name[:12] + "+" * (len(name) > 12 and name.endswith("+"))

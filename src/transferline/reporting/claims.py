@@ -60,6 +60,10 @@ class Chosen(Recipe):
     mode: str
     pretraining: str | None = None
 
+    def means(self, one: Line | Record) -> bool:
+        """Tell whether a line, or the line of a Record, is meant."""
+        return one.mode == self.mode and self.pretraining in (None, one.pretraining)
+
 
 class Claim(Recipe, ABC):
     """A sentence and what in the Records decides it.
@@ -111,9 +115,25 @@ class LineClaim(Claim):
             found = [r for r in records_of(records, self.task) if self.metric in r.metrics]
             if not found:
                 raise DataError(f"no Record of the task '{self.task}' has {self.metric}.")
-            return self.check(learning_curve(found, self.metric))
+            return self.check(self._lines(found))
         except TransferlineError as error:
             return Verdict(OPEN, str(error))
+
+    def _lines(self, records: Sequence[Record]) -> list[Line]:
+        """Return the lines of the task; where one of them has no mean, those that are named."""
+        try:
+            return learning_curve(records, self.metric)
+        except TransferlineError:
+            fields = [value for _, value in self]
+            lines = [value for value in fields if isinstance(value, Chosen)]
+            sizes = {v for name, v in self if name in ("n_train", "n_low", "n_high")}
+            named = [
+                record
+                for record in records
+                if (record.mode == "scratch" or any(line.means(record) for line in lines))
+                and (record.n_train in sizes or not sizes)
+            ]
+            return learning_curve(named, self.metric)
 
 
 def records_of(records: Sequence[Record], task: str) -> list[Record]:
@@ -250,11 +270,7 @@ def line_of(lines: Sequence[Line], chosen: Chosen) -> Line:
     Raises:
         DataError: there is none, or more than one.
     """
-    found = [
-        line
-        for line in lines
-        if line.mode == chosen.mode and chosen.pretraining in (None, line.pretraining)
-    ]
+    found = [line for line in lines if chosen.means(line)]
     if not found and chosen.pretraining is not None:
         raise DataError(f"no Records of '{chosen.pretraining}' in mode '{chosen.mode}'.")
     if len(found) != 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from typing import TypeVar
 
 from transferline.errors import NumericalError, TransferlineError
@@ -97,11 +98,21 @@ def factors_of(line: Line, lines: Sequence[Line]) -> list[Factor]:
 
 
 def gap_table(lines: Sequence[Line]) -> Table:
-    """Return the share of scratch's gain up to its largest size that each mode has early."""
-    cells = [_gaps(line, scratch_for(line, lines)) for line in lines]
-    largest = max((line.n_train[-1] for line in lines if line.mode == "scratch"), default=0)
-    title = f"Share closed of scratch's gap from this size to {largest} labelled events"
-    return _table(title, lines, cells, f"1 means: as good as scratch at that size. {_ALONE}")
+    """Return the share of scratch's gain up to its largest size that each mode has early.
+
+    Where the scratch lines of several pre-trainings end at different sizes, each says its own.
+    """
+    against = [scratch_for(line, lines) for line in lines]
+    cells = [_gaps(line, scratch) for line, scratch in zip(lines, against, strict=True)]
+    ends = [0 if scratch is None else scratch.n_train[-1] for scratch in against]
+    used = {end for end, column in zip(ends, cells, strict=True) if column}
+    if len(used) > 1:
+        to, each = "the largest", [f" (to {end})" for end in ends]
+    else:
+        to, each = f"{max(used, default=0)} labelled events", None
+    title = f"Share closed of scratch's gap from this size to {to}"
+    note = f"1 means: as good as scratch at that size. {_ALONE}"
+    return _table(title, lines, cells, note, each)
 
 
 def _gaps(line: Line, scratch: Line | None) -> dict[int, str]:
@@ -137,14 +148,20 @@ def _percent(share: Estimate) -> str:
 
 
 def _table(
-    title: str, lines: Sequence[Line], cells: Sequence[Mapping[int, str]], note: str
+    title: str,
+    lines: Sequence[Line],
+    cells: Sequence[Mapping[int, str]],
+    note: str,
+    added: Sequence[str] | None = None,
 ) -> Table:
     """Return rows of sizes and columns of lines; of many lines, the other way round.
 
-    A line without any cell is left out.
+    A line without any cell is left out. `added` stands behind the names of the lines.
     """
-    columns = [(style.title, column) for style, column in zip(looks(lines), cells, strict=True)]
-    used = [(name, column) for name, column in columns if column]
+    names = [
+        style.title + more for style, more in zip(looks(lines), added or repeat(""), strict=False)
+    ]
+    used = [(name, column) for name, column in zip(names, cells, strict=True) if column]
     sizes = sorted({n for _, column in used for n in column})
     if len(used) > _COLUMNS:
         across = [(name, *(column.get(n, "–") for n in sizes)) for name, column in used]

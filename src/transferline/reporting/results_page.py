@@ -16,7 +16,12 @@ from transferline.files import write_text
 from transferline.reporting import plots
 from transferline.reporting.ablation_table import Ablation, ablation_table
 from transferline.reporting.analysis_table import analysis_tables
-from transferline.reporting.checks import best_when_first_seen, rates_at_ends, still_improving
+from transferline.reporting.checks import (
+    best_when_first_seen,
+    rates_at_ends,
+    shortened_hash,
+    still_improving,
+)
 from transferline.reporting.claims import Claims, Published
 from transferline.reporting.page_figures import page_figures, source_figures
 from transferline.reporting.page_parts import check_target, picture, shown
@@ -50,7 +55,7 @@ def write_results_page(
     """Write a results page and the pictures beside it; the same records give the same bytes.
 
     Args:
-        records: JSONL files, or directories that are searched for `*.jsonl`.
+        records: JSONL files, or directories that are searched for `records.jsonl`.
         out_md: the page; pictures are named after it.
         title: its heading.
         claims: YAML file of claims to be judged by the records, see `claims.py`.
@@ -84,7 +89,7 @@ def write_results_page(
 
 
 def find_records(sources: Iterable[Path]) -> list[Path]:
-    """Return the JSONL files among and below `sources`, sorted; of a study its `records.jsonl`.
+    """Return the files among `sources` and the `records.jsonl` below them, sorted.
 
     Raises:
         DataError: a source does not exist or a directory holds none.
@@ -92,10 +97,12 @@ def find_records(sources: Iterable[Path]) -> list[Path]:
     files: list[Path] = []
     for source in sources:
         own = source / "records.jsonl"
-        below = [own] if own.is_file() else sorted(source.rglob("*.jsonl"))
+        below = [own] if own.is_file() else sorted(source.rglob("records.jsonl"))
         found = below if source.is_dir() else [source]
         if not found or not found[0].is_file():
-            raise DataError(f"{source}: holds no *.jsonl of records.")
+            raise DataError(
+                f"{source}: holds no records.jsonl; other files are read by their name."
+            )
         files += found
     return sorted(set(files))
 
@@ -211,7 +218,7 @@ def _provenance(records: Sequence[Record]) -> str:
     return (
         "## Provenance\n\n"
         f"- transferline {listed(record.version for record in records)}, "
-        f"commit {listed(record.commit[:12] for record in records)}\n"
+        f"commit {listed(shortened_hash(record.commit) for record in records)}\n"
         f"- data {listed((record.hashes.data or '')[:12] for record in records)}\n"
         f"- checkpoint {listed((record.hashes.checkpoint or '')[:12] for record in records)}\n"
         f"- loaded backbone {listed((record.hashes.loaded or '')[:12] for record in records)}\n"

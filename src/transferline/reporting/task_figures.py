@@ -103,6 +103,7 @@ class TaskFigures:
             )
             for line, style in self.looks
             for record in _records(line, n)[:1]
+            if "weak" not in record.extra  # it was trained on other labels than it is tested on
         ]
 
     def _distributions(self, record: Record) -> Callable[[], Figure]:

@@ -232,8 +232,11 @@ class AttentionRises(_AttentionClaim):
 
     def look(self, records: Sequence[Record]) -> Verdict:
         """See `_AttentionClaim.look`."""
-        before, _ = mean_received(records, "start")[self.object]
-        after, spread = mean_received(records, "end")[self.object]
+        tables = [mean_received(records, stage) for stage in ("start", "end")]
+        for table in tables:
+            if self.object not in table:
+                raise DataError(f"no attention on '{self.object}', but on {', '.join(table)}.")
+        (before, _), (after, spread) = (table[self.object] for table in tables)
         numbers = f"{before:.3f} before, {after:.3f} (seeds: {spread:.3f}) after"
         error = spread / math.sqrt(len(records))
         rise = Estimate(after - before, ((error, len(records) - 1),))

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from transferline.errors import DataError
 from transferline.evaluation.measurement import Measurement, format_measurement
 from transferline.evaluation.records import Record
 from transferline.reporting.drawing import Drawing
@@ -31,14 +32,29 @@ def weak_curves(records: Sequence[Record]) -> dict[tuple[str, str], Curve]:
     """Return (mode, pre-training) -> its runs, of the largest size, by the signal mixed in.
 
     Only runs of the task `weak_supervision` are taken.
+
+    Raises:
+        DataError: two tasks have the same number of signal events, and would be one point.
     """
     weak = [r for r in records if isinstance(r.extra.get("weak"), dict)]
+    _check_tasks(weak)
     largest = max((r.n_train for r in weak), default=0)
     weak = sorted((r for r in weak if r.n_train == largest), key=_place)
     return {
         line: {n: list(own) for n, own in groupby(group, key=_signal)}
         for line, group in ((k, list(g)) for k, g in groupby(weak, key=_line))
     }
+
+
+def _check_tasks(records: Sequence[Record]) -> None:
+    tasks: dict[int, str] = {}
+    for record in records:
+        other = tasks.setdefault(_signal(record), record.task)
+        if other != record.task:
+            raise DataError(
+                f"the tasks '{other}' and '{record.task}' both mix {_signal(record)} signal events "
+                "into a sample: their runs are points of different curves. Report each alone."
+            )
 
 
 def _line(record: Record) -> tuple[str, str]:

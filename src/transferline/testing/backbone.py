@@ -124,7 +124,7 @@ def _check_pairs(backbone: Backbone, inputs: Inputs) -> None:
     tokens = backbone.embed(inputs)
 
     def encode(bias: Tensor) -> Latent:
-        return backbone.encode(tokens, inputs.is_real, pairs=bias)
+        return backbone.encode(tokens, inputs.is_real, pairs=bias, causal=backbone.causal)
 
     expect((encode(pairs).tokens != encode(0 * pairs).tokens).any(), "pairs change the tokens")
     expect_close(

@@ -69,6 +69,11 @@ class ObjectiveRecipe(Recipe, ABC):
     kind: str
 
     @property
+    def revision(self) -> int:
+        """Raised when the same settings teach something else than before: another pre-training."""
+        return 1
+
+    @property
     def needs_labels(self) -> bool:
         """Whether the events need a target, and the model a head."""
         return False

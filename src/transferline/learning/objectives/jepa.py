@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from transferline.data.batch import ETA, PHI, Batch
+from transferline.data.batch import Batch
 from transferline.errors import ConfigError
 from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
 from transferline.learning.objectives.masked_readers import SetHead
@@ -24,7 +24,7 @@ from transferline.learning.objectives.masking import masked_share, pt_rank, with
 from transferline.learning.set_means import mean_over_sets
 from transferline.models.augment import Augment
 from transferline.models.backbones.transformer import Transformer
-from transferline.models.features import whole_jet
+from transferline.models.features import PARTICLE_FEATURES
 from transferline.models.model import Model
 
 _CONTENT = ("pt", "eta", "phi", "mass", "species", "charge", "btag", "d0", "d0err", "dz", "dzerr")
@@ -57,6 +57,11 @@ class Jepa(ObjectiveRecipe):
     def example(cls) -> Self:
         """Return a small instance."""
         return cls(predictor=Transformer(width=16, depth=1, heads=2), momentum=0.9)
+
+    @property
+    def revision(self) -> int:
+        """See `ObjectiveRecipe.revision`: 2 has mirrored directions."""
+        return 2
 
     def build(self, model: Model) -> JepaObjective:
         """Return the module with predictor and teacher.
@@ -144,7 +149,9 @@ class JepaObjective(Objective):
 
 
 def directions(batch: Batch) -> Tensor:
-    """Eta and phi of every particle relative to its jet, `[n, p, 2]`."""
-    _, eta, phi, _ = whole_jet(batch)
-    apart = torch.remainder(batch.p4[..., PHI] - phi + torch.pi, 2 * torch.pi) - torch.pi
-    return torch.stack((batch.p4[..., ETA] - eta, apart), dim=-1)
+    """Eta and phi of every particle relative to its jet, `[n, p, 2]`.
+
+    As the features of these names are, mirrored for jets at negative eta: the encoder could not
+    tell the mirror image otherwise.
+    """
+    return torch.stack([PARTICLE_FEATURES[name](batch) for name in ("delta_eta", "delta_phi")], -1)

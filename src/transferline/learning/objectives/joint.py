@@ -65,6 +65,12 @@ class Joint(ObjectiveRecipe):
         """Whether any part does."""
         return any(part.mixed_batches for part in self.parts)
 
+    @property
+    def revision(self) -> int:
+        """See `ObjectiveRecipe.revision`: 2 gives jets of events their momentum and columns."""
+        mixed = self.nested and not all(part.nested for part in self.parts)
+        return 1 + int(mixed) + sum(int(part.revision) - 1 for part in self.parts)
+
     def ingredients(self) -> dict[str, str]:
         """Those of all parts."""
         return {
@@ -123,11 +129,21 @@ class JointObjective(Objective):
 
 
 def _one_by_one(batch: AnyBatch) -> Batch:
-    """Return the jets of events as sets of their own, with the target of their event."""
+    """Return the jets of events as sets of their own, as a file of single jets would have them.
+
+    What the event knows of each jet, momentum and columns, is their context; target and weight
+    are those of the event.
+    """
     if not isinstance(batch, Nested):
         return batch
-    target = batch.target
-    return batch.sets.replace(target=None if target is None else target[batch.parent])
+    jets, target = batch.events, batch.target
+    known = dict(zip(("pt", "eta", "phi", "mass"), jets.p4.unbind(-1), strict=True))
+    context = {f"jet_{k}": v[jets.is_real] for k, v in {**jets.columns, **known}.items()}
+    return batch.sets.replace(
+        context=context,
+        weight=batch.weight[batch.parent],
+        target=None if target is None else target[batch.parent],
+    )
 
 
 def _sharing(part: Objective, model: Model) -> Objective:

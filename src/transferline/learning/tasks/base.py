@@ -185,7 +185,7 @@ class Task(Recipe, ABC):
             DataError: the pool is too small.
         """
         rows = draw(data.pool, data.target, n_train, seed, self.subset)
-        return hold_out(rows, data.target, self.select_share)
+        return hold_out(rows, data.target, self.select_share, self.subset)
 
 
 def place_of(task: str, name: str, places: Mapping[str, Path]) -> str:

@@ -79,18 +79,24 @@ def fitted(n_train: int, share: float) -> int:
     return n_train - min(round(share * n_train), SELECTING)
 
 
-def hold_out(rows: Rows, target: NDArray[np.int64], share: float) -> LabelledRows:
+def hold_out(
+    rows: Rows, target: NDArray[np.int64], share: float, subset: Subset = "balanced"
+) -> LabelledRows:
     """Split drawn rows into a part to fit and a part, `share` of every class, to select with.
 
     `SELECTING` of all classes together are enough: of many labels the others are better fitted, and
-    every validation reads them all. An event's part depends on its place in its class's permutation
-    only, so both parts are nested too.
+    every validation reads them all. They are mixed as the drawn ones: equally many of each class
+    of `balanced` rows, the first ones of `natural` rows. An event's part depends only on what was
+    drawn before it, so both parts are nested too.
     """
     select = np.zeros(len(rows), dtype=bool)
     labels = np.unique(target[rows])
     for label in labels:
         place = np.flatnonzero(target[rows] == label)
         count = np.floor(np.arange(len(place) + 1) * share + 1e-9)
-        count = count.clip(max=SELECTING // len(labels))
+        if subset == "balanced":
+            count = count.clip(max=SELECTING // len(labels))
         select[place] = np.diff(count) > 0
+    if subset == "natural":  # as they were shuffled: the mixture of the pool
+        select[np.flatnonzero(select)[SELECTING:]] = False
     return LabelledRows(fit=rows[~select], select=rows[select])

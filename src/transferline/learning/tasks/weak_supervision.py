@@ -120,7 +120,7 @@ class WeakSupervision(Classification):
     def labelled(self, data: TaskData, n_train: int, seed: int) -> LabelledRows:
         """See `Task.labelled`; drawn of the two samples that belong to the seed."""
         rows = draw(self._mixed(data, seed), data.target, n_train, seed, self.subset)
-        return hold_out(rows, data.target, self.select_share)
+        return hold_out(rows, data.target, self.select_share, self.subset)
 
     def _mixed(self, data: TaskData, seed: int) -> Rows:
         """Return the events of both samples; what they are of is told by the target.

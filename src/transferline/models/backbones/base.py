@@ -30,6 +30,7 @@ class Backbone(nn.Module, ABC):
         permutation_equivariant: whether permuting particles only permutes tokens.
         takes_pairs: whether `encode` uses the attention bias `pairs [n, h, p, p]`.
         takes_causal: whether `encode` can hide later particles from earlier ones.
+        causal: whether `forward` does, by falling pT.
         batch_dependent: whether training mixes the events of a batch (BatchNorm).
         exportable: whether it can be written as an ONNX graph.
     """
@@ -38,6 +39,7 @@ class Backbone(nn.Module, ABC):
     permutation_equivariant: ClassVar[bool] = True
     takes_pairs: ClassVar[bool] = False
     takes_causal: ClassVar[bool] = False
+    causal: bool = False
     batch_dependent: ClassVar[bool] = False
     exportable: ClassVar[bool] = True
 

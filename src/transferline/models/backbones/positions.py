@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from transferline.data.batch import PT
+from transferline.models.features import Inputs
 
 
 class Positions(nn.Module):
@@ -31,6 +32,26 @@ def rank_by_pt(p4: Tensor, among: Tensor) -> Tensor:
     The ranks of all others are larger.
     """
     return places((-p4[..., PT]).masked_fill(~among, torch.inf))
+
+
+def by_falling_pt(inputs: Inputs) -> tuple[Inputs, Tensor]:
+    """Return the inputs in the order of falling pT, padding last, and each particle's place.
+
+    What is computed of them in this order, `gather` with the place puts back.
+    """
+    key = (-inputs.p4[..., PT]).masked_fill(~inputs.is_real, torch.inf)
+    order = key.argsort(dim=1, stable=True)
+    found = Inputs(
+        x=_taken(inputs.x, order),
+        p4=_taken(inputs.p4, order),
+        is_real=inputs.is_real.gather(1, order),
+        rank=None if inputs.rank is None else inputs.rank.gather(1, order),
+    )
+    return found, order.argsort(1)
+
+
+def _taken(values: Tensor, order: Tensor) -> Tensor:
+    return values.gather(1, order.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
 
 
 def places(key: Tensor) -> Tensor:

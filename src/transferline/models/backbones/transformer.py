@@ -27,7 +27,7 @@ from transferline.models.backbones.dot_attention import LARGEST, dot_attention
 from transferline.models.backbones.kernels.biased_attention import Sets, biased_attention
 from transferline.models.backbones.kernels.lanes import LANES
 from transferline.models.backbones.kernels.pair_tables import hiding_tables
-from transferline.models.backbones.positions import Positions, rank_by_pt
+from transferline.models.backbones.positions import Positions, by_falling_pt, rank_by_pt
 from transferline.models.features import Inputs, InputSpec
 
 _ROUND = 128  # tokens
@@ -55,6 +55,8 @@ class Transformer(BackboneRecipe):
         positions: places by falling pT that have a learned vector of their own, added to the
             tokens (`order: backbone` of masked particles); later ones share the last. None: the
             order is not told.
+        causal: a particle attends to itself and to those with more pT, downstream as in the
+            pre-training `next_token` (as arXiv:2403.05618).
     """
 
     kind: Literal["transformer"] = "transformer"
@@ -68,24 +70,27 @@ class Transformer(BackboneRecipe):
     padding: Literal["masked", "seen"] = added("masked")
     slots: int | None = added(None, gt=0, le=1000)
     positions: int | None = added(None, gt=0, le=65_536)
+    causal: bool = added(False)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_heads(self.width, self.heads)
         if (self.padding == "seen") != (self.slots is not None):
             raise ValueError("padding: seen and slots: N belong together.")
+        if self.causal and self.slots is not None:
+            raise ValueError("causal: empty places have no pT; leave out padding: seen.")
         return self
 
     def build(self, spec: InputSpec) -> TransformerBackbone:
         """Return the module.
 
         Raises:
-            ConfigError: it has `positions`, and the inputs have no momenta.
+            ConfigError: it has `positions` or is `causal`, and the inputs have no momenta.
         """
-        if self.positions is not None and not spec.momenta:
+        if (self.positions is not None or self.causal) and not spec.momenta:
             raise ConfigError(
-                "transformer: positions: belong to a backbone. A head, decoder or predictor reads "
-                "embeddings, which have no pT; leave them out there."
+                "transformer: positions: and causal: belong to a backbone. A head, decoder or "
+                "predictor reads embeddings, which have no pT; leave them out there."
             )
         return TransformerBackbone(self, spec)
 
@@ -209,7 +214,7 @@ class TransformerBackbone(Backbone):
         self.width = recipe.width
         self.packed = self.fused = True
         self.heads, self.even = recipe.heads, recipe.width // recipe.heads % LANES == 0
-        self.slots = recipe.slots
+        self.slots, self.causal = recipe.slots, recipe.causal
         self.embedding = nn.Sequential(
             nn.Linear(spec.n_features, recipe.width), nn.LayerNorm(recipe.width)
         )
@@ -221,6 +226,15 @@ class TransformerBackbone(Backbone):
     def ordered(self) -> bool:
         """See `Backbone.ordered`."""
         return self.positions is not None
+
+    def forward(self, inputs: Inputs) -> Latent:
+        """See `Backbone.forward`; of a `causal` one in the order of falling pT."""
+        if not self.causal:
+            return super().forward(inputs)
+        found, place = by_falling_pt(inputs)
+        latent = self.encode(self.embed(found), found.is_real, causal=True)
+        tokens = latent.tokens.gather(1, place.unsqueeze(-1).expand_as(latent.tokens))
+        return Latent(tokens=tokens, is_real=inputs.is_real, pooled=latent.pooled)
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Return `LayerNorm(Linear(x))`, and the vectors of the order if there are any."""
@@ -243,7 +257,16 @@ class TransformerBackbone(Backbone):
         pairs: Tensor | None = None,
         causal: bool = False,
     ) -> Latent:
-        """Run the blocks; `pairs [n, h, p, p]` is added to the attention scores."""
+        """Run the blocks; `pairs [n, h, p, p]` is added to the attention scores.
+
+        Raises:
+            ConfigError: the backbone is `causal`, and `causal` is not asked for.
+        """
+        if self.causal and not causal:
+            raise ConfigError(
+                "transformer: causal: true is for next_token and for objectives that see whole sets; "
+                "this one embeds a part of them."
+            )
         if self.slots is None:
             out = self._run(tokens, is_real, pairs, causal)
             return Latent(tokens=out, is_real=is_real, pooled=masked_mean(out, is_real))
@@ -256,11 +279,13 @@ class TransformerBackbone(Backbone):
     @torch.no_grad()
     def attention(self, inputs: Inputs) -> list[Tensor]:
         """See `Backbone.attention`; where padding is seen, of the part that particles get."""
+        if self.causal:
+            inputs, place = by_falling_pt(inputs)
         tokens, is_real, key_bias = self.embed(inputs), inputs.is_real, None
         if self.slots is not None:
             tokens, copies = self._with_empty_places(tokens, is_real)
             is_real, key_bias = copies > 0, copies.clamp(min=1).log()
-        grid = self._grid(is_real, None, False, key_bias, packed=False)
+        grid = self._grid(is_real, None, self.causal, key_bias, packed=False)
         x, found = grid.gather(tokens), []
         p = inputs.is_real.shape[1]
         for block in self.blocks:
@@ -268,6 +293,9 @@ class TransformerBackbone(Backbone):
             alpha = block.weights(x, grid).mean(1)[:, :p, :p]
             found.append(alpha / alpha.sum(-1, keepdim=True).clamp(min=1e-30))
             x = block(x, grid)
+        if self.causal:
+            rows = torch.arange(len(place)).view(-1, 1, 1)
+            found = [alpha[rows, place[:, :, None], place[:, None, :]] for alpha in found]
         return found
 
     def _with_empty_places(self, tokens: Tensor, is_real: Tensor) -> tuple[Tensor, Tensor]:
