@@ -95,15 +95,14 @@ def check_generator(sample: Sample) -> None:
     Raises:
         ConfigError: it is not; says how to get it.
     """
-    from transferline.generate.catalogue import process  # noqa: PLC0415  # an extra
-    from transferline.generate.generators import PYTHIA, chosen_generator  # noqa: PLC0415
-    from transferline.generate.generators import generator_version  # noqa: PLC0415
+    from transferline.generate import generators  # noqa: PLC0415  # an extra
+    from transferline.generate.catalogue import process  # noqa: PLC0415
 
     if sample.process is not None:
-        name = chosen_generator(process(sample.process), sample.generator)
+        name = generators.chosen_generator(process(sample.process), sample.generator)
     else:
-        name = PYTHIA if sample.jets is None else _generator_of_jets(sample)
-    generator_version(name)
+        name = generators.PYTHIA if sample.jets is None else _generator_of_jets(sample)
+    generators.generator_version(name)
 
 
 def _generator_of(sample: Sample, file: Path) -> Callable[..., object]:

@@ -11,9 +11,10 @@ from transferline.evaluation.comparison import error_reduction, gap_closed, pair
 from transferline.evaluation.data_efficiency import data_efficiency, isotonic
 from transferline.evaluation.learning_curve import learning_curve, scratch_for
 from transferline.evaluation.metrics import Measurement, compare
+from transferline.evaluation.records import Hashes
 from transferline.evaluation.tail import over_seeds
 
-from .synthetic import curve, log_line, record, scored, separated_scores
+from .synthetic import BACKBONE_HASHES, curve, log_line, record, scored, separated_scores
 
 SIZES = (100, 1000, 10000)
 
@@ -334,3 +335,11 @@ def test_scratch_is_found_for_each_line():
     assert found["trees"] is None
     only = learning_curve([record("scratch", pretraining="a"), record("trees")])
     assert scratch_for(only[0], only).name == "scratch (a)"
+
+
+def test_seeds_of_different_settings_have_no_mean():
+    """As where a study's settings changed between two of its runs."""
+    other = Hashes(config="0ther", data="da7a", **BACKBONE_HASHES["scratch"])
+    made = [record(seed=0), record(seed=1, hashes=other)]
+    with pytest.raises(DataError, match=r"seeds 0, 1 .* different settings"):
+        learning_curve(made)

@@ -424,6 +424,55 @@ def test_a_record_names_the_scratch_line_of_the_present_settings(finished, tmp_p
     assert {key for key in found if again[key] != found[key]} == {moved}
 
 
+def test_scratch_runs_are_kept_when_their_line_is_named_anew(config, finished, places, tmp_path):
+    """A second network gives the first one's line a name, which decides none of its numbers."""
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    old = "task: {kind"
+    new = "  gnn:\n    <<: *variant\n    backbone: {kind: gnn, width: 8, depth: 1}\ntask: {kind"
+    before = {r.key(): r for r in records.read(out / "records.jsonl") if r.mode == "scratch"}
+    study(parse(places, tmp_path, old, new, ["grid.modes=[scratch]"]), out)
+    now = [r for r in records.read(out / "records.jsonl") if r.pretraining == "one"]
+    assert len(now) == len(before) > 0
+    for record in now:
+        [same] = [one for one in before.values() if one.n_train == record.n_train]
+        assert record.metrics == same.metrics and record.time == same.time
+        assert (out / "runs" / record.key() / "scores.npz").exists()
+        assert not (out / "runs" / same.key()).exists()
+
+
+def test_models_that_are_wanted_later_are_made_then(config, finished, places, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    wanted = ["keep_checkpoints=true", "grid.modes=[frozen, trees]", "grid.n_train=[80]"]
+    again = parse(places, tmp_path, assignments=wanted)
+    for _ in range(2):
+        study(again, out)
+        found = records.read(out / "records.jsonl")
+        kept = [r.key() for r in found if (out / "runs" / r.key() / "checkpoint").exists()]
+        assert sorted(r.mode for r in found) == ["frozen", "frozen", "trees"]
+        assert len(kept) == 2
+
+
+def test_only_the_tasks_of_a_pretraining_forbid_its_events(places, tmp_path):
+    two = (
+        TASK.replace("task: {kind", "tasks:\n  - {kind")
+        + "\n"
+        + TASK.replace("task: {kind", "  - {kind")
+        .replace("name: toy", "name: other")
+        .replace("[background]", "[free]")
+    )
+    only = "    optim: {steps: 10, batch_size: 64}\n    only: {tasks: [toy]}"
+    with pytest.raises(ConfigError, match="hold the same events"):
+        parse(places, tmp_path, TASK, two)
+    text = YAML.replace(
+        "    optim: {{steps: 10, batch_size: 64}}", only.replace("{", "{{").replace("}", "}}")
+    )
+    file = tmp_path / "parts.yaml"
+    file.write_text(text.format(**places).replace(TASK, two))
+    assert load_config(file, StudyConfig, ()).questions()[1].name == "other"
+
+
 def test_two_studies_do_not_work_in_one_directory(config, finished, tmp_path):
     out = with_pretrainings(tmp_path / "out", finished)
     with alone_in(out), pytest.raises(ConfigError, match="another process works there"):
@@ -566,6 +615,7 @@ def test_a_pretraining_of_other_settings_is_not_taken_for_this_one(places, tmp_p
         ("{kind: replaced_object}", "{kind: replaced_object}\n    checkpoint: x", "stands beside"),
         ("name: tiny", "name: ti/ny", "pattern"),
         ("trees: {leaves: [4]", "trees: {leaves: []", "at least 1"),
+        ("n_train: [80, 120]", "n_train: [80, 80]", "names a size twice"),
         ("lr: [1e-2]", "lr: [1e-2, 0.01]", "twice"),
     ],
 )

@@ -9,12 +9,15 @@ import torch
 from pydantic import ValidationError
 
 from transferline.data.batch import cartesian
+from transferline.learning.objectives.masked_particles import MaskedParticles
 from transferline.models.backbones.deepsets import DeepSets
 from transferline.models.backbones.pair_features import pair_columns, pair_features
 from transferline.models.backbones.part import ParT
+from transferline.models.backbones.transformer import Transformer
 from transferline.models.features import JETCLASS_FEATURES, Features, InputSpec
 from transferline.models.heads import Head
-from transferline.models.model import ModelRecipe, parameter_counts
+from transferline.models.model import ModelRecipe, parameter_counts, tensors_of, unchanged
+from transferline.testing import check_backbone
 
 from .jets import random_jets
 
@@ -235,3 +238,24 @@ def test_the_published_inputs_are_computed_in_the_graph():
     values = [tensor.numpy() for tensor in module.arguments(batch)]
     logits = session.run(["logits"], dict(zip(module.inputs, values, strict=True)))[0]
     torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_mean_of_particles_reads_what_an_objective_of_particles_trains():
+    """A class token would stay as it was drawn, and so would all that reads sets through it."""
+    small = {"embed": (16, 32, 16), "pair_embed": (8,), "depth": 1, "class_depth": 1, "heads": 2}
+    check_backbone(ParT(**small, pooling="mean"))
+    left = {}
+    for pooling in ("class", "mean"):
+        torch.manual_seed(0)
+        model = ModelRecipe(features=FULL, backbone=ParT(**small, pooling=pooling)).build()
+        drawn = tensors_of(model.backbone)
+        objective = MaskedParticles(
+            targets=("log_pt",), reader=Transformer(width=8, depth=1, heads=2)
+        )
+        module = objective.build(model)
+        optimiser = torch.optim.AdamW(module.parameters(), lr=0.1)
+        module.train()(random_jets([9, 7, 8])).total.backward()
+        optimiser.step()
+        left[pooling] = unchanged(model.backbone, drawn)
+    assert left["class"] > 0 == left["mean"]
+    assert ParT().digest() == ParT(pooling="class").digest()

@@ -45,6 +45,11 @@ def test_variants_stand_beside_the_reference():
     assert later == ("not yet run", *["–"] * 7)
 
 
+def test_what_was_not_run_at_all_is_left_open():
+    table = ablation_table(ABLATION.model_copy(update={"task": "another"}), runs())
+    assert [row[4] for row in table.rows] == ["–"] * 3
+
+
 def test_a_results_page_holds_the_table(tmp_path):
     lines = [one.model_dump_json() for one in runs()]
     (tmp_path / "records.jsonl").write_text("\n".join(lines) + "\n")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from transferline.evaluation.learning_curve import learning_curve
+from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.rate_choice import end_taken, mostly_taken
 from transferline.evaluation.training_cap import at_cap
 from transferline.reporting.checks import (
@@ -272,3 +275,19 @@ def test_weights_of_the_first_validation_are_told():
     assert "scratch" not in told[0]
     single = {"best_step": 10, "losses": {"step": [10], "train": [0.6], "valid": [0.5]}}
     assert best_when_first_seen(learning_curve(runs(3, tuned=single))) == []
+
+
+def test_a_limit_in_another_line_leaves_a_claim_alone():
+    """A rejection that is a limit has no mean: that of trees says nothing of two networks."""
+    found = [
+        one.model_copy(update={"metrics": {"rejection_50": Measurement(100.0 * value, 2.0)}})
+        for one in runs(10)
+        for value in [one.metrics["auc"].value]
+    ]
+    limit = {"rejection_50": Measurement(2000.0, math.inf, "at least")}
+    trees = [record("trees", n, 0, metrics=limit) for n in SIZES]
+    claim = {"kind": "beats_scratch", "metric": "rejection_50", "n_train": 1000}
+    assert judge([*found, *trees], **claim) == judge(found, **claim)
+    assert (
+        "no mean exists" in judge([*found, *trees], **{**claim, "line": {"mode": "trees"}}).numbers
+    )

@@ -165,6 +165,7 @@ def test_attention_claims_look_at_their_stage():
     assert found.outcome == HOLDS
     assert "0.700 before, 0.915 (seeds: 0.013) after" in found.numbers
     assert verdict(records(), **rises, object="b jet").outcome == FAILS
+    assert "no attention on 'photon'" in verdict(records(), **rises, object="photon").numbers
     without = [r.model_copy(update={"extra": {}}) for r in records()]
     assert verdict(without, **most, object="b jet").outcome == OPEN
 

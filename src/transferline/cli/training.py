@@ -52,6 +52,7 @@ def pretrain(
     from transferline.learning.folded_pretraining import pretrain_folds  # noqa: PLC0415
     from transferline.learning.pretraining import PretrainConfig  # noqa: PLC0415
     from transferline.learning.pretraining import pretrain as run  # noqa: PLC0415
+    from transferline.learning.pretraining_card import untrained_text  # noqa: PLC0415
     from transferline.learning.training_log import validation_summary  # noqa: PLC0415
     from transferline.models.checkpoint import Checkpoint  # noqa: PLC0415
 
@@ -74,7 +75,10 @@ def pretrain(
     ]
     if folds is None:
         output.wrote(place, "checkpoint")
-        known = validation_summary(Checkpoint.load(place).provenance)
+        made = Checkpoint.load(place).provenance
+        known = validation_summary(made)
+        if made.get("untrained"):
+            typer.echo(untrained_text(made).strip("\n- "), err=True)
         output.show_rows(
             [
                 ("validation", known),

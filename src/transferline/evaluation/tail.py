@@ -40,8 +40,7 @@ def rejection(
 
     The error is the spread of the replicas to first order in $\epsilon_B$: a replica in which no
     event passes has no finite rejection. Of fewer than three effective events it is a limit, see
-    `most_passing`; and so it is where the replicas spread as much as three events would, because
-    few signal events set the threshold.
+    `most_passing`.
 
     Args:
         background: efficiency of the background.
@@ -56,12 +55,9 @@ def rejection(
         if background > 0.0:
             limit = min(limit, 1.0 / background)
         return Measurement(max(limit, 1.0), math.inf, "at least")
-    unknown = math.sqrt(square) / float(np.sum(every))
-    error = math.hypot(float(np.std(drawn, ddof=1)), unknown)
-    if error > background / math.sqrt(FEWEST):
-        return Measurement(max(1.0 / (background + _ONE_SIDED * error), 1.0), math.inf, "at least")
     value = 1.0 / background
-    return Measurement(value, value**2 * error)
+    unknown = math.sqrt(square) / float(np.sum(every))
+    return Measurement(value, value**2 * math.hypot(float(np.std(drawn, ddof=1)), unknown))
 
 
 def most_passing(passing: Floats, every: Floats, absent: Floats) -> float:
@@ -79,7 +75,9 @@ def most_passing(passing: Floats, every: Floats, absent: Floats) -> float:
     elif count > len(_MOST) - 1:
         seen = float(np.sum(passing)) + _ONE_SIDED * math.sqrt(float(np.sum(passing**2)))
     else:
-        weight = float(np.sum(passing**2)) / max(float(np.sum(passing)), np.finfo(float).tiny)
+        total = float(np.sum(passing))  # negative weights may outweigh the others
+        total = total if total > 0.0 else float(np.sum(np.abs(passing)))
+        weight = float(np.sum(passing**2)) / total
         seen = _MOST[math.ceil(count)] * weight
     return seen + _MOST[0] * float(np.max(absent, initial=0.0))
 

@@ -37,6 +37,7 @@ from transferline.learning.jet_sampling import GENERATOR, save_generator
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.objectives.base import Objective, ObjectiveRecipe
 from transferline.learning.optim import Optim
+from transferline.learning.pretraining_card import backbone_card
 from transferline.learning.source_labels import UNLABELLED, source_labels
 from transferline.learning.source_rows import (
     FIT_ROWS,
@@ -48,13 +49,20 @@ from transferline.learning.source_rows import (
 )
 from transferline.learning.source_weights import weights_left_aside
 from transferline.learning.training import FitResult, fit
-from transferline.learning.training_log import history, validated, validation_summary
+from transferline.learning.training_log import history, validated
 from transferline.learning.training_place import TRAINING, check_place, forget_training, is_finished
 from transferline.models.backbones import BACKBONES
 from transferline.models.checkpoint import Checkpoint, common_selection
 from transferline.models.features import Features
 from transferline.models.heads import Head
-from transferline.models.model import Model, ModelRecipe, parameter_counts, weight_hash
+from transferline.models.model import (
+    Model,
+    ModelRecipe,
+    parameter_counts,
+    tensors_of,
+    unchanged,
+    weight_hash,
+)
 from transferline.models.seen import Seen
 from transferline.models.stored import MADE_OF
 from transferline.progress import say
@@ -226,6 +234,7 @@ def _pretrain(
         _begin(config, out, resume=resume)
     if told:
         say("\n".join(filter(None, (str(train.memory), aside))))
+    drawn = tensors_of(model.backbone)
     result = fit(
         objective,
         train,
@@ -242,6 +251,7 @@ def _pretrain(
     if not world.main:
         return
     parameters = parameter_counts(objective)
+    left_alone = unchanged(model.backbone, drawn)
     classifier = model.head
     model.head = None
     attention = attention_by_kind(model, shards, valid_rows if len(valid_rows) else train_rows)
@@ -255,6 +265,7 @@ def _pretrain(
         n_valid=len(valid_rows),
         n_labelled=int((labels["target"][train_rows] != UNLABELLED).sum()) if labels else 0,
         parameters=parameters,
+        untrained=left_alone,
         result=result,
         validation=validated(out / TRAINING / "metrics.jsonl", result.best_step),
         losses=history(out / TRAINING / "metrics.jsonl", most=_LOSSES),
@@ -348,6 +359,7 @@ def _checkpoint(
     n_valid: int,
     n_labelled: int,
     parameters: dict[str, int],
+    untrained: int,
     result: FitResult,
     validation: dict[str, float],
     losses: dict[str, list[float | None]],
@@ -366,6 +378,7 @@ def _checkpoint(
         "n_valid": n_valid,
         **({"n_labelled": n_labelled} if config.classes else {}),
         "parameters": parameters,
+        **({"untrained": untrained} if untrained else {}),
         "result": result.__dict__,
         "validation": validation,
         "losses": losses,
@@ -377,7 +390,7 @@ def _checkpoint(
         config.recipe(),
         selection=common_selection(shards.cards),
         provenance=provenance,
-        card=_card(provenance),
+        card=backbone_card(provenance),
         seen=seen,
     )
 
@@ -385,36 +398,3 @@ def _checkpoint(
 def _selections(shards: ShardSet) -> dict[str, Any]:
     """Every selection that a sample passed, by its hash, for samples that passed different ones."""
     return {card.selection_hash: card.selection for card in shards.cards}
-
-
-def _card(provenance: dict[str, Any]) -> str:
-    config, result = provenance["config"], provenance["result"]
-    lines = [
-        f"- {item['sample']}: {item['n_events']} events, selection `{item['selection']}` "
-        f"(`{item['selection_hash'][:16]}`)"
-        for item in provenance["data"]
-    ]
-    data = "\n".join(lines)
-    classes = ", ".join(config.get("classes", {}))
-    labels = f"events labelled as {classes}" if classes else "unlabelled events"
-    parts = ", ".join(f"{part} {n:,}" for part, n in provenance["parameters"].items() if n)
-    fold = provenance.get("fold")
-    part = f" outside fold {fold['number']} of {fold['of']}" if fold else ""
-    return f"""# A pre-trained backbone
-
-- objective: `{config["objective"]["kind"]}`, backbone: `{config["backbone"]["kind"]}`
-- parameters: {parts}; embedding and feature are what is transferred
-- trained on {provenance["n_train"]} {labels}, {result["examples_seen"]} event passes,
-  {result["cpu_seconds"]:.0f} CPU seconds; at step {result["best_step"]} in
-  validation ({provenance["n_valid"]} other events): {validation_summary(provenance)}
-- seed {config["seed"]}, transferline {provenance["versions"].get("transferline", "")},
-  commit `{provenance["commit"] or "unknown"}`
-- command: `{provenance["command"]}`
-
-## Data
-
-{data}
-
-Events of these samples{part} were seen in pre-training; `seen.safetensors` lists them by hash. An
-analysis that scores the same events again is not independent of it.
-"""

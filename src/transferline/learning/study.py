@@ -23,10 +23,12 @@ from transferline.executors import (
 )
 from transferline.files import alone_in, read_json, write_json
 from transferline.learning.independence import check_test_events
+from transferline.learning.kept_model import CHECKPOINT
 from transferline.learning.study_budget import budget_lines, memory_lines
 from transferline.learning.study_config import StudyConfig
 from transferline.learning.study_pretraining import prepare_checkpoints
 from transferline.learning.study_records import RECORDS, keep_current
+from transferline.learning.study_renaming import rename_scratch
 from transferline.learning.study_runs import Run, execute, fill_table, plan, small_first
 from transferline.learning.study_tokenizers import prepare_tokenizers
 from transferline.learning.tasks.base import Task, TaskData
@@ -134,14 +136,24 @@ def _run(
     tokenizers = prepare_tokenizers(config, places, out / "tokenizers", pool)
     checkpoints = prepare_checkpoints(config, places, out / "pretrain", pool, tokenizers)
     for question in questions:
-        _check_overlap(config, question.data, checkpoints)
+        _check_overlap(config, question, checkpoints)
     runs = small_first([plan(config, q.task, q.data, checkpoints) for q in questions])
+    rename_scratch(out, runs)
     done = keep_current(out, {run.key: run.scratch for run in runs}, others)
-    todo = [run for run in runs if run.key not in done]
+    todo = [run for run in runs if run.key not in done or _lacks_model(run, out)]
     _announce(config, runs, todo, questions, size_of(pool))
     site = _Site(out, pool, None if isinstance(pool, InlineExecutor) else 1)
     site.fill_tables(todo)
-    return site.grid(todo), len(todo)
+    failures = site.grid(todo)
+    if done & {run.key for run in todo}:  # the Records of runs that were done again stand twice
+        keep_current(out, {run.key: run.scratch for run in runs}, others)
+    return failures, len(todo)
+
+
+def _lacks_model(run: Run, out: Path) -> bool:
+    """Tell whether a finished run is to be done again for its model (`keep_checkpoints`)."""
+    kept = out / "runs" / run.key / CHECKPOINT
+    return run.keep_checkpoint and run.mode != "trees" and not kept.exists()
 
 
 @dataclass(frozen=True)
@@ -220,12 +232,16 @@ def _listed(config: StudyConfig, out: Path) -> dict[str, Any]:
     return {row["name"]: row for row in rows if row.get("name") in config.samples}
 
 
-def _check_overlap(config: StudyConfig, data: TaskData, checkpoints: Mapping[str, Path]) -> None:
+def _check_overlap(
+    config: StudyConfig, question: _Question, checkpoints: Mapping[str, Path]
+) -> None:
     """Ask before the grid starts, and once, what every run will ask again."""
     if not set(TRANSFERRED) & set(config.grid.modes):
         return
     for name, place in checkpoints.items():
-        found = check_test_events(Checkpoint.load(place), data, allow=config.allow_overlap)
+        if question.task.name not in (config.pretrain[name].only.tasks or (question.task.name,)):
+            continue
+        found = check_test_events(Checkpoint.load(place), question.data, allow=config.allow_overlap)
         say(f"test events and the pre-training '{name}': {found['verdict']}.")
 
 

@@ -318,14 +318,22 @@ class StudyConfig(Recipe):
 
     def _check_disjoint(self) -> None:
         """Events of a task must not have been seen in the pre-training that it judges."""
-        for seen in self.unlabelled():
-            for judged in self._labelled():
-                if self.samples[seen].shares_events_with(self.samples[judged]):
-                    raise ValueError(
-                        f"the samples '{seen}' (pre-training) and '{judged}' (task) hold the "
-                        "same events; generate one of them with another seed, or take other files "
-                        "(or accept it with allow_overlap: true)."
-                    )
+        tasks = {task.name: task.samples() for task in self.questions()}
+        tokenized = [name for tokenizer in self.tokenizers.values() for name in tokenizer.samples]
+        pairs = dict.fromkeys(
+            (seen, judged)
+            for variant in self.pretrain.values()
+            for task in variant.only.tasks or tasks
+            for judged in tasks[task]
+            for seen in (*variant.samples, *tokenized)
+        )
+        for seen, judged in pairs:
+            if self.samples[seen].shares_events_with(self.samples[judged]):
+                raise ValueError(
+                    f"the samples '{seen}' (pre-training) and '{judged}' (task) hold the "
+                    "same events; generate one of them with another seed, or take other files "
+                    "(or accept it with allow_overlap: true)."
+                )
 
     def questions(self) -> tuple[Task, ...]:
         """Return the tasks, be it one or several."""

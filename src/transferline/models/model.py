@@ -114,3 +114,16 @@ def tensor_hash(*groups: Mapping[str, Tensor]) -> str:
             digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
             digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return copies of the parameters, by their names."""
+    return {name: value.detach().clone() for name, value in module.named_parameters()}
+
+
+def unchanged(module: nn.Module, before: Mapping[str, Tensor]) -> int:
+    """Count the weights in parameters that are exactly as they were, see `tensors_of`."""
+    now = dict(module.named_parameters())
+    return sum(
+        old.numel() for name, old in before.items() if torch.equal(now[name].cpu(), old.cpu())
+    )

@@ -55,7 +55,7 @@ def write_results_page(
     """Write a results page and the pictures beside it; the same records give the same bytes.
 
     Args:
-        records: JSONL files, or directories that are searched for `records.jsonl`.
+        records: JSONL files, or directories that hold some, see `find_records`.
         out_md: the page; pictures are named after it.
         title: its heading.
         claims: YAML file of claims to be judged by the records, see `claims.py`.
@@ -89,20 +89,20 @@ def write_results_page(
 
 
 def find_records(sources: Iterable[Path]) -> list[Path]:
-    """Return the files among `sources` and the `records.jsonl` below them, sorted.
+    """Return the JSONL files that are meant, sorted.
+
+    Of a directory that is every `records.jsonl` in and below it, and where there is none every
+    `*.jsonl` in it: what a study has set aside is no Record of its page.
 
     Raises:
         DataError: a source does not exist or a directory holds none.
     """
     files: list[Path] = []
     for source in sources:
-        own = source / "records.jsonl"
-        below = [own] if own.is_file() else sorted(source.rglob("records.jsonl"))
+        below = sorted(source.rglob("records.jsonl")) or sorted(source.glob("*.jsonl"))
         found = below if source.is_dir() else [source]
         if not found or not found[0].is_file():
-            raise DataError(
-                f"{source}: holds no records.jsonl; other files are read by their name."
-            )
+            raise DataError(f"{source}: holds no records.jsonl.")
         files += found
     return sorted(set(files))
 

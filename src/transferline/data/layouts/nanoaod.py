@@ -2,7 +2,7 @@
 
 A column's candidates are tried in order; the first that the file has is used. Column names are
 ours, branch names are CMS's (`<Collection>_<branch>`). Sources: the NanoAOD documentation pages
-of each campaign and the branch lists of the files named in docs/physics_conventions.md.
+of each campaign.
 """
 
 from __future__ import annotations

@@ -15,7 +15,14 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from transferline.models.backbones.base import Backbone, BackboneRecipe, Latent, check_heads
+from transferline.config import added
+from transferline.models.backbones.base import (
+    Backbone,
+    BackboneRecipe,
+    Latent,
+    check_heads,
+    masked_mean,
+)
 from transferline.models.backbones.gat import Nodes
 from transferline.models.backbones.kernels.biased_attention import Sets
 from transferline.models.backbones.kernels.lanes import LANES
@@ -46,6 +53,10 @@ class ParT(BackboneRecipe):
             (`use_pre_activation_pair`).
         pair_mass: `stable`, or `published` for weights that learnt with the rounding of
             weaver-core (see `pair_features`); exported graphs cannot repeat that.
+        pooling: how a set is read, by the `class` token, as published, or as the `mean` of its
+            particles, for pre-trainings that ask about particles alone: they leave a class token
+            and its blocks as they were drawn, and everything that reads sets would read through
+            them.
     """
 
     kind: Literal["part"] = "part"
@@ -58,6 +69,7 @@ class ParT(BackboneRecipe):
     dropout: float = Field(0.1, ge=0, lt=1)
     pair_activation: bool = True
     pair_mass: Literal["stable", "published"] = "stable"
+    pooling: Literal["class", "mean"] = added("class")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -125,15 +137,19 @@ class ParTBackbone(Backbone):
             recipe.pair_mass == "published",
         )
         self.blocks = nn.ModuleList(PartBlock(*sizes, recipe.dropout) for _ in range(recipe.depth))
-        self.class_blocks = nn.ModuleList(PartBlock(*sizes, 0.0) for _ in range(recipe.class_depth))
+        by_class = recipe.pooling == "class"
+        self.class_blocks = nn.ModuleList(
+            PartBlock(*sizes, 0.0) for _ in range(recipe.class_depth if by_class else 0)
+        )
         self.norm = nn.LayerNorm(width)
-        self.class_token = nn.Parameter(torch.empty(width))
+        self.class_token = nn.Parameter(torch.empty(width)) if by_class else None
         self._draw()
 
     @torch.no_grad()
     def _draw(self) -> None:
         """Draw the weights as the authors' code does; the pairs' network as torch does."""
-        nn.init.trunc_normal_(self.class_token, std=0.02)
+        if self.class_token is not None:
+            nn.init.trunc_normal_(self.class_token, std=0.02)
         for part in (self.embedding, self.blocks, self.class_blocks):
             for module in part.modules():
                 if isinstance(module, nn.Linear):
@@ -158,7 +174,7 @@ class ParTBackbone(Backbone):
     def _is_fused(self, x: Tensor) -> bool:
         """Whether the kernels take over: float32 on a CPU, and sizes that fill their lanes."""
         plain = x.device.type != "cpu" or x.dtype != torch.float32
-        plain = plain or self.class_token.dtype != torch.float32
+        plain = plain or self.norm.weight.dtype != torch.float32
         plain = plain or torch.is_autocast_enabled("cpu") or not self._is_packed()
         return self.fused and self._even and not plain
 
@@ -214,6 +230,9 @@ class ParTBackbone(Backbone):
     def _closed(self, rows: Tensor, nodes: Nodes, sets: Sets | None = None) -> Latent:
         """Let the class token read the particles, with kernels where `sets` are given; norms."""
         is_real = nodes.is_real
+        if self.class_token is None:
+            tokens = nodes.scatter(self.norm(rows).float())
+            return Latent(tokens=tokens, is_real=is_real, pooled=masked_mean(tokens, is_real))
         pooled = self.class_token.expand(is_real.shape[0], -1)
         hidden = F.pad(hiding(is_real), (1, 0))  # the class token sees itself
         for block in self.class_blocks:

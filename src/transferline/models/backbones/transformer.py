@@ -264,7 +264,7 @@ class TransformerBackbone(Backbone):
         """
         if self.causal and not causal:
             raise ConfigError(
-                "transformer: causal: true is for next_token and for objectives that see whole sets; "
+                "transformer: causal: true is for next_token and objectives that see whole sets; "
                 "this one embeds a part of them."
             )
         if self.slots is None:
