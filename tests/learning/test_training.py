@@ -311,16 +311,23 @@ def test_best_weights_are_restored_and_patience_stops(shards, tmp_path):
     assert result.best_step < result.steps < 200
 
 
-@pytest.mark.parametrize("chosen_by", ["accuracy", None])
-def test_an_objective_says_what_tells_the_best_weights(shards, tmp_path, chosen_by):
-    """By another part of the loss, or by nothing: then the last ones stay, whatever came before."""
+@pytest.mark.parametrize(
+    ("chosen_by", "keep"), [("accuracy", "best"), (None, "best"), ("loss", "last")]
+)
+def test_an_objective_says_what_tells_the_best_weights(shards, tmp_path, chosen_by, keep):
+    """By another part of the loss, or by nothing: then the last ones stay, whatever came before.
+
+    The same where the last ones are asked for.
+    """
     loader = Loader(ShardSet([shards]), None, 64)
-    optim = Optim(steps=60, lr=0.5, warmup=0.0, validate_every=5, patience=3, batch_size=64)
+    optim = Optim(
+        steps=60, lr=0.5, warmup=0.0, validate_every=5, patience=3, batch_size=64, keep=keep
+    )
     module = objective()
     module.chosen_by = chosen_by
     result = fit(module, loader, loader, optim, tmp_path, label=None)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    if chosen_by is None:
+    if chosen_by is None or keep == "last":
         assert (result.steps, result.best_step, result.stopped) == (60, 60, "finished")
         assert result.best_loss == rows[-1]["val_loss"]
     else:

@@ -48,6 +48,8 @@ class Optim(Recipe):
             rate has fallen below half of its peak, and warm-up and thaw have ended: at a high rate
             a loss that stands says little about where it ends when the rate falls. Of the twenty
             validations of a cosine about ten are left then: a patience of ten stops nothing.
+        keep: weights of the `best` validation, or the `last` ones, where a validation tells too little
+            to choose by, as of noisy labels.
         device: `auto` takes a GPU if there is one: the first, or under torchrun one per process.
     """
 
@@ -67,6 +69,7 @@ class Optim(Recipe):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     validate_every: Annotated[int, Field(gt=0)] | Literal["epoch"] | None = None
     patience: int | None = Field(None, gt=0)
+    keep: Literal["best", "last"] = added("best")
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     @property

@@ -233,7 +233,7 @@ class _Fit:
         found = self.stepper.mean_loss(self.valid)
         chosen_by = self.objective.chosen_by
         value = found[chosen_by or "loss"]
-        if chosen_by is None:
+        if chosen_by is None or self.optim.keep == "last":
             self.at.best_step, self.at.best_loss = self.at.step, value
         elif value < self.at.best_loss and self._has_moved():
             self.at.best_step, self.at.best_loss, self.at.bad = self.at.step, value, 0
