@@ -311,6 +311,16 @@ def test_targets_weigh_alike_and_neutral_particles_have_no_track(scaling):
     torch.testing.assert_close(losses, expected)
 
 
+def test_by_default_no_density_is_asked_of_what_others_determine():
+    """Such as the distance beside both of its differences: it would have no bound."""
+    names = [
+        small(target=target).build(jet_model()).target.values.features.recipe.particles
+        for target in ("flow", "regression")
+    ]
+    assert names[0] == ("log_pt", "tanh_d0", "d0err", "tanh_dz", "dzerr", "delta_eta", "delta_phi")
+    assert {"delta_r", "log_energy", "log_pt_share", *names[0]} < set(names[1])
+
+
 def test_a_flow_learns_nothing_from_tracks_that_are_not_there():
     """Whatever a file holds for them; the noise on those that are is small beside their spread."""
     batch = random_jets([30] * 50)

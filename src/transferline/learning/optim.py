@@ -48,8 +48,8 @@ class Optim(Recipe):
             rate has fallen below half of its peak, and warm-up and thaw have ended: at a high rate
             a loss that stands says little about where it ends when the rate falls. Of the twenty
             validations of a cosine about ten are left then: a patience of ten stops nothing.
-        keep: weights of the `best` validation, or the `last` ones, where a validation tells too little
-            to choose by, as of noisy labels.
+        keep: weights of the `best` validation, or the `last` ones, where a validation tells too
+            little to choose by, as of noisy labels.
         device: `auto` takes a GPU if there is one: the first, or under torchrun one per process.
     """
 

@@ -57,7 +57,8 @@ class MaskedParticles(TokenRecipe):
         tokenizer: directory of a trained tokenizer (`transferline tokenize`), or the name of one
             among those of the study; it stays as it is.
         targets: features that `regression` and `flow` ask for, each with mean 0 and spread 1; all
-            continuous inputs unless given. Of neutral particles no track is asked for.
+            continuous inputs unless given, of `flow` without energies, shares and distances, which
+            others determine. Of neutral particles no track is asked for.
         distance: of `regression`: `l2` (v1) or `l1` (v2), summed over features.
         flow: sizes of the flow.
         identity: weight of the cross-entropy with the particle's species and charge (v2: 0.3).
@@ -244,7 +245,7 @@ def _target(recipe: MaskedParticles, model: Model, width: int) -> Target:
     stored = recipe.stored_tokenizer()
     if stored is not None:
         return TokenTarget(stored.tokenizer(), width, recipe.label_smoothing)
-    asked = asked_features(model.features, recipe.targets)
+    asked = asked_features(model.features, recipe.targets, density=recipe.target == "flow")
     if recipe.target == "flow":
         return FlowTarget(asked, width, recipe.flow)
     return RegressionTarget(asked, width, recipe.distance)

@@ -24,6 +24,8 @@ from transferline.models.tokenizers.base import Tokenizer
 
 _BITS = "is_"  # beginning of their names
 _DISCRETE = frozenset({"charge", "btag"})  # few values: a density of them has no bound
+# Functions of the others and of the jet, which the shown particles tell: nor has theirs.
+_DERIVED = frozenset({"delta_r", "log_energy", "log_pt_share", "log_energy_share"})
 
 
 class Asked(NamedTuple):
@@ -109,8 +111,12 @@ def _classified(logits: Tensor, target: Tensor, smoothing: float) -> Asked:
     return Asked(losses, {"accuracy": right})
 
 
-def asked_features(features: FeatureExtractor, names: Sequence[str]) -> Features:
+def asked_features(
+    features: FeatureExtractor, names: Sequence[str], *, density: bool = False
+) -> Features:
     """Return `names`, or all continuous inputs of a model, as Features with constants of their own.
+
+    For a `density` those that others determine are left out.
 
     Whatever the inputs are scaled by, a target has mean 0 and spread 1, so that each weighs alike;
     impact parameters, which neutral particles do not have, over charged particles.
@@ -125,7 +131,8 @@ def asked_features(features: FeatureExtractor, names: Sequence[str]) -> Features
                 f"masked_particles: targets: the model's features hold no '{name}'."
                 f"{did_you_mean(name, known)}"
             )
-    wanted = names or [n for n in known if not n.startswith(_BITS) and n not in _DISCRETE]
+    without = _DISCRETE | _DERIVED if density else _DISCRETE
+    wanted = names or [n for n in known if not n.startswith(_BITS) and n not in without]
     if not wanted:
         raise ConfigError("masked_particles: the model's features hold nothing continuous.")
     return Features(particles=tuple(wanted), species="hidden", scaling="tracks")
