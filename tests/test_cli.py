@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from transferline.cli import app, application, run
 from transferline.errors import TransferlineError
+from transferline.evaluation.records import read
 
 from .learning.event_shards import write_nanoaod
 
@@ -174,6 +175,20 @@ def test_transfer_measures_and_keeps_a_record(checkpoint, shards, tmp_path, caps
     records = [f"{tmp_path}/{mode}/records.jsonl" for mode in ("finetuned", "trees")]
     assert run(["report", *records, "--markdown", f"{tmp_path}/results.md"]) == 0
     assert "fine-tuned" in (tmp_path / "results.md").read_text()
+
+
+def test_a_run_done_anew_takes_the_place_of_its_record(checkpoint, shards, tmp_path, capsys):
+    """With other settings; Records of both would be two of one seed."""
+    (shards / "task.yaml").write_text(TASK.format(folder=shards))
+    words = ["transfer", str(checkpoint), f"{shards}/task.yaml", "--mode", "finetuned", "--n-train"]
+    words += ["40", "--allow-overlap", "--out", f"{tmp_path}/run"]
+    assert run(words) == 0
+    assert run([*words, "--overwrite", "--set", "finetuned.optim.steps=3"]) == 0
+    capsys.readouterr()
+    kept = [read(tmp_path / "run" / name) for name in ("records.jsonl", "records.superseded.jsonl")]
+    assert [len(found) for found in kept] == [1, 1]
+    assert kept[0][0].extra["cap"] == 3 != kept[1][0].extra["cap"]
+    assert {found[0].pretraining for found in kept} == {checkpoint.name}
 
 
 def test_what_is_finished_is_not_replaced_unasked(checkpoint, shards, capsys):

@@ -21,6 +21,7 @@ from transferline.deploy.particles import species_codes, takes_jets
 from transferline.errors import ConfigError
 from transferline.models.backbones.deepsets import DeepSets
 from transferline.models.backbones.part import ParT
+from transferline.models.backbones.transformer import Transformer
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.event_head import EventHead
 from transferline.models.features import JETCLASS_FEATURES, Features
@@ -95,6 +96,22 @@ def test_a_model_that_reads_momenta_alone_is_exported(tmp_path, jets):
     found = export_onnx(tmp_path / "kin", tmp_path / "kin.onnx", events=[jets[0]])
     assert [row["name"] for row in found["inputs"]] == ["p4", "is_real"]
     assert found["sets"] == "jets" and found["check"]["largest"]["probability"] < 1e-5
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        Transformer(width=16, depth=1, heads=2, causal=True),
+        Transformer(width=16, depth=1, heads=2, positions=8),
+        SMALL.model_copy(update={"pooling": "mean"}),
+    ],
+    ids=["causal", "positions", "mean"],
+)
+def test_an_order_by_pt_and_a_mean_are_part_of_the_graph(tmp_path, jets, backbone):
+    kept = {"particles": JETCLASS_FEATURES["kin"], "species": "hidden"}
+    tiny(backbone, **kept).save(tmp_path / "one")
+    found = export_onnx(tmp_path / "one", tmp_path / "one.onnx", events=[jets[0]])
+    assert found["check"]["largest"]["probability"] < 1e-5
 
 
 def test_what_a_graph_of_jets_reads_is_told(tmp_path, jets):

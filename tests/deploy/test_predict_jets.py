@@ -104,6 +104,24 @@ def test_every_jet_has_a_row_with_the_scores_of_the_model(run, file, tmp_path):
     assert "150 jets, 150 of them selected" in done.cards[0].read_text()
 
 
+def test_of_two_classes_the_score_is_that_of_the_one_that_is_no_background(folder, file, run):
+    """Whichever of them a task names first."""
+    more = folder / "more"
+    more.mkdir()
+    samples = {name: [str(write_jet_shards(more, name, 60, seed=40))] for name in ("Hbb", "QCD")}
+    task = JetTagging.model_validate({"name": "t", "class_samples": samples, "background": "QCD"})
+    assert task.classes() == ["Hbb", "QCD"]
+    two = tuned(Checkpoint.load(folder / "pre"), task, folder / "two", n_train=40)
+    done = predict(two, JetClass(files=[str(file)]), folder / "two.root")
+    batch = ShardSet(prepared(file, folder / "two-shards")).gather(np.arange(150))
+    with torch.no_grad():
+        wanted = class_probability(
+            Checkpoint.load(two / "checkpoint").model().eval()(batch).double()
+        )
+    np.testing.assert_allclose(scores_of(folder / "two.root")["score"], wanted[:, 0], atol=1e-5)
+    assert "class 'Hbb'" in done.card["columns"]["score"]
+
+
 def prepared(file, out):
     words = ["prepare", file, "--reader", "jetclass", "--selection", "jets", "--out", out]
     assert command([str(word) for word in words]) == 0

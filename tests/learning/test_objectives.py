@@ -9,6 +9,9 @@ import torch
 from transferline.data.events import SPECIES
 from transferline.errors import ConfigError, DataError
 from transferline.learning.objectives.counting import Counting
+from transferline.learning.objectives.jepa import Jepa
+from transferline.learning.objectives.joint import Joint
+from transferline.learning.objectives.masked_particles import MaskedParticles
 from transferline.learning.objectives.masked_type import MaskedType, hide
 from transferline.learning.objectives.replaced_object import (
     BJET,
@@ -20,6 +23,7 @@ from transferline.learning.objectives.replaced_object import (
     ReplacedObject,
 )
 from transferline.learning.objectives.supervised import Supervised
+from transferline.learning.pretraining import PROTOCOL, protocol
 from transferline.models.augment import Augment
 from transferline.models.backbones.base import Latent
 from transferline.models.backbones.transformer import Transformer
@@ -354,3 +358,18 @@ def test_the_pooled_embedding_never_counts_a_removed_object():
     expected = objective.model.features(without)
     wanted = encode(objective.model.backbone.embed(expected), without.is_real)
     torch.testing.assert_close(seen[0].pooled, wanted.pooled)
+
+
+def test_an_objective_that_was_corrected_is_another_pretraining():
+    """Of the others nothing is made anew."""
+    assert protocol(Supervised()) == PROTOCOL
+    corrected = [
+        Jepa(),
+        Joint.model_validate({"parts": [{"kind": "jepa"}, {"kind": "supervised"}]}),
+        Joint.model_validate({"parts": [{"kind": "resimulation"}, {"kind": "supervised"}]}),
+        MaskedParticles(target="flow"),
+    ]
+    assert [protocol(one) for one in corrected] == [[PROTOCOL, 2]] * 4
+    plain = {"parts": [{"kind": "masked_type"}, {"kind": "supervised"}]}
+    assert protocol(Joint.model_validate(plain)) == PROTOCOL
+    assert protocol(MaskedParticles(target="flow", targets=("log_pt",))) == PROTOCOL

@@ -455,22 +455,23 @@ def test_models_that_are_wanted_later_are_made_then(config, finished, places, tm
 
 
 def test_only_the_tasks_of_a_pretraining_forbid_its_events(places, tmp_path):
-    two = (
-        TASK.replace("task: {kind", "tasks:\n  - {kind")
-        + "\n"
-        + TASK.replace("task: {kind", "  - {kind")
-        .replace("name: toy", "name: other")
-        .replace("[background]", "[free]")
-    )
-    only = "    optim: {steps: 10, batch_size: 64}\n    only: {tasks: [toy]}"
+    """Those that it began with are its own."""
+    toy = TASK.removeprefix("task: ")
+    other = toy.replace("name: toy", "name: other").replace("[background]", "[free]")
+    two = f"tasks: [{toy}, {other}]"
     with pytest.raises(ConfigError, match="hold the same events"):
         parse(places, tmp_path, TASK, two)
-    text = YAML.replace(
-        "    optim: {{steps: 10, batch_size: 64}}", only.replace("{", "{{").replace("}", "}}")
-    )
+    text = YAML.format(**places).replace(TASK, two)
+    steps = "    optim: {steps: 10, batch_size: 64}"
+    text = text.replace(steps, f"{steps}\n    only: {{tasks: [toy]}}")
     file = tmp_path / "parts.yaml"
-    file.write_text(text.format(**places).replace(TASK, two))
+    file.write_text(text)
     assert load_config(file, StudyConfig, ()).questions()[1].name == "other"
+    begun = "\n  three: {<<: *variant, samples: [more], start: one, only: {tasks: [other]}}\ntasks:"
+    text = text.replace("\ntasks:", begun).replace("samples:\n", "samples:\n  more: {shards: x}\n")
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"'free' .*same events"):
+        load_config(file, StudyConfig, ())
 
 
 def test_two_studies_do_not_work_in_one_directory(config, finished, tmp_path):
@@ -616,6 +617,7 @@ def test_a_pretraining_of_other_settings_is_not_taken_for_this_one(places, tmp_p
         ("name: tiny", "name: ti/ny", "pattern"),
         ("trees: {leaves: [4]", "trees: {leaves: []", "at least 1"),
         ("n_train: [80, 120]", "n_train: [80, 80]", "names a size twice"),
+        ("finetuned, trees]", "finetuned, trees, trees]", "names a mode twice"),
         ("lr: [1e-2]", "lr: [1e-2, 0.01]", "twice"),
     ],
 )

@@ -291,3 +291,12 @@ def test_a_limit_in_another_line_leaves_a_claim_alone():
     assert (
         "no mean exists" in judge([*found, *trees], **{**claim, "line": {"mode": "trees"}}).numbers
     )
+
+
+def test_a_training_that_keeps_its_last_weights_is_not_unfinished():
+    """Its best step is the last one by definition, which tells nothing of its steps."""
+    at_end = {"steps": 100, "cap": 100, "best_step": 100, "stopped": "finished"}
+    claim = {"kind": "beats_scratch", "n_train": 1000}
+    doubtful = judge(runs(10, scratch=at_end, tuned=at_end), **claim)
+    told = judge(runs(10, scratch={**at_end, "keep": "last"}, tuned=at_end), **claim)
+    assert (doubtful.outcome, told.outcome) == (OPEN, HOLDS)

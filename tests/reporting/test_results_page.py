@@ -7,7 +7,8 @@ from transferline.evaluation.learning_curve import learning_curve
 from transferline.evaluation.records import append
 from transferline.reporting.checks import warnings_about
 from transferline.reporting.claims import FAILS, HOLDS, OPEN
-from transferline.reporting.results_page import write_results_page
+from transferline.reporting.result_tables import gap_table
+from transferline.reporting.results_page import find_records, write_results_page
 from transferline.reporting.table import Table
 
 from ..evaluation.synthetic import curve, log_line, record
@@ -218,3 +219,25 @@ def page_of(made, folder):
     for one in made:
         append(folder / "records.jsonl", one)
     return write_results_page(folder, folder / "toy.md", "Toy").read_text()
+
+
+def test_a_directory_means_its_records_and_not_what_a_study_set_aside(tmp_path):
+    for name in ("records.jsonl", "records.superseded.jsonl"):
+        append(tmp_path / "study" / name, record())
+    append(tmp_path / "loose" / "one.jsonl", record())
+    assert find_records([tmp_path]) == [tmp_path / "study" / "records.jsonl"]
+    assert find_records([tmp_path / "loose"]) == [tmp_path / "loose" / "one.jsonl"]
+
+
+def test_the_table_of_gaps_says_how_far_each_scratch_line_goes():
+    made = []
+    for name, sizes in (("a", (100, 1000)), ("b", (100, 1000, 10000))):
+        made += curve("scratch", sizes, range(2), log_line, pretraining=name)
+        extra = {"scratch": name}
+        tuned = curve("finetuned", sizes, range(2), lambda n: log_line(n, 3), pretraining=name)
+        made += [one.model_copy(update={"extra": extra}) for one in tuned]
+    table = gap_table(learning_curve(made))
+    assert [name.rpartition(" (")[2] for name in table.header[1:]] == ["to 1000)", "to 10000)"]
+    assert table.title.endswith("to the largest")
+    alone = gap_table(learning_curve([one for one in made if one.pretraining == "a"]))
+    assert alone.title.endswith("to 1000 labelled events")

@@ -20,8 +20,11 @@ def at_cap(record: Record) -> bool:
 
     A Record without `extra.cap` is older than that; where one of several learning rates was best
     in its trial, the training in full came after it and was worse, so that it is not at its cap.
+    Where the last weights are kept whatever they are worth (`extra.keep`), no step is the best.
     """
     found: dict[str, Any] = dict(record.extra)
+    if found.get("keep") == "last":
+        return False
     steps, best = found.get("steps"), found.get("best_step")
     if not steps or best is None or found.get("stopped") != "finished":
         return False

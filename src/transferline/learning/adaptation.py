@@ -125,7 +125,8 @@ def transfer(
         found = None if overwrite else finished_run(out, digest, mode, n_train=n_train, seed=seed)
         lacks_model = keep_checkpoint and mode != "trees" and not (out / CHECKPOINT).exists()
         if found is not None and not lacks_model:
-            return _as_it_was(found, scratch, out if label is not None else None)
+            name = "none" if mode == "trees" else pretraining
+            return _as_it_was(found, name, scratch, out if label is not None else None)
         forget_run(out)
         if isinstance(how, Trees):
             features = engineered_table(task.engineered, data, tables)
@@ -163,14 +164,14 @@ def transfer(
     return record
 
 
-def _as_it_was(found: Record, scratch: str | None, told: Path | None) -> Record:
-    """The Record of a finished run, with the scratch runs that it is compared with now."""
+def _as_it_was(found: Record, name: str, scratch: str | None, told: Path | None) -> Record:
+    """The Record of a finished run, with its name and the scratch runs to compare with now."""
     if told is not None:
         say(f"{told}: this run is finished; --overwrite does it anew.")
     extra = {name: value for name, value in found.extra.items() if name != "scratch"}
     if scratch is not None:
         extra["scratch"] = scratch
-    return found.model_copy(update={"extra": extra})
+    return found.model_copy(update={"extra": extra, "pretraining": name})
 
 
 def _check_place(checkpoint: Checkpoint | None, out: Path) -> None:
@@ -262,6 +263,7 @@ def _run_network(run: NetworkRun) -> _Outcome:
         "best_step": trial.result.best_step,
         "best_loss": _finite(trial.result.best_loss),
         "stopped": trial.result.stopped,
+        **({"keep": "last"} if run.how.optim.keep == "last" else {}),
         "precision": _precision(trial.optim),
         "input_scaling": "checkpoint",
         "losses": history(run.out / "metrics.jsonl"),

@@ -131,12 +131,13 @@ def transfer_folds(
     data = task.load()
     data.shards.verify()
     parts = [task.folded(data, fold) for fold in every_fold(len(starts))]
+    name = pretraining if mode in TRANSFERRED else "none"
     expected = [
         run_key(
             study="transfer",
             task=task.name,
             mode=mode,
-            pretraining=pretraining if mode in TRANSFERRED else "none",
+            pretraining=name,
             n_train=n_train,
             seed=seed,
             config=at_size(run_digest(start, task, part, mode, how), task, n_train),
@@ -145,7 +146,7 @@ def transfer_folds(
     ]
     places = [out / part.fold.name for part in parts if part.fold is not None]
     _check_foreign(out, len(starts))
-    records = [_finished(place, key) for place, key in zip(places, expected, strict=True)]
+    records = [_finished(place, key, name) for place, key in zip(places, expected, strict=True)]
     for i, (start, part, place) in enumerate(zip(starts, parts, places, strict=True)):
         records[i] = records[i] or transfer(
             start,
@@ -166,10 +167,10 @@ def transfer_folds(
     return done
 
 
-def _finished(place: Path, key: str) -> Record | None:
-    """Return the Record of a finished fold; it is written last."""
+def _finished(place: Path, key: str, name: str) -> Record | None:
+    """Return the Record of a finished fold, whatever its checkpoint was called; written last."""
     record = recorded_run(place)
-    if record is not None and record.key() != key:
+    if record is not None and record.model_copy(update={"pretraining": name}).key() != key:
         raise ConfigError(
             f"{place}: holds a run of other settings, data or weights. Choose another --out, or "
             f"remove that directory and {place.parent / FOLDS}."

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from transferline.config import Recipe, added
@@ -49,7 +49,7 @@ class Optim(Recipe):
             a loss that stands says little about where it ends when the rate falls. Of the twenty
             validations of a cosine about ten are left then: a patience of ten stops nothing.
         keep: weights of the `best` validation, or the `last` ones, where a validation tells too
-            little to choose by, as of noisy labels.
+            little to choose by, as of noisy labels; then there is no patience.
         device: `auto` takes a GPU if there is one: the first, or under torchrun one per process.
     """
 
@@ -71,6 +71,12 @@ class Optim(Recipe):
     patience: int | None = Field(None, gt=0)
     keep: Literal["best", "last"] = added("best")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.keep == "last" and self.patience is not None:
+            raise ValueError("keep: last knows no best weights to be patient for: patience: null.")
+        return self
 
     @property
     def warmup_steps(self) -> int:

@@ -47,6 +47,6 @@ def untrained_text(provenance: Mapping[str, Any]) -> str:
     if not provenance.get("untrained"):
         return ""
     return (
-        f"\n- {provenance['untrained']:,} weights of the backbone are as they were drawn: the "
+        f"\n- {provenance['untrained']:,} weights of the backbone are as they began: the "
         "objective never reads through them, and a head would"
     )

@@ -129,9 +129,9 @@ def _run(
     places: dict[str, Path] = {}
     questions = []
     for task in config.questions():  # too few events of one are told before others are made
-        places |= _made(config, task.samples(), cache, pool)
+        places |= _made(config, [n for n in task.samples() if n not in places], cache, pool)
         questions.append(_question(config, task, places))
-    places |= _made(config, config.unlabelled(), cache, pool)
+    places |= _made(config, [n for n in config.unlabelled() if n not in places], cache, pool)
     _list_samples(config, out, places)
     tokenizers = prepare_tokenizers(config, places, out / "tokenizers", pool)
     checkpoints = prepare_checkpoints(config, places, out / "pretrain", pool, tokenizers)

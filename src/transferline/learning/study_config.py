@@ -325,7 +325,7 @@ class StudyConfig(Recipe):
             for variant in self.pretrain.values()
             for task in variant.only.tasks or tasks
             for judged in tasks[task]
-            for seen in (*variant.samples, *tokenized)
+            for seen in (*self._begun_with(variant), *variant.samples, *tokenized)
         )
         for seen, judged in pairs:
             if self.samples[seen].shares_events_with(self.samples[judged]):
@@ -334,6 +334,9 @@ class StudyConfig(Recipe):
                     "same events; generate one of them with another seed, or take other files "
                     "(or accept it with allow_overlap: true)."
                 )
+
+    def _begun_with(self, variant: Variant) -> tuple[str, ...]:
+        return () if variant.start is None else tuple(self.pretrain[variant.start].samples)
 
     def questions(self) -> tuple[Task, ...]:
         """Return the tasks, be it one or several."""

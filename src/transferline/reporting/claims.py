@@ -123,17 +123,22 @@ class LineClaim(Claim):
         """Return the lines of the task; where one of them has no mean, those that are named."""
         try:
             return learning_curve(records, self.metric)
-        except TransferlineError:
-            fields = [value for _, value in self]
-            lines = [value for value in fields if isinstance(value, Chosen)]
+        except TransferlineError as error:
+            lines = self._chosen()
             sizes = {v for name, v in self if name in ("n_train", "n_low", "n_high")}
-            named = [
-                record
-                for record in records
-                if (record.mode == "scratch" or any(line.means(record) for line in lines))
-                and (record.n_train in sizes or not sizes)
-            ]
-            return learning_curve(named, self.metric)
+            sized = [record for record in records if record.n_train in sizes or not sizes]
+            named = [record for record in sized if any(line.means(record) for line in lines)]
+            against = {str(record.extra.get("scratch")) for record in named}
+            if {"None", "none"} & against:
+                against |= {record.pretraining for record in sized if record.mode == "scratch"}
+            rest = [r for r in sized if r.mode == "scratch" and r.pretraining in against]
+            if not named:
+                raise error
+            return learning_curve([*named, *(r for r in rest if r not in named)], self.metric)
+
+    def _chosen(self) -> list[Chosen]:
+        """Return the lines that the claim names."""
+        return [value for _, value in self if isinstance(value, Chosen)]
 
 
 def records_of(records: Sequence[Record], task: str) -> list[Record]:

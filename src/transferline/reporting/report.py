@@ -146,7 +146,12 @@ class _Report:
         return curves
 
     def _weak(self) -> None:
-        if curves := weak_curves(self.records):
+        try:
+            curves = weak_curves(self.records)
+        except TransferlineError as error:
+            self._missing(f"No curve of weak supervision: {error}")
+            return
+        if curves:
             self.page.section("Weak supervision")
             self._draw([weak_drawing(curves, self.study.name)])
             self.page.table(weak_table(curves))

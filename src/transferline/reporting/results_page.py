@@ -151,7 +151,12 @@ def _ablations(ablations: Iterable[Ablation], records: Sequence[Record]) -> str:
 def _weak(records: Sequence[Record], out_md: Path) -> str:
     text = []
     for study, group in groupby(records, key=lambda record: record.study):
-        if curves := weak_curves(list(group)):
+        try:
+            curves = weak_curves(list(group))
+        except DataError as error:
+            text.append(f"## Weak supervision ({study})\n\nNo curve: {error}\n\n")
+            continue
+        if curves:
             stem = out_md.with_name(f"{out_md.stem}-{study}")
             text += [
                 f"## Weak supervision ({study})\n\n",

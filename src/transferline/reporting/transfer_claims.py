@@ -178,9 +178,12 @@ class _AttentionClaim(LineClaim):
     object: str
     n_train: int
 
+    def _chosen(self) -> list[Chosen]:
+        return [Chosen(mode="finetuned", pretraining=self.pretraining)]
+
     def check(self, lines: Sequence[Line]) -> Verdict:
         """Judge by the records of the line that was fine-tuned."""
-        line = line_of(lines, Chosen(mode="finetuned", pretraining=self.pretraining))
+        line = line_of(lines, self._chosen()[0])
         records = with_attention(line.at(self.n_train).records)
         if not records:
             raise DataError(f"{line.name}: its records hold no attention.")

@@ -53,7 +53,7 @@ def _check_tasks(records: Sequence[Record]) -> None:
         if other != record.task:
             raise DataError(
                 f"the tasks '{other}' and '{record.task}' both mix {_signal(record)} signal events "
-                "into a sample: their runs are points of different curves. Report each alone."
+                "into a sample: their runs are points of different curves."
             )
 
 

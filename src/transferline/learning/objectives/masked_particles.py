@@ -118,6 +118,11 @@ class MaskedParticles(TokenRecipe):
             raise ValueError("order: backbone counts ranks among all; leave `ranks` out.")
         return self
 
+    @property
+    def revision(self) -> int:
+        """See `ObjectiveRecipe.revision`: 2 asks no density of what others determine."""
+        return 2 if self.target == "flow" and not self.targets else 1
+
     @classmethod
     def example(cls) -> Self:
         """Return a small instance that needs no tokenizer."""

@@ -22,11 +22,12 @@ from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from transferline.data.batch import PT, Batch
+from transferline.data.batch import Batch
 from transferline.errors import ConfigError
 from transferline.learning.objectives.base import Loss, Objective, TokenRecipe
 from transferline.learning.objectives.identity import KINDS, identity
 from transferline.models.augment import Augment
+from transferline.models.backbones.positions import order_by_pt, taken
 from transferline.models.features import FeatureExtractor, Inputs
 from transferline.models.model import Model
 from transferline.models.tokenizer_checkpoint import TokenizerCheckpoint
@@ -158,10 +159,9 @@ class NextTokenObjective(Objective):
 
 def by_falling_pt(batch: Batch) -> Batch:
     """Return the sets with their particles in the order of falling pT, padding behind them."""
-    key = (-batch.p4[..., PT]).masked_fill(~batch.is_real, torch.inf)
-    order = key.argsort(dim=1, stable=True)
+    order = order_by_pt(batch.p4, batch.is_real)
     return batch.replace(
-        p4=batch.p4.gather(1, order.unsqueeze(-1).expand(-1, -1, 4)),
+        p4=taken(batch.p4, order),
         columns={name: values.gather(1, order) for name, values in batch.columns.items()},
         is_real=batch.is_real.gather(1, order),
     )

@@ -31,7 +31,7 @@ def rank_by_pt(p4: Tensor, among: Tensor) -> Tensor:
 
     The ranks of all others are larger.
     """
-    return places((-p4[..., PT]).masked_fill(~among, torch.inf))
+    return inverse(order_by_pt(p4, among))
 
 
 def by_falling_pt(inputs: Inputs) -> tuple[Inputs, Tensor]:
@@ -39,21 +39,37 @@ def by_falling_pt(inputs: Inputs) -> tuple[Inputs, Tensor]:
 
     What is computed of them in this order, `gather` with the place puts back.
     """
-    key = (-inputs.p4[..., PT]).masked_fill(~inputs.is_real, torch.inf)
-    order = key.argsort(dim=1, stable=True)
+    order = order_by_pt(inputs.p4, inputs.is_real)
     found = Inputs(
-        x=_taken(inputs.x, order),
-        p4=_taken(inputs.p4, order),
+        x=taken(inputs.x, order),
+        p4=taken(inputs.p4, order),
         is_real=inputs.is_real.gather(1, order),
         rank=None if inputs.rank is None else inputs.rank.gather(1, order),
     )
-    return found, order.argsort(1)
+    return found, inverse(order)
 
 
-def _taken(values: Tensor, order: Tensor) -> Tensor:
-    return values.gather(1, order.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
+def order_by_pt(p4: Tensor, among: Tensor) -> Tensor:
+    """Return the particles of `among [n, p]` by falling pT, then all others, `[n, p]`."""
+    return _order((-p4[..., PT]).masked_fill(~among, torch.inf))
 
 
 def places(key: Tensor) -> Tensor:
     """Return the place of each entry in its sorted row, `[n, p]`."""
-    return key.argsort(dim=1, stable=True).argsort(dim=1)
+    return inverse(_order(key))
+
+
+def inverse(order: Tensor) -> Tensor:
+    """Return the place of each entry in an order, `[n, p]`."""
+    return _order(order)
+
+
+def taken(values: Tensor, order: Tensor) -> Tensor:
+    """Return `values [n, p, k]` in an order."""
+    return values.gather(1, order.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
+
+
+def _order(key: Tensor) -> Tensor:
+    if torch.compiler.is_exporting():  # ONNX has no stable sort
+        return key.sort(dim=1).indices
+    return key.argsort(dim=1, stable=True)
