@@ -105,7 +105,7 @@ def test_a_results_page_shows_both(tuned, places):
     table = pretext_table(of_records([*tuned, scratch]))
     assert table.header == ("Pre-training", *(name.replace("_", " ") for name in NUMBERS))
     shown = tuned[0].extra["pretext"]
-    assert table.rows == (("checkpoint", *(f"{shown[name]:.4f}" for name in NUMBERS)),)
+    assert table.rows == (("pre", *(f"{shown[name]:.4f}" for name in NUMBERS)),)
     out = places / "results.md"
     assert run(["report", f"{places}/tuned/records.jsonl", "--markdown", str(out)]) == 0
     assert table.markdown() in out.read_text()
