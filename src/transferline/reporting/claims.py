@@ -124,17 +124,19 @@ class LineClaim(Claim):
         try:
             return learning_curve(records, self.metric)
         except TransferlineError as error:
-            lines = self._chosen()
             sizes = {v for name, v in self if name in ("n_train", "n_low", "n_high")}
             sized = [record for record in records if record.n_train in sizes or not sizes]
-            named = [record for record in sized if any(line.means(record) for line in lines)]
-            against = {str(record.extra.get("scratch")) for record in named}
-            if {"None", "none"} & against:
-                against |= {record.pretraining for record in sized if record.mode == "scratch"}
-            rest = [r for r in sized if r.mode == "scratch" and r.pretraining in against]
+            named = [r for r in sized if any(line.means(r) for line in self._chosen())]
             if not named:
                 raise error
-            return learning_curve([*named, *(r for r in rest if r not in named)], self.metric)
+            against = {record.extra.get("scratch") for record in named}  # None: any may be meant
+            scratch = [
+                record
+                for record in sized
+                if record.mode == "scratch" and ({None, record.pretraining} & against)
+            ]
+            both = {record.key(): record for record in (*named, *scratch)}
+            return learning_curve(both.values(), self.metric)
 
     def _chosen(self) -> list[Chosen]:
         """Return the lines that the claim names."""

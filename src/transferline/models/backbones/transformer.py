@@ -294,7 +294,7 @@ class TransformerBackbone(Backbone):
             found.append(alpha / alpha.sum(-1, keepdim=True).clamp(min=1e-30))
             x = block(x, grid)
         if self.causal:
-            rows = torch.arange(len(place)).view(-1, 1, 1)
+            rows = torch.arange(len(place), device=place.device).view(-1, 1, 1)
             found = [alpha[rows, place[:, :, None], place[:, None, :]] for alpha in found]
         return found
 
