@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from transferline.data.card import load_card, lost_part
 from transferline.data.layouts.shards import CARD
 from transferline.data.mix import PROTOCOL, mix
 from transferline.files import file_hash, json_hash
@@ -64,6 +65,6 @@ def mixed(
         "transferline": package_versions(("transferline",)),
     }
     place = directory / named(json_hash(made_of))
-    if not (place / CARD).is_file():
+    if not (place / CARD).is_file() or lost_part(place, load_card(place)) is not None:
         mix(members, place, n=n, seed=seed, cross_sections=cross_sections, sample=sample)
     return place

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from transferline.config import Recipe, Seed, added, one_of
-from transferline.data.card import load_card
+from transferline.data.card import load_card, lost_part
 from transferline.data.file_ledger import read_ledger, usable_again
 from transferline.data.layouts.shards import CARD
 from transferline.data.prepare import LAYOUT, prepare
@@ -302,9 +302,12 @@ def _is_ready(place: Path, reader: Reader | None, source: Mapping[str, Any]) -> 
     """Tell whether a place holds shards, of all files that `skip_bad` need not leave out now."""
     if not (place / CARD).is_file():
         return False
+    card = load_card(place)
+    if lost_part(place, card) is not None:
+        return False
     if reader is None or not reader.skip_bad:
         return True
-    return not usable_again(read_ledger(place, load_card(place)), source["stamps"])
+    return not usable_again(read_ledger(place, card), source["stamps"])
 
 
 def chosen_selection(sample: Sample) -> AnySelection:

@@ -31,7 +31,7 @@ def test_a_complete_simulated_file(tmp_path, events):
     text = found.render()
     assert "CMS NanoAODv9, simulation, 120 events" in text
     assert "process ttbar" in text
-    assert "shipped selections: can be applied" in text
+    assert "shipped selections: can be applied (working points of 2016postVFP)" in text
     assert json.loads(json.dumps(found.to_dict()))["entries"] == 120
 
 
@@ -42,6 +42,12 @@ def test_what_is_missing_is_said(tmp_path, events):
     assert any("cannot be normalised" in text for text in found.missing)
     assert "cannot be applied, the file lacks jet.pu_id" in found.render()
     assert "sums of weights before cuts: unknown" in found.render()
+
+
+def test_a_file_without_any_trigger_would_pass_nothing(tmp_path, events):
+    triggers = selection("lnubbjj").triggers
+    found = inspect_file(files.write(tmp_path / "a.root", events, drop=triggers))
+    assert "would pass no event, the file has none of HLT_" in found.details["shipped selections"]
 
 
 def test_collision_data(tmp_path, events):

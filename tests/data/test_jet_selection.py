@@ -13,6 +13,7 @@ from transferline.data.card import load_card
 from transferline.data.inspect_file import inspect_file
 from transferline.data.loader import Loader
 from transferline.data.prepare import prepare
+from transferline.data.readers.base import DuplicateEventsWarning
 from transferline.data.readers.hbb import Hbb
 from transferline.data.readers.jetclass import JetClass
 from transferline.data.readers.nanoaod import NanoAOD
@@ -190,6 +191,15 @@ def test_jets_of_one_event_are_no_duplicates(tmp_path, jets):
     shards = ShardSet(tmp_path / "s")
     assert (shards.hash[::2] == shards.hash[1::2]).all()
     assert card.sum_weight == pytest.approx(shards.weight[::2].sum())
+
+
+def test_jets_that_are_named_by_what_they_hold_are_counted_twice(tmp_path, jets):
+    for name in ("a.root", "copy.root"):
+        files.write_jetclass(tmp_path / name, jets)
+    copied = JetClass(files=[str(tmp_path / "*.root")])
+    with pytest.warns(DuplicateEventsWarning, match="is a file given twice"):
+        card = prepare(copied, JETS, tmp_path / "s")
+    assert card.duplicates == card.n_events / 2 > 0
 
 
 def test_collision_data_are_certified(tmp_path, jets):

@@ -319,6 +319,67 @@ def test_data_without_golden_json_are_pointed_out(tmp_path):
         prepare(reader(tmp_path), certified, tmp_path / "c")
 
 
+def test_files_of_the_user_with_similar_names_are_never_deleted(inputs, tmp_path):
+    names = ("part-00007.snappy.parquet", "part-list.txt", "card.tcl", "card.dat", "origins.root")
+    for name in names:
+        out = tmp_path / name.replace(".", "_")
+        out.mkdir()
+        (out / name).write_text("precious")
+        with pytest.raises(ConfigError, match="holds other files"):
+            prepare(reader(inputs[0]), PRE, out, overwrite=True)
+        assert (out / name).read_text() == "precious"
+
+
+def test_shards_do_not_take_the_place_of_what_they_are_made_of(inputs, tmp_path):
+    with pytest.raises(ConfigError, match=r"holds the input .*0\.root"):
+        prepare(reader(inputs[0]), PRE, inputs[0])
+    assert (inputs[0] / "0.root").exists()
+
+
+def test_a_lost_part_is_prepared_again(inputs, tmp_path):
+    card = prepare(reader(inputs[0]), PRE, tmp_path / "s", unit_size=UNIT)
+    before = content(tmp_path / "s")
+    (tmp_path / "s" / "part-00002.arrow").unlink()
+    with pytest.raises(DataError, match=r"is missing.*again"):
+        ShardSet(tmp_path / "s")
+    assert prepare(reader(inputs[0]), PRE, tmp_path / "s", unit_size=UNIT) == card
+    assert content(tmp_path / "s") == before
+
+
+def test_files_without_any_trigger_are_no_part_of_the_normalisation(tmp_path):
+    chosen = PRE.model_copy(update={"triggers": ("HLT_IsoMu24", "HLT_Ele27_WPTight_Gsf")})
+    for i, drop in enumerate(([], list(chosen.triggers), ["HLT_IsoMu24"])):
+        events = files.random_events(100, i, first=100 * i)
+        files.write(tmp_path / f"{i}.root", events, drop=drop)
+    with pytest.raises(DataError, match=r"1\.root: has none of the triggers .*HLT_IsoMu24"):
+        prepare(reader(tmp_path), chosen, tmp_path / "s")
+    with pytest.warns(SkippedFileWarning), pytest.warns(MissingBranchWarning):
+        card = prepare(reader(tmp_path, skip_bad=True), chosen, tmp_path / "s")
+    assert (card.count, list(card.skipped)) == (200, [str(tmp_path / "1.root")])
+
+
+def test_what_is_done_counts_when_bad_files_may_be_left_out_later(inputs, tmp_path):
+    card = prepare(reader(inputs[0]), PRE, tmp_path / "s")
+    assert prepare(reader(inputs[0], skip_bad=True), PRE, tmp_path / "s") == card
+
+
+def test_generated_samples_number_alike_and_share_no_events(tmp_path):
+    events = files.random_events(100, 4)
+    for seed in (1, 2):
+        made = {"kind": "transferline generate events", "process": "ttbar", "seed": seed, "n": 100}
+        files.write(tmp_path / f"{seed}.root", events, provenance=made)
+    assert prepare(reader(tmp_path), PRE, tmp_path / "s").duplicates == 0
+
+
+def test_a_cross_section_is_that_of_one_process(tmp_path):
+    for i, process in enumerate(("ttbar", "Zjets_ll")):
+        made = {"kind": "test", "process": process, "cross_section": {"pb": 3.5}}
+        files.write(tmp_path / f"{i}.root", files.random_events(50, i, 50 * i), provenance=made)
+    assert prepare(reader(tmp_path), PRE, tmp_path / "both").cross_section_pb is None
+    one = NanoAOD(files=[str(tmp_path / "0.root")])
+    assert prepare(one, PRE, tmp_path / "one").cross_section_pb == 3.5
+
+
 def test_events_that_are_there_twice_are_pointed_out(tmp_path):
     events = files.random_events(100, 4)
     files.write(tmp_path / "a.root", events)

@@ -185,6 +185,15 @@ def load_card(directory: Path | str) -> DataCard:
     raise DataError(f"{path}: is damaged ({problem}). Prepare {directory} again.")
 
 
+def lost_part(directory: Path, card: DataCard) -> str | None:
+    """Return the first of the card's files that is not there, or not as long; None if all are."""
+    for part in card.parts:
+        path = directory / part["file"]
+        if not path.is_file() or path.stat().st_size != part["size"]:
+            return part["file"]
+    return None
+
+
 _CARDS = TypeAdapter(DataCard)
 _PARTS = TypeAdapter(list[ShardPart])
 _CUTFLOWS = TypeAdapter(list[Step])

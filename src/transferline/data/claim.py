@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from transferline.data.card import DataCard, load_card
+from transferline.data.card import DataCard, load_card, lost_part
 from transferline.data.file_ledger import FileRow, read_ledger, usable_again
 from transferline.data.layouts.shard_directory import NEXT, check_ours, is_replacing, move_in
 from transferline.data.layouts.shards import CARD
+from transferline.data.readers.addresses import is_url
 from transferline.data.readers.base import Source
 from transferline.errors import ConfigError
-from transferline.files import alone_in
+from transferline.files import alone_in, resolved
+from transferline.progress import say
 
 
 @contextmanager
-def working_in(out: Path) -> Iterator[None]:
+def working_in(out: Path, inputs: Iterable[str] = ()) -> Iterator[None]:
     """Hold the directory of a data set, waiting for a process that makes it.
 
     One that may not be written to is read, or refused by what is tried next.
 
+    Args:
+        out: the directory.
+        inputs: what is read; `out` must not hold any of it.
+
     Raises:
-        ConfigError: it is a file, or holds other files than ours.
+        ConfigError: it is a file, or holds other files than ours, or what is read.
     """
     if out.is_file():
         raise ConfigError(f"{out}: is a file; the shards need a directory of their own.")
+    for path in (path for path in inputs if not is_url(path)):
+        if resolved(path).is_relative_to(out):
+            raise ConfigError(f"{out}: holds the input {path}; choose another directory.")
     out.mkdir(parents=True, exist_ok=True)
     check_ours(out)
     with alone_in(out, wait=True, tidy=True) if os.access(out, os.W_OK) else nullcontext():
@@ -55,6 +64,8 @@ def claim(
         return out
     if overwrite:
         return _successor(out, config_hash, sources)
+    if not _is_whole(out):
+        return out
     objection = _objection(out, config_hash, sources)
     if objection is not None:
         raise ConfigError(objection)
@@ -65,13 +76,26 @@ def _successor(out: Path, config_hash: str, sources: Sequence[Source]) -> Path |
     """Return where to make a new data set while `out` holds one, or its card if it is whole."""
     place = out / NEXT
     place.mkdir(exist_ok=True)
-    if not (place / CARD).exists():
+    if not (place / CARD).exists() or not _is_whole(place):
         return place
     if _objection(place, config_hash, sources) is None:
         move_in(out)
         return load_card(out)
     (place / CARD).unlink()
     return place
+
+
+def _is_whole(place: Path) -> bool:
+    """Tell whether a data set is there; the card of one that has lost a part is removed.
+
+    Raises:
+        DataError: the card is damaged.
+    """
+    if (lost := lost_part(place, load_card(place))) is not None:
+        say(f"{place / lost}: is gone or not as it was prepared; {place} is prepared again.")
+        (place / CARD).unlink()
+        return False
+    return True
 
 
 def _objection(out: Path, config_hash: str, sources: Sequence[Source]) -> str | None:

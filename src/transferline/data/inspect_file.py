@@ -129,7 +129,7 @@ def _is_nanoaod(branches: set[str]) -> bool:
 
 
 def _inspect_shards(path: str) -> Inspection:
-    if not (Path(path) / CARD).exists() and not list(Path(path).glob("part-*")):
+    if not (Path(path) / CARD).exists() and not list(Path(path).glob("part-*.arrow")):
         raise DataError(f"{path}: is a directory, but holds no shards of transferline.")
     shards = ShardSet(path)
     shards.verify()
@@ -280,4 +280,7 @@ def _verdict(chosen: Selection, offered: Mapping[str, Sequence[str]]) -> str:
     if lacking:
         return f"cannot be applied, the file lacks {', '.join(dict.fromkeys(lacking))}"
     absent = [column for column in needed["context"] if column not in offered["context"]]
-    return f"can be applied, without {', '.join(absent)}" if absent else "can be applied"
+    if chosen.triggers and set(chosen.triggers) <= set(absent):
+        return f"would pass no event, the file has none of {', '.join(chosen.triggers)}"
+    working_points = f"can be applied (working points of {chosen.era})"
+    return f"{working_points}, without {', '.join(absent)}" if absent else working_points

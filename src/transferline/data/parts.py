@@ -163,6 +163,8 @@ def make_part(
             if not reader.skip_bad or isinstance(error, OutputError):
                 raise
             return Failure.of(unit.path, error)
+        # Killed in between, no ledger of other events may name this shard as its own.
+        ledger_path(out, unit).unlink(missing_ok=True)
         rows.write(target)
         weight = rows.weight
         ledger = Ledger(

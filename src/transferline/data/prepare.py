@@ -9,7 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from transferline.data.file_ledger import file_rows, write_ledger
 from transferline.data.layouts.shard_directory import CARD_PAGE, FILES, move_in, remove_ours
 from transferline.data.layouts.shards import CARD
 from transferline.data.lumimask import LumiMask
+from transferline.data.origins import Origin
 from transferline.data.parts import (
     Ledger,
     Unit,
@@ -125,10 +126,12 @@ def prepare(
         selection = selection.resolved(reader.columns())
     with given_or_new(executor, jobs) as pool, ExitStack() as held:
         survey = _survey(reader, listing.paths, needed_columns(selection), pool, executor)
+        if isinstance(selection, Selection):
+            survey = survey.requiring_any(selection.triggers, selection.name)
         survey.check(skip_bad=reader.skip_bad)
         job = _Job(reader, selection, labels, sample, cross_section_pb, unit_size)
         config_hash = job.digest(survey.sources)
-        held.enter_context(working_in(out))
+        held.enter_context(working_in(out, survey.addresses.values()))
         place = claim(out, config_hash, survey.sources, overwrite)
         if isinstance(place, DataCard):
             return place
@@ -145,8 +148,7 @@ def prepare(
         whole = [ledger for ledger in ledgers if ledger.unit["path"] not in broken]
         _check_some_passed(out, place, whole, selection)
         left_out = {public_name(path): why for path, why in listing.left_out.items()}
-        # Jets of one event share its identity, so that they share its fold.
-        twice = 0 if isinstance(selection, JetSelection) else count_duplicates(place, whole)
+        twice = _duplicates(place, used, whole, of_jets=isinstance(selection, JetSelection))
         card = job.card(used, broken | left_out, whole, config_hash, twice)
         _warn(card, selection)
         write_ledger(place, file_rows(survey, failures, left_out, whole))
@@ -172,7 +174,8 @@ class _Job:
         return json_hash(
             {
                 "layout": LAYOUT,
-                "reader": {**self.reader.content(), "files": []},
+                # `files` are those that are used, whatever was to become of the others.
+                "reader": {**self.reader.content(), "files": [], "skip_bad": False},
                 "selection": self.selection.digest(),
                 "golden_json": None if golden is None else _golden_hash(golden),
                 "labels": self.labels,
@@ -200,6 +203,7 @@ class _Job:
             {"file": x.name, "rows": x.rows, "sha256": x.sha256, "size": x.size} for x in ledgers
         ]
         provenance = [s.provenance for s in sources if s.provenance is not None]
+        alike = len({p.get("process") for p in provenance}) == 1 and len(provenance) == len(sources)
         square, columns = passed.sum_weight2, shard_columns(self.selection)
         return DataCard(
             sample=self.sample,
@@ -226,7 +230,9 @@ class _Job:
             parts=parts,
             content_hash=json_hash([part["sha256"] for part in parts]),
             config_hash=config_hash,
-            cross_section_pb=_cross_section(self.cross_section_pb, provenance),
+            cross_section_pb=_cross_section(
+                self.cross_section_pb, provenance if alike else []
+            ),
             provenance=provenance,
         )
 
@@ -240,12 +246,31 @@ def _warn(card: DataCard, selection: AnySelection) -> None:
             stacklevel=3,
         )
     if card.duplicates:
+        other = (
+            "are there samples of two processes, which number alike"
+            if card.is_simulation
+            else "do two primary data sets overlap (`veto_triggers`)"
+        )
         warnings.warn(
             f"{card.duplicates} events have the run, luminosity block and event number of another "
-            "one: is a file given twice, or do two primary data sets overlap (`veto_triggers`)?",
+            f"one: is a file given twice, or {other}?",
             DuplicateEventsWarning,
             stacklevel=3,
         )
+
+
+def _duplicates(
+    place: Path, sources: Sequence[Source], ledgers: Sequence[Ledger], *, of_jets: bool
+) -> int:
+    """Count events that are there twice, among files whose numbers can tell."""
+    origins = {source.path: Origin.of_file(source.to_dict()) for source in sources}
+    groups: dict[Origin, list[Ledger]] = {}
+    for ledger in ledgers:
+        origin = replace(origins[ledger.unit["path"]], file=None)  # two names, maybe one file
+        # Jets of one event share its identity, so that they share its fold.
+        if not of_jets or origin.content:
+            groups.setdefault(origin, []).append(ledger)
+    return sum(count_duplicates(place, group) for group in groups.values())
 
 
 def _golden_hash(path: str) -> str:
@@ -259,7 +284,7 @@ def _total(values: Sequence[Any]) -> Any:
 
 
 def _cross_section(given: float | None, provenance: Sequence[Mapping[str, Any]]) -> float | None:
-    """Return the user's value, or the one that all generated files agree on."""
+    """Return the user's value, or the one that all files, generated of one process, agree on."""
     if given is not None:
         return given
     stated = {(p.get("cross_section") or {}).get("pb") for p in provenance}

@@ -90,6 +90,15 @@ class Survey:
         failures = [one for one in found if isinstance(one, Failure)]
         return cls(sources, {names[path]: path for path in paths}, failures, named)
 
+    def requiring_any(self, branches: Sequence[str], selection: str) -> Survey:
+        """Count files that have none of `branches` as damaged: none of their events can pass."""
+        blind = [s for s in self.sources if branches and set(branches) <= set(s.missing)]
+        names = ", ".join(branches)
+        reason = f"has none of the triggers of the selection '{selection}' ({names})."
+        failures = [Failure(s.path, f"{s.path}: {reason}", DAMAGED) for s in blind]
+        kept = [s for s in self.sources if s not in blind]
+        return replace(self, sources=kept, failures=[*self.failures, *failures])
+
     def check(self, *, skip_bad: bool) -> None:
         """Raise one error that names all files that cannot be used.
 

@@ -7,6 +7,7 @@ its own that cannot be renamed.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +22,16 @@ ORIGINS = "origins.npy"
 """Of a mixture: for every row, which line of its card's `files` it is from (see `row_origins`)."""
 
 NEXT = ".next"
+
+_OURS = re.compile(
+    r"part-\d{5,}\.(arrow|json)|card\.(json|md)|origins\.npy|files\.jsonl"
+    # What a killed process was writing.
+    r"|\.(part-\d{5,}|card|origins|files)\.[0-9a-f]+\.partial\.(arrow|json|jsonl|md|npy)"
+)
+"""Whole names: `part-00000.snappy.parquet` of Spark and `card.tcl` of Delphes are the user's."""
+
+_OF_NFS = ".nfs"
+"""Beginning of the names that a network file system gives to open files without one."""
 
 
 def check_ours(out: Path) -> None:
@@ -37,7 +48,7 @@ def check_ours(out: Path) -> None:
 
 def _all(out: Path) -> Iterator[Path]:
     for path in out.iterdir():
-        if path.name != LOCK:
+        if path.name != LOCK and not path.name.startswith(_OF_NFS):
             yield from path.iterdir() if _is_next(path) else [path]
 
 
@@ -46,8 +57,7 @@ def _is_next(path: Path) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
-    listed = path.name == FILES or path.match(".files.*.partial.jsonl")
-    return listed or path.name.lstrip(".").startswith(("part-", "card.", "origins."))
+    return _OURS.fullmatch(path.name) is not None
 
 
 def remove_ours(out: Path, but: Iterable[str] = ()) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -65,9 +66,14 @@ def open_root(path: str, patience: Patience = DEFAULT_PATIENCE) -> Iterator[Any]
             yield file
     except TransferlineError:
         raise
+    except MemoryError:
+        raise
     except Exception as error:  # uproot raises many kinds on damage: all mean "cannot be read"
         if _raised_by_us(error):
             raise
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, not the file's
+            why = os.strerror(error.errno)
+            raise UnreachableError(f"{name}: cannot be read now ({why}).") from error
         text = without_secrets(str(error).strip(), path)
         first = text.splitlines()[0] if text else ""
         raise DataError(

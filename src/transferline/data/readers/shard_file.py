@@ -16,6 +16,7 @@ from transferline.errors import DataError, shortened
 from transferline.files import file_hash, parse_json
 
 _KINDS = ("context.", "label.")
+_ANEW = "Prepare it again with --overwrite."
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,10 @@ def open_part(
     """
     path = directory / part["file"]
     if not path.exists():
-        raise DataError(f"{path}: is missing, though the card of {directory} names it.")
+        raise DataError(
+            f"{path}: is missing, though the card of {directory} names it. Prepare {directory} "
+            "again."
+        )
     size = path.stat().st_size
     if size != part["size"]:
         raise DataError(
@@ -79,7 +83,7 @@ def open_part(
         pieces = [Piece.of(batch) for batch in batches if batch.num_rows]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"{path}: is not a readable Arrow file ({shortened(error)}). Prepare {directory} again."
+            f"{path}: is not a readable Arrow file ({shortened(error)}). {_ANEW}"
         ) from error
     if sum(batch.num_rows for batch in batches) != part["rows"]:
         raise DataError(f"{path}: does not hold the {part['rows']} events its card names.")
@@ -95,9 +99,9 @@ def _check_batch(path: Path, batch: pa.RecordBatch) -> None:
         sets = batch.column("constituents")
         inner += [sets.values, sets.values.values, sets.values.values.values]
         if not sets.offsets.equals(particles.offsets):
-            raise DataError(f"{path}: its jets and constituents do not fit. Prepare it again.")
+            raise DataError(f"{path}: its jets and constituents do not fit. {_ANEW}")
     if any(column.null_count for column in (*batch.columns, *inner)):
-        raise DataError(f"{path}: holds empty values. Prepare it again.")
+        raise DataError(f"{path}: holds empty values. {_ANEW}")
 
 
 @lru_cache(maxsize=4096)
@@ -106,7 +110,7 @@ def check_bytes(path: Path, sha256: str, _size: int, _mtime_ns: int) -> None:
     if file_hash(path) != sha256:
         raise DataError(
             f"{path}: its bytes are not those that were prepared. Copy {path.parent} again, or "
-            "prepare it again."
+            "prepare it again with --overwrite."
         )
 
 
@@ -136,4 +140,4 @@ def _check_schema(
     if any(
         tuple(c[:4]) != P4_COLUMNS for c in (columns, constituents or columns)
     ) or schema != shard_schema(columns, names["context."], names["label."], constituents):
-        raise DataError(f"{path}: has not the columns of a shard. Prepare it again.")
+        raise DataError(f"{path}: has not the columns of a shard. {_ANEW}")

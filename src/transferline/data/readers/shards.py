@@ -94,7 +94,7 @@ class ShardSet:
             if card.content_hash != json_hash([part["sha256"] for part in card.parts]):
                 raise DataError(
                     f"{path / CARD}: its content hash is not that of its parts. Copy {path} again, "
-                    "or prepare it again."
+                    "or prepare it again with --overwrite."
                 )
         self._check_finite()
 
