@@ -19,6 +19,7 @@ from transferline.generate import generators, hard_filter
 from transferline.generate.catalogue import process
 from transferline.learning.study_config import StudyConfig
 from transferline.runtime import cache_directory
+from transferline.sample_generation import cross_section
 from transferline.samples import Sample, chosen_selection, materialise, require_generator
 
 from .generated_events import BACKGROUND, SIGNAL, cache, one_at_a_time, root_file, shards
@@ -146,6 +147,14 @@ def test_samples_know_when_they_hold_the_same_collisions(tmp_path):
     pythia = BACKGROUND.model_copy(update={"generator": "pythia"})
     assert BACKGROUND.shares_events_with(pythia)
     assert not BACKGROUND.shares_events_with(BACKGROUND.model_copy(update={"generator": "sherpa"}))
+    lhe = [
+        Sample(process=name, lhe=file, n=5, seed=seed, selection="l1_j4_b1")
+        for name, file, seed in (("external", "a.lhe", 1), ("ttbar", "./a.lhe", 2),
+                                 ("external", "b.lhe", 1))
+    ]  # fmt: skip
+    assert lhe[0].shares_events_with(lhe[1])  # hard events of a file are those of every seed
+    assert not lhe[0].shares_events_with(lhe[2])
+    assert cross_section(lhe[1]) is None  # that of the catalogue is of other events
     spelled = [Sample(process=name, n=5, selection="l1_j4_b1")
                for name in ("H0_HpmW", "H0_HpmW_425_325", "H0_HpmW_500_400")]  # fmt: skip
     assert spelled[0].shares_events_with(spelled[1])

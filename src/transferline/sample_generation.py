@@ -16,7 +16,7 @@ from transferline.data.readers.jetclass import JetClass
 from transferline.data.readers.nanoaod import NanoAOD
 from transferline.data.selections.jets import JetSelection
 from transferline.errors import ConfigError
-from transferline.files import file_hash, json_hash
+from transferline.files import file_hash, json_hash, resolved
 from transferline.provenance import package_versions
 from transferline.runtime import cache_directory
 
@@ -147,6 +147,8 @@ def drawn_with(sample: Sample) -> tuple[Any, ...]:
         return "hh4b", sample.hh4b.request(), sample.seed
     if sample.jets is not None:
         return "jets", sample.jets, sample.seed, _generator_of_jets(sample)
+    if sample.lhe is not None:  # its hard events are the same with every seed and process
+        return "lhe", str(resolved(sample.lhe))
     return _collisions(sample)
 
 
@@ -159,9 +161,8 @@ def _collisions(sample: Sample) -> tuple[Any, ...]:
     try:
         entry = process(sample.process)
     except ConfigError:  # a process of another version: said when it is to be made
-        return sample.process, sample.seed, sample.lhe, sample.generator
-    generator = chosen_generator(entry, sample.generator)
-    return entry.full_name, sample.seed, sample.lhe, generator
+        return sample.process, sample.seed, sample.generator
+    return entry.full_name, sample.seed, chosen_generator(entry, sample.generator)
 
 
 def generation(sample: Sample) -> dict[str, Any]:
@@ -239,7 +240,7 @@ def _generator(sample: Sample, entry: Process) -> dict[str, Any]:
 
 def cross_section(sample: Sample) -> float | None:
     """Return the catalogue's, in pb; None for files, whose own provenance may tell it."""
-    if sample.process is None:
+    if sample.process is None or sample.lhe is not None:
         return None
     from transferline.generate.catalogue import process  # noqa: PLC0415
 

@@ -279,7 +279,9 @@ def test_a_process_in_two_members_would_count_twice(tmp_path):
         mix(members, tmp_path / "out")
     other = [{"process": "ttbar", "filter": {"name": "none"}}]
     members["1"] = write_member(tmp_path, 2, ONES, provenance=other)
-    assert mix(members, tmp_path / "out").n_events
+    with pytest.raises(ConfigError, match="with two filters"):
+        mix(members, tmp_path / "out")
+    assert mix(members, tmp_path / "out", cross_sections={"1": 0.5}).n_events
 
 
 def test_mixtures_are_not_mixed_again(mixture, tmp_path):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import uproot
 
+from transferline.data.origins import Relation, source_origins
+from transferline.data.readers.nanoaod import NanoAOD
 from transferline.errors import ConfigError, DataError
 from transferline.generate.lhe import count_events
 from transferline.generate.nanoaod import read_arrays
@@ -30,6 +32,17 @@ def test_events_of_a_file_keep_their_signed_weights(tmp_path):
     assert runs["genEventSumw2"][0] == pytest.approx(sum(w * w for w in WEIGHTS))
     hard = np.abs(np.asarray(arrays["GenPart_pdgId"][0]))
     assert hard.tolist() == [2, 2, 13, 13]
+
+
+def test_hard_events_of_a_file_are_not_those_of_the_catalogue(tmp_path):
+    source = write_lhe(tmp_path / "dy.lhe", WEIGHTS)
+    made = [
+        make(tmp_path / f"{seed}.root", "Zjets_ll", n=100, seed=seed, lhe=source, filter="none")
+        for seed in (1, 2)
+    ]
+    assert made[0].cross_section is None
+    origins = [source_origins(NanoAOD(files=[str(m.path)]).source(str(m.path))) for m in made]
+    assert origins[0].origins[0].relation(origins[1].origins[0]) is Relation.RELATED
 
 
 def test_filter_and_file_do_not_mix(tmp_path):

@@ -14,6 +14,7 @@ from transferline.data.readers.nanoaod import NanoAOD
 from transferline.data.selections import apply, needed_columns, selection
 from transferline.errors import ConfigError
 from transferline.files import json_hash
+from transferline.generate import pythia
 from transferline.generate.card import load_card
 from transferline.generate.catalogue import process
 from transferline.generate.detector import simulate
@@ -48,6 +49,15 @@ def test_every_event_has_a_lepton_two_jets_and_a_tag(done):
     assert ak.all(ak.any(good & (events["Jet_btagDeepFlavB"] > SCORE), axis=1))
     leptons = [events["Muon_pt"], events["Electron_pt"]]
     assert ak.all(ak.max(ak.concatenate(leptons, axis=1), axis=1) > 24.0)
+
+
+def test_events_that_pythia_gives_up_are_made_up_for(tmp_path, monkeypatch):
+    """One batch then has fewer events than were asked for; the same block fails every time."""
+    strict = (*pythia.COMMON, "Check:epTolErr = 4e-14", "PartonLevel:MPI = off")
+    monkeypatch.setattr(pythia, "COMMON", strict)
+    run = PythiaRun(process("Zjets_ll").settings(0), 1, hard_filter("none"))
+    assert 1 < len(next(run.batches(100)).offsets) < 101  # one more than events
+    assert make(tmp_path / "few.root", n=10).events == 10
 
 
 def test_weights_are_one_and_sums_are_over_all_tried(done):

@@ -181,6 +181,21 @@ def test_slices_of_one_process_keep_the_cross_sections_that_are_given(places):
             assert scales[0] == pytest.approx(scales[1])
 
 
+def test_one_process_with_two_filters_would_count_twice(places):
+    names = ("background", "more")
+    for told, fine in (((8.0, 8.0), False), ((700.0, 3.0), True)):
+        given = dict(zip(names, told, strict=True))
+        chosen = task(places, background=list(names), cross_sections=given)
+        shards = chosen.opened([places[name] for name in ("signal", *names)])
+        for card, rule in zip(shards.cards, ("none", "lepton", "emu"), strict=True):
+            card.provenance[:] = [{"process": "QCD", "filter": {"name": rule}}]
+        if fine:
+            assert (chosen._scales(shards) > 0).all()
+        else:
+            with pytest.raises(ConfigError, match="has another filter"):
+                chosen._scales(shards)
+
+
 def test_unknown_sums_of_weights_are_named(places):
     given = {"background": 1.0, "more": 2.0}
     chosen = task(places, background=["background", "more"], cross_sections=given)

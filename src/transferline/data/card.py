@@ -140,6 +140,16 @@ class DataCard:
             if p.get("process") is not None
         )
 
+    def counts_again(self, other: DataCard) -> bool:
+        """Tell whether the two are of one process with two filters, each with its whole rate.
+
+        The filters that there are overlap: what passes both would count twice.
+        """
+        mine, its = (
+            {(process, lhe) for process, _, lhe in card.generated()} for card in (self, other)
+        )
+        return bool(mine & its) and self.generated() != other.generated()
+
     def normalisation(self, cross_section_pb: float | None = None) -> float:
         """Return w such that w x (event weight) is the event's cross section in pb.
 
@@ -190,7 +200,7 @@ def lost_part(directory: Path, card: DataCard) -> str | None:
     for part in card.parts:
         path = directory / part["file"]
         if not path.is_file() or path.stat().st_size != part["size"]:
-            return part["file"]
+            return str(part["file"])
     return None
 
 

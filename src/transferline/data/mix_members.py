@@ -204,8 +204,16 @@ def _check_processes(one: Member, other: Member) -> None:
 
     Slices, which have cross sections of their own, do not.
     """
-    made, same = one.card.generated(), one.cross_section_pb == other.cross_section_pb
-    if made and made == other.card.generated() and same:
+    if one.cross_section_pb != other.cross_section_pb:
+        return
+    if one.card.counts_again(other.card):
+        raise ConfigError(
+            f"{one.path} and {other.path}: '{one.name}' and '{other.name}' are of one process with "
+            "two filters: what passes both would count twice. Leave one out, or, where their "
+            "events cannot be the same, give them the cross sections of their parts."
+        )
+    made = one.card.generated()
+    if made and made == other.card.generated():
         raise ConfigError(
             f"{one.path} and {other.path}: '{one.name}' and '{other.name}' are of one process "
             f"({', '.join(sorted({process for process, _, _ in made}))}), which would count "

@@ -87,8 +87,9 @@ class Origin:
     def _among_generated(self, other: Origin) -> Relation:
         if self == other and self.configuration is not None:
             return Relation.SAME
-        # Another filter, detector or number of events shifts the numbers of equal collisions.
-        mine, theirs = ((o.process, o.seed, o.lhe) for o in (self, other))
+        # Another filter, detector or number of events shifts the numbers of equal collisions. A
+        # file of hard events is read from its beginning, with every seed.
+        mine, theirs = ((o.lhe or (o.process, o.seed)) for o in (self, other))
         return Relation.RELATED if mine == theirs else Relation.OTHER
 
     def to_dict(self) -> dict[str, Any]:

@@ -230,9 +230,7 @@ class _Job:
             parts=parts,
             content_hash=json_hash([part["sha256"] for part in parts]),
             config_hash=config_hash,
-            cross_section_pb=_cross_section(
-                self.cross_section_pb, provenance if alike else []
-            ),
+            cross_section_pb=_cross_section(self.cross_section_pb, provenance if alike else []),
             provenance=provenance,
         )
 

@@ -28,6 +28,15 @@ class CrossSection(_Entry):
     branching: str
 
 
+OF_LHE = CrossSection(
+    pb=None,
+    kind="conventional",
+    reference="as in the LHE file: see what the generator found, or give one",
+    branching="as in the file",
+)
+"""In place of a process's own: its showers and decays may be used for other hard events."""
+
+
 class Parameter(_Entry):
     """A number that may follow the name of a process, such as a mass in GeV."""
 

@@ -17,7 +17,7 @@ from transferline.files import alone_in, file_hash, json_hash
 from transferline.generate.block_files import BlockCount, add_counts, load_block, read_count
 from transferline.generate.blocks import Configuration, generate_block
 from transferline.generate.card import load_card
-from transferline.generate.catalogue import Process, process
+from transferline.generate.catalogue import OF_LHE, Process, process
 from transferline.generate.filter_rules import HardFilter
 from transferline.generate.generators import (
     DEFAULT_TUNE,
@@ -151,7 +151,7 @@ def _provenance(
             "error": total.cross_section_error,
             "what": "leading order, before the filter, including forced branching fractions",
         },
-        "cross_section": entry.cross_section.model_dump(),
+        "cross_section": (OF_LHE if configuration.lhe_hash else entry.cross_section).model_dump(),
         "settings": [list(s) for s in configuration.settings],
         "lhe_sha256": configuration.lhe_hash,
         "block_size": options.block_size,

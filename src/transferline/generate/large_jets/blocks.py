@@ -108,11 +108,6 @@ class _Made:
     cross_section: tuple[float, float]
 
 
-def _only(batches: Iterator[Truth]) -> Truth:
-    (truth,) = batches
-    return truth
-
-
 @contextmanager
 def _batches(run: Run) -> Iterator[Callable[[int], Truth]]:
     """Yield what returns the next events: as many as asked for, or as Sherpa makes at a time.
@@ -120,7 +115,8 @@ def _batches(run: Run) -> Iterator[Callable[[int], Truth]]:
     Sherpa is one process for the whole block, and ends with it.
     """
     if not isinstance(run, SherpaRun):
-        yield lambda asked: _only(run.batches(asked))
+        # The first batch alone: it has fewer events where Pythia gave some up.
+        yield lambda asked: next(run.batches(asked))
         return
     with closing(run.batches(_ENDLESS)) as stream:
         yield lambda _: next(stream)

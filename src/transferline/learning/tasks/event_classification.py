@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from transferline.data.card import DataCard
 from transferline.data.readers.shards import ShardSet
-from transferline.errors import did_you_mean
+from transferline.errors import ConfigError, did_you_mean
 from transferline.evaluation.bootstrap import Replicas
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.metrics import measure
@@ -97,6 +97,9 @@ class EventClassification(Classification):
         If `absolute`, pb for all. Samples of one process, with one filter, one file of hard events
         and one cross section, are one sample in parts: they share its cross section in proportion
         to their sums of weights. Slices have cross sections of their own.
+
+        Raises:
+            ConfigError: two samples of one process with two filters have the same cross section.
         """
         scales, samples = [], list(zip(self.event_samples(), shards.cards, strict=True))
         for i, (name, card) in enumerate(samples):
@@ -108,12 +111,18 @@ class EventClassification(Classification):
             of_class = slice(len(self.signal)) if first else slice(len(self.signal), None)
             scale = card.normalisation(self.cross_sections.get(name))
             given = self.cross_sections.get(name, card.cross_section_pb)
-            parts = [
+            equal = [
                 other
                 for its_name, other in samples[of_class]
-                if _same_process(other, card)
-                and self.cross_sections.get(its_name, other.cross_section_pb) == given
+                if self.cross_sections.get(its_name, other.cross_section_pb) == given
             ]
+            if any(card.counts_again(other) for other in equal):
+                raise ConfigError(
+                    f"{name}: has another filter than a sample of the same process beside it, and "
+                    "its whole cross section, so what passes both would count twice. Leave one "
+                    "out, or give `cross_sections` of their parts."
+                )
+            parts = [other for other in equal if _same_process(other, card)]
             total = sum(other.sum_weight or 0.0 for other in parts)
             scales.append(scale * (card.sum_weight or 0.0) / total)
         return np.array(scales)
