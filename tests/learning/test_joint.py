@@ -93,6 +93,33 @@ def test_beside_replicas_other_parts_get_their_jets_one_by_one():
     torch.testing.assert_close(found.total, pairs + 2 * jets)
 
 
+def test_what_two_parts_see_alike_is_encoded_once():
+    """Losses and gradients are those of the parts one after another."""
+    batch, gradients, calls = toy_replicas(20), [], []
+    for together in (True, False):
+        torch.manual_seed(0)
+        model = tiny_model()
+        recipe = joint("resimulation", "supervised")
+        objective = recipe.build(model).eval()
+        batch = batch.replace(target=torch.arange(len(batch)) % 2)
+        model.backbone.register_forward_hook(lambda *_, mark=together: calls.append(mark))
+        torch.manual_seed(1)
+        if together:
+            objective(batch).total.backward()
+        else:
+            jets = _one_by_one(batch)
+            (objective.parts[0](batch).total + objective.parts[1](jets).total).backward()
+        gradients.append([p.grad for p in model.backbone.parameters()])
+    assert (calls.count(True), calls.count(False)) == (1, 2)
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+    hidden = joint("masked_type", "supervised").build(model).eval()
+    calls.clear()
+    hidden(toy_batch(8))
+    assert len(calls) == 2  # one part hides something: nothing is shared
+    assert "latent" not in vars(model)
+
+
 def test_jets_of_events_have_what_single_jets_have():
     """Observables of the jet itself, such as N-subjettiness, are columns of the event's jets."""
     batch = toy_replicas(20)

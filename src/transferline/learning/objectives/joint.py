@@ -1,13 +1,16 @@
 """Joint: several objectives on one backbone at once, such as supervised and self-supervised.
 
 Each part sees every batch with its own augmentation, its own concealment and its own prediction
-head; only Features and backbone are shared. On jets, supervised pre-training together with masked
-particles was found best where labels are few (arXiv:2606.14870).
+head; only Features and backbone are shared. Sets that two parts see alike are encoded once.
+
+On jets, supervised pre-training together with masked particles was found best where labels are few
+(arXiv:2606.14870).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -20,6 +23,7 @@ from transferline.data.batch import Batch
 from transferline.data.nested import AnyBatch, Nested
 from transferline.learning.objectives import OBJECTIVES
 from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
+from transferline.models.backbones.base import Latent
 from transferline.models.model import Model
 
 
@@ -105,11 +109,12 @@ class JointObjective(Objective):
         total = torch.zeros(())
         logged = {}
         parts = zip(self.names, self.weights, self.parts, self.nested, strict=True)
-        for name, weight, part, nested in parts:
-            loss: Loss = part(batch if nested else _one_by_one(batch))
-            total = total.to(loss.total) + weight * loss.total
-            logged[f"{name}_loss"] = loss.total.detach()
-            logged |= {f"{name}_{key}": value for key, value in loss.parts.items()}
+        with _encoding_once(self.model):
+            for name, weight, part, nested in parts:
+                loss: Loss = part(batch if nested else _one_by_one(batch))
+                total = total.to(loss.total) + weight * loss.total
+                logged[f"{name}_loss"] = loss.total.detach()
+                logged |= {f"{name}_{key}": value for key, value in loss.parts.items()}
         return Loss(total, logged)
 
     def fit_constants(self, draw: Callable[[], Iterable[Batch]]) -> None:
@@ -126,6 +131,35 @@ class JointObjective(Objective):
         for part in self.parts:
             assert isinstance(part, Objective)
             yield part
+
+
+@contextmanager
+def _encoding_once(model: Model) -> Iterator[None]:
+    """Let `latent` answer with what it found, where it is asked about the same tensors again."""
+    encode, known = model.latent, list[tuple[Batch, Latent]]()
+
+    def latent(batch: Batch) -> Latent:
+        for earlier, found in known:
+            if _look_alike(earlier, batch):
+                return found
+        found = encode(batch)
+        known.append((batch, found))
+        return found
+
+    vars(model)["latent"] = latent
+    try:
+        yield
+    finally:
+        del vars(model)["latent"]
+
+
+def _look_alike(one: Batch, other: Batch) -> bool:
+    """Whether Features see the same tensors in both: they see nothing else of a batch."""
+    if one.p4 is not other.p4 or one.is_real is not other.is_real or one.id is not other.id:
+        return False
+    return one.columns.keys() == other.columns.keys() and all(
+        value is other.columns[name] for name, value in one.columns.items()
+    )
 
 
 def _one_by_one(batch: AnyBatch) -> Batch:
