@@ -228,6 +228,7 @@ def test_options_of_the_other_report_are_refused(tmp_path, capsys):
         (("transfer", "pre", "task.yaml"), "to begin anew"),
         (("transfer", "pre", "task.yaml", "--folds", "2"), "again to go on"),
         (("predict", "run", "a.root", "-o", "scores"), "again to go on"),
+        (("predict", "run", "a.root", "--out", "scores.root"), "to begin anew"),
     ],
 )
 def test_after_ctrl_c_a_command_says_what_is_left(words, says):

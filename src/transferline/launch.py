@@ -53,7 +53,8 @@ def launch(environment: Mapping[str, str] | None = None) -> Launch:
     env = os.environ if environment is None else environment
     given = {name: env[key] for name, key in _VARIABLES.items() if key in env}
     if given.get("size", "1") == "1":
-        return Launch()
+        again = given.get("restarts", "0")
+        return Launch(restarts=int(again) if again.isdecimal() else 0)
     needed = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     missing = [key for key in needed if key not in env]
     if missing:

@@ -189,7 +189,13 @@ def read_assignment(text: str) -> Layer:
     if not equals or not all(re.fullmatch(r"[\w-]+", name) for name in names):
         raise ConfigError(f"{name}: is not of the form key.path=value.")
     opening = "".join(f"{{{name}: " for name in names)
-    return _parse(f"{opening}{value}{'}' * len(names)}", name, has_lines=False)
+    layer = _parse(f"{opening}{value}{'}' * len(names)}", name, has_lines=False)
+    inner = layer.value
+    for _ in names:
+        if len(inner) != 1:  # a comma in the value made two
+            raise ConfigError(f"{name}: is more than one key; quote the value, or repeat --set.")
+        (inner,) = inner.values()
+    return layer
 
 
 def _parse(text: str, name: str, has_lines: bool = True) -> Layer:

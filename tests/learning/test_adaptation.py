@@ -261,6 +261,7 @@ def test_a_head_that_is_trained_first_starts_lower(mode, checkpoint, task, tmp_p
 def test_what_a_killed_run_left_is_not_taken_for_a_result(checkpoint, task, tmp_path):
     for name in ("trials/0.001/state", "trials/full", "head"):
         (tmp_path / name).mkdir(parents=True)
+    (tmp_path / ".begun").touch()
     (tmp_path / "trials" / "0.001" / "metrics.jsonl").write_text("not JSON")
     first = {"steps": 5, "batch_size": 64}
     how = settings("finetuned", head_first=first, trial_share=0.5)
@@ -452,6 +453,47 @@ def test_nothing_of_an_earlier_run_is_left_beside_a_new_one(checkpoint, task, tm
     assert {p.name for p in out.iterdir()} == {"record.json", "scores.npz", "records.jsonl"}
     with pytest.raises(ConfigError, match="keeps no network"):
         checkpoint_directory(out)
+
+
+@pytest.mark.parametrize(
+    "name", ["metrics.csv", "checkpoint/model.ckpt", "trials/a.root", "head/x", "config.json"]
+)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_names_that_are_everybodys_are_not_taken_for_a_run(
+    checkpoint, task, tmp_path, name, overwrite
+):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(ConfigError, match="is of no run, and a run would replace it"):
+        run(checkpoint, task, "finetuned", tmp_path, overwrite=overwrite)
+    assert (tmp_path / name).read_text() == "precious"
+
+
+def test_a_killed_run_is_begun_again_and_marks_nothing_that_is_finished(
+    checkpoint, task, tmp_path, monkeypatch
+):
+    def stop(*_, **__):
+        (tmp_path / "trials").mkdir()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("transferline.learning.adaptation._run_network", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(checkpoint, task, "finetuned", tmp_path)
+    assert run(checkpoint, task, "finetuned", tmp_path).mode == "finetuned"
+    assert not (tmp_path / ".begun").exists()
+
+
+def test_a_record_that_cannot_be_read_is_replaced_only_if_asked(checkpoint, task, tmp_path):
+    run(checkpoint, task, "trees", tmp_path)
+    text = (tmp_path / "record.json").read_text()
+    newer = text.replace("{", '{"of_a_newer_version": 1, ', 1)
+    (tmp_path / "record.json").write_text(newer)
+    with pytest.raises(ConfigError, match="cannot be read, it is damaged or of another version"):
+        run(checkpoint, task, "trees", tmp_path)
+    assert (tmp_path / "record.json").read_text() == newer
+    run(checkpoint, task, "trees", tmp_path, overwrite=True)
+    assert "newer" not in (tmp_path / "record.json").read_text()
 
 
 def test_a_finished_run_is_not_done_again(checkpoint, task, tmp_path, monkeypatch):

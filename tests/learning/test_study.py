@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -502,6 +503,38 @@ def test_the_record_of_another_run_is_a_failure(config, finished, tmp_path):
     site._finish(asked, future, SimpleNamespace(advance=lambda n: None, note=lambda text: None))
     assert "a worker has kept what has been replaced" in site.failures[other.key()]
     assert not (tmp_path / "records.jsonl").exists()
+
+
+def test_a_process_that_lives_long_reads_anew_what_was_replaced(config, places, finished, tmp_path):
+    """As a notebook or a worker of Dask does; and what a wrong run left in the place is redone."""
+    [task] = config.questions()
+    task = task.located({name: Path(place) for name, place in places.items()})
+    checkpoints = {name: finished / "pretrain" / name for name in config.pretrain}
+    runs = study_runs.plan(config, task, task.load(), checkpoints)
+    wanted = next(run for run in runs if run.mode == "frozen")
+    other = study_runs.Checkpoint.load(wanted.checkpoint)
+    wrong = {name: tensor + 1 for name, tensor in other.tensors.items()}
+    study_runs._checkpoint.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        stale = replace(other, tensors=wrong)
+        patch.setattr(study_runs.Checkpoint, "load", lambda _: stale)
+        study_runs._checkpoint(wanted.checkpoint)
+    place = tmp_path / "run"
+    place.mkdir()
+    foreign = next(r for r in records.read(finished / "records.jsonl") if r.mode == "trees")
+    (place / "record.json").write_text(foreign.model_dump_json())
+    made = study_runs.execute(wanted, place, tmp_path, None, None)
+    assert json.loads(made)["hashes"]["config"] == wanted.config
+
+
+def test_a_pretraining_of_which_nothing_is_noted_must_have_the_settings(places, finished, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(finished / "pretrain", out / "pretrain")
+    (out / "pretrain" / "digests.json").unlink()
+    steps = ["pretrain.one.optim.steps=7", "grid.modes=[trees]", "grid.n_train=[80]"]
+    with pytest.raises(DataError, match="one: was made with other settings"):
+        study(parse(places, tmp_path, assignments=steps), out)
+    assert study(parse(places, tmp_path, assignments=steps[1:]), out) == out
 
 
 def test_a_part_of_the_tasks_leaves_the_list_of_samples_whole(places, tmp_path):

@@ -29,6 +29,7 @@ from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.learning.stop_signals import StopRequestedError
 from transferline.learning.study_digests import is_current
 from transferline.learning.training import fit
+from transferline.learning.training_place import check_place
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.model import ModelRecipe, weight_hash
 
@@ -40,6 +41,17 @@ BACKBONE = {"kind": "transformer", "width": 16, "depth": 1, "heads": 2}
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     return write_shards(tmp_path_factory.mktemp("shards"), 600, seed=1)
+
+
+@pytest.mark.parametrize("name", ["training/train.py", "generator/mg5.dat", "metrics.csv"])
+def test_names_that_are_everybodys_are_not_taken_for_a_training(tmp_path, name):
+    out = tmp_path / "project"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("precious")
+    for asked in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(ConfigError, match="choose another --out"):
+            check_place(out, **{"resume": False, "overwrite": False} | asked)
+    assert (out / name).read_text() == "precious"
 
 
 def config(shards: Path, steps: int = 40, **optim) -> PretrainConfig:

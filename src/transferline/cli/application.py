@@ -6,6 +6,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -62,6 +63,9 @@ def _after(command: str, within: Sequence[str]) -> str:
     """Say what an interrupted command left, and how to go on."""
     resumed = command in _RESUMED or " ".join((command, *within[:1])) in _RESUMED
     goes_on = command in _GOING_ON or (command == "transfer" and "--folds" in within)
+    if command == "predict":  # into one file, it begins anew
+        after = {flag: value for flag, value in pairwise(within) if flag in ("-o", "--out")}
+        goes_on = not any(value.endswith(".root") for value in after.values())
     if not resumed and not goes_on:
         return "interrupted; nothing was half written. Type the same command again to begin anew."
     how = " with --resume" if resumed else ""

@@ -5,6 +5,7 @@ Only what is expected gets a message: anything else is a bug of ours and shows i
 
 from __future__ import annotations
 
+import errno
 from concurrent.futures import BrokenExecutor
 from typing import Any
 
@@ -30,6 +31,8 @@ def describe_failure(error: Exception) -> tuple[str | None, int]:
         # Of two names, as in a rename, the second is the user's.
         name = error.filename if error.filename2 is None else error.filename2
         return fitted(f"{name}: {error.strerror}."), DataError.exit_code
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # of a stream without a name
+        return "the output cannot be written, no space is left.", DataError.exit_code
     if isinstance(error, BrokenExecutor):
         text = (
             "a worker process died, most often because memory ran out. Use fewer --jobs. What is "

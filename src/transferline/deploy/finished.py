@@ -31,6 +31,7 @@ def digest(file: Input, facts: Mapping[str, Any], reader: Reader) -> str:
             "revision": _REVISION,
             "version": facts["versions"].get("transferline"),
             "weights": model["sha256"],
+            "recipes": model["recipe_sha256"],  # equal weights are not one network
             "folds": model["folds"],
             "classes": model["classes"],
             "columns": list(facts["columns"]),

@@ -34,6 +34,7 @@ def model_facts(
             "place": str(place),
             "folds": len(models.folds) or None,
             "sha256": [checkpoint.sha256 for checkpoint in models.checkpoints],
+            "recipe_sha256": [checkpoint.recipe.digest() for checkpoint in models.checkpoints],
             "classes": list(predictor.classes),
             **{name: record.get(name) for name in ("task", "mode", "n_train", "seed")},
         },

@@ -12,14 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transferline.errors import ConfigError
+from transferline.errors import ConfigError, DataError
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.records import TRANSFERRED, Cost, Hashes, Record
-from transferline.files import alone_in, atomic_path, resolved, write_text
+from transferline.files import alone_in, atomic_path, resolved
 from transferline.learning.attention import attention_by_kind
 from transferline.learning.baselines import BoostedTrees, Labelled, Trees, boosted_trees
 from transferline.learning.independence import check_test_events
-from transferline.learning.kept_model import CHECKPOINT, finished_run, forget_run, kept_model
+from transferline.learning.kept_model import (
+    CHECKPOINT,
+    begin_run,
+    check_run_place,
+    end_run,
+    finished_run,
+    is_run,
+    kept_model,
+)
 from transferline.learning.modes import MODES, BrokenTransferError, Mode, adapts
 from transferline.learning.network_run import Adaptation, NetworkRun, Trial
 from transferline.learning.optim import Optim
@@ -39,6 +47,10 @@ from transferline.provenance import run_facts
 _TRAIN_SCORES = 20_000  # a comparison of train and test scores needs no more
 
 Score = Callable[[Rows], NDArray[np.float64]]
+
+
+class StaleError(DataError):
+    """A process has kept weights or data that were replaced since it read them."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,7 @@ def transfer(
     keep_checkpoint: bool = False,
     allow_overlap: bool = False,
     overwrite: bool = False,
+    expected: str | None = None,
     study: str = "transfer",
     pretraining: str = "none",
     scratch: str | None = None,
@@ -97,6 +110,8 @@ def transfer(
         keep_checkpoint: also save the model with its head.
         allow_overlap: measure a transferred backbone also on test events of its pre-training.
         overwrite: begin anew, whatever run is in `out`.
+        expected: hash of all that decides the run, where the caller knows it and `out` is his
+            alone: what another run left there is replaced.
         study: name in the Record.
         pretraining: name of the checkpoint in the Record; `none` for scratch, unless a study
             has several architectures.
@@ -105,8 +120,9 @@ def transfer(
 
     Raises:
         BrokenTransferError: the weights are not those that the mode promises.
+        StaleError: the run is not the one that is `expected`; nothing was written.
         ConfigError: the arguments do not fit together, another process works in `out`, or it holds
-            another run and `overwrite` is off.
+            another run and `overwrite` is off, or files of somebody else.
         DataError: there are fewer labelled events than `n_train`, or test events were in the
             pre-training.
         NumericalError: the training diverged with every learning rate.
@@ -121,13 +137,19 @@ def transfer(
     _check_fold(data, rows)
     judged = _independence(checkpoint, data, mode, allow_overlap)
     digest = at_size(run_digest(checkpoint, task, data, mode, how), task, n_train)
+    if expected not in (None, digest):
+        raise StaleError(f"{out}: its settings, weights or data have been replaced since.")
     with alone_in(out, tidy=True):
+        if expected is None:
+            check_run_place(out, overwrite=overwrite)
+        else:
+            overwrite = overwrite or not is_run(out, digest, mode, n_train=n_train, seed=seed)
         found = None if overwrite else finished_run(out, digest, mode, n_train=n_train, seed=seed)
         lacks_model = keep_checkpoint and mode != "trees" and not (out / CHECKPOINT).exists()
         if found is not None and not lacks_model:
             name = "none" if mode == "trees" else pretraining
             return _as_it_was(found, name, scratch, out if label is not None else None)
-        forget_run(out)
+        begin_run(out)
         if isinstance(how, Trees):
             features = engineered_table(task.engineered, data, tables)
             outcome = _run_trees(task, data, rows, how, table=features, seed=seed)
@@ -160,7 +182,7 @@ def transfer(
                 model, start=checkpoint, task=task, record=record, data=data, rows=rows
             )
             kept.save(out / CHECKPOINT)
-        write_text(out / "record.json", record.model_dump_json(indent=2, exclude_none=True) + "\n")
+        end_run(out, record)
     return record
 
 

@@ -173,7 +173,9 @@ def joined() -> Iterator[World]:
     """
     started = launch()
     if started.size == 1:
-        yield ALONE
+        alone = World()
+        alone.restarts = started.restarts
+        yield alone
         return
     if dist.is_initialized():  # joined by the caller, who also leaves
         yield TorchWorld(started)

@@ -9,14 +9,20 @@ import numpy as np
 
 from transferline.errors import ConfigError
 from transferline.evaluation.records import Record
+from transferline.files import write_text
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows
 from transferline.models.checkpoint import Checkpoint, common_selection
 from transferline.models.model import Model
 from transferline.models.seen import Seen
+from transferline.models.stored import CONFIG
 
 CHECKPOINT = "checkpoint"
-_OF_A_RUN = ("record.json", CHECKPOINT, "scores.npz", "metrics.jsonl", "metrics.csv")
+_RECORD = "record.json"
+_OF_A_RUN = (_RECORD, CHECKPOINT, "scores.npz", "metrics.jsonl", "metrics.csv")
+_WHILE_IT_RUNS = ("trials", "head")
+_BEGUN = ".begun"
+"""Marks the directory of a run that is not finished: what lies in it is ours."""
 
 
 def kept_model(
@@ -47,18 +53,34 @@ def kept_model(
             "pretraining": start.provenance,
         },
         card=f"# {task.name}, {record.mode}\n\nTrained on {record.n_train} labelled events "
-        f"(seed {record.seed}). Test AUC {record.metrics['auc']}.\n\n{start.card}",
+        f"(seed {record.seed}). {_tested(record)}\n\n{start.card}",
         seen=seen,
     )
 
 
+def _tested(record: Record) -> str:
+    name = "auc" if "auc" in record.metrics else next(iter(record.metrics), None)
+    return "" if name is None else f"Test {name.replace('auc', 'AUC')} {record.metrics[name]}."
+
+
 def recorded_run(out: Path) -> Record | None:
     """Return the Record of the run that is finished in `out`; None if there is none to read."""
-    file = out / "record.json"
+    file = out / _RECORD
     try:
         return Record.model_validate_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # half a disk, or a version that knew less: the run is redone
         return None
+
+
+def is_run(out: Path, config: str, mode: str, *, n_train: int, seed: int) -> bool:
+    """Tell whether this very run is finished in `out`."""
+    found = recorded_run(out)
+    return found is not None and (config, mode, n_train, seed) == (
+        found.hashes.config,
+        found.mode,
+        found.n_train,
+        found.seed,
+    )
 
 
 def finished_run(out: Path, config: str, mode: str, *, n_train: int, seed: int) -> Record | None:
@@ -70,8 +92,7 @@ def finished_run(out: Path, config: str, mode: str, *, n_train: int, seed: int) 
     found = recorded_run(out)
     if found is None:
         return None
-    known = found.hashes.config, found.mode, found.n_train, found.seed
-    if known != (config, mode, n_train, seed):
+    if not is_run(out, config, mode, n_train=n_train, seed=seed):
         raise ConfigError(
             f"{out}: holds another run ({found.task}, {found.mode}, {found.n_train} labelled "
             f"events, seed {found.seed}; or other settings or weights). --overwrite replaces it; "
@@ -80,7 +101,43 @@ def finished_run(out: Path, config: str, mode: str, *, n_train: int, seed: int) 
     return found
 
 
-def forget_run(out: Path) -> None:
+def check_run_place(out: Path, *, overwrite: bool) -> None:
+    """Refuse a directory in which names of ours are somebody else's: they would be removed.
+
+    Raises:
+        ConfigError: there are such files, or a Record that cannot be read (without `overwrite`).
+    """
+    if (out / _RECORD).exists():
+        if not overwrite and recorded_run(out) is None:
+            raise ConfigError(
+                f"{out / _RECORD}: cannot be read, it is damaged or of another version. "
+                "--overwrite replaces the run; or choose another --out."
+            )
+        return
+    if (out / _BEGUN).exists():
+        return
+    for name in (CONFIG, *_OF_A_RUN, *_WHILE_IT_RUNS):
+        if (out / name).exists():
+            raise ConfigError(
+                f"{out / name}: is of no run, and a run would replace it. Choose another --out."
+            )
+
+
+def begin_run(out: Path) -> None:
+    """Mark the directory as that of a run, and remove what an earlier one left."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _BEGUN).touch()
+    _forget_run(out)
+
+
+def end_run(out: Path, record: Record) -> None:
+    """Write the Record: with it, the run is finished."""
+    text = record.model_dump_json(indent=2, exclude_none=True)
+    write_text(out / _RECORD, text + "\n")
+    (out / _BEGUN).unlink(missing_ok=True)
+
+
+def _forget_run(out: Path) -> None:
     """Remove what an earlier run left in its directory; `records.jsonl`, the history, stays.
 
     Not every mode writes every file: an older network beside a newer Record would be taken for

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -198,8 +199,7 @@ def _pretrain(
     check_place(out, resume=resume, overwrite=overwrite)
     data = config.data
     shards = NestedShardSet(data.paths()) if config.objective.nested else data.open()
-    if world.main:
-        shards.verify()
+    shards.verify(world.rank, world.size)  # all together: nobody waits for another too long
     train_rows, valid_rows = source_rows(
         shards,
         config.data.files,
@@ -379,7 +379,11 @@ def _checkpoint(
         **({"n_labelled": n_labelled} if config.classes else {}),
         "parameters": parameters,
         **({"untrained": untrained} if untrained else {}),
-        "result": result.__dict__,
+        # No JSON for other programs has the loss of a training without validation, which is none.
+        "result": {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in result.__dict__.items()
+        },
         "validation": validation,
         "losses": losses,
         "backbone_sha256": weight_hash(model.features, model.backbone),

@@ -24,7 +24,9 @@ def embedding_table(
     checkpoint: Checkpoint, data: TaskData, how: Adaptation, tables: Path | None
 ) -> EventTable:
     """Return the pooled embeddings of the task's events, each computed once."""
-    made_of = ["embeddings", checkpoint.backbone_hash(), how.optim.precision]
+    recipe = checkpoint.recipe.model_copy(update={"head": None, "n_outputs": None})
+    # Equal weights are not one network: activations, for one, have none.
+    made_of = ["embeddings", checkpoint.backbone_hash(), recipe.digest(), how.optim.precision]
     return _table(data, embedder(checkpoint.backbone(), how.optim), tables, made_of)
 
 

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from transferline.data.readers.shards import ShardSet
+from transferline.errors import DataError
 from transferline.executors import InlineExecutor, cancel, one_at_a_time, result_of
 from transferline.files import atomic_directory, json_hash, remove_leavings, wait_for_files
 from transferline.learning.ingredients import hashes, ingredients_of
 from transferline.learning.pretraining import PretrainConfig, pretrain, protocol
 from transferline.learning.study_config import StudyConfig, Variant
-from transferline.learning.study_digests import is_current
+from transferline.learning.study_digests import is_current, is_noted
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.shipped import resolve_checkpoint
 from transferline.models.stored import CONFIG
@@ -47,7 +48,9 @@ def prepare_checkpoints(
         name: _digest(variant, places, tokenizers) for name, variant in config.pretrain.items()
     }
     whole = {name: _chained(digests, name, one) for name, one in config.pretrain.items()}
+    _check_copied_in(config, places, out)
     missing = [name for name, digest in whole.items() if not is_current(out, name, digest)]
+    _check_copies(config, missing, out)
     first: dict[str, str] = {}
     for name in (*(name for name in whole if name not in missing), *missing):
         first.setdefault(whole[name], name)
@@ -68,6 +71,48 @@ def prepare_checkpoints(
             if (config.pretrain[name].start is not None) == goes_on:
                 _copy(out / twin, out / name)
     return {name: out / name for name in config.pretrain}
+
+
+def _check_copied_in(config: StudyConfig, places: Mapping[str, Path], out: Path) -> None:
+    """See that pre-trainings of which nothing is noted have the settings of the study.
+
+    Where their data, tokenizers and beginnings stand may differ; what these are is not asked.
+    """
+    for name, variant in config.pretrain.items():
+        made = out / name / CONFIG
+        if variant.checkpoint is not None or is_noted(out, name) or not made.exists():
+            continue
+        told = Checkpoint.load(out / name).provenance.get("config") or {}
+        if _settings(told) != _settings(variant.config(places).to_dict()):
+            raise DataError(
+                f"{out / name}: was made with other settings. Remove that directory to make it "
+                "anew, or give the study another --out."
+            )
+
+
+_PLACES = ("data", "classes", "start", "tokenizer")
+
+
+def _settings(value: Any) -> Any:
+    """Return a configuration as JSON without the places that it names."""
+    if isinstance(value, dict):
+        return {k: _settings(v) for k, v in value.items() if k not in _PLACES}
+    if isinstance(value, (list, tuple)):
+        return [_settings(v) for v in value]
+    return value
+
+
+def _check_copies(config: StudyConfig, missing: Sequence[str], out: Path) -> None:
+    """Equal weights are not one network: see that copies of checkpoints have their recipes."""
+    for name, variant in config.pretrain.items():
+        if variant.checkpoint is None or name in missing:
+            continue
+        wanted = Checkpoint.load(resolve_checkpoint(variant.checkpoint)).recipe
+        if Checkpoint.load(out / name).recipe != wanted:
+            raise DataError(
+                f"{out / name}: is a copy of another network than {variant.checkpoint} is now. "
+                "Remove that directory to copy it anew, or give the study another --out."
+            )
 
 
 def _copy(made: Path, target: Path) -> None:

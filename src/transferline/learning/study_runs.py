@@ -12,7 +12,7 @@ import torch
 from transferline.errors import ConfigError
 from transferline.evaluation.records import TRANSFERRED, Record, run_key
 from transferline.executors import one_at_a_time
-from transferline.learning.adaptation import transfer
+from transferline.learning.adaptation import StaleError, transfer
 from transferline.learning.baselines import Trees
 from transferline.learning.modes import Mode, adapts
 from transferline.learning.network_run import Adaptation
@@ -184,6 +184,16 @@ def execute(run: Run, out: Path, tables: Path, threads: int | None, label: str |
     """Do one run in the directory `out` and return its Record as JSON."""
     if threads is not None:
         torch.set_num_threads(threads)
+    try:
+        record = _transferred(run, out, tables, label)
+    except StaleError:  # a process that lives longer than the files that it has read
+        _checkpoint.cache_clear()
+        _loaded.clear()
+        record = _transferred(run, out, tables, label)
+    return record.model_dump_json(exclude_none=True)
+
+
+def _transferred(run: Run, out: Path, tables: Path, label: str | None) -> Record:
     record: Record = transfer(
         _checkpoint(run.checkpoint) if run.checkpoint else None,
         run.task,
@@ -199,9 +209,10 @@ def execute(run: Run, out: Path, tables: Path, threads: int | None, label: str |
         study=run.study,
         pretraining=run.pretraining,
         scratch=run.scratch,
+        expected=run.config,
         label=label,
     )
-    return record.model_dump_json(exclude_none=True)
+    return record
 
 
 @one_at_a_time

@@ -132,6 +132,7 @@ def _tokenize(
         tokenizer.fit_particles(_sample(config, tokenizer, shards, train), config.seed)
         cost = {"examples_seen": len(train), "cpu_seconds": time.process_time() - started}
     measured = evenly(valid if len(valid) else train, _QUALITY_ROWS)
+    (out / TRAINING).mkdir(parents=True, exist_ok=True)  # what lies beside it is ours
     provenance = _provenance(config, shards, tokenizer.cpu().eval(), measured)
     TokenizerCheckpoint.of(
         tokenizer,

@@ -13,14 +13,19 @@ from transferline.progress import say
 TRAINING = "training"
 """Directory of a training that is not finished, in that of its checkpoint."""
 
+_OF_A_TRAINING = ("state", "metrics.jsonl", "metrics.csv", "resolved.json", "bad_batch.safetensors")
+_REPLACED = ("metrics.jsonl", "metrics.csv", "resolved.json", "model.safetensors", "generator")
+"""What a finished training writes beside its configuration, or clears away."""
+
 
 def check_place(out: Path, *, resume: bool, overwrite: bool) -> None:
     """Refuse to begin where something is, before anything is read.
 
     Raises:
         ConfigError: a training was stopped or is finished there, and neither `resume` nor
-            `overwrite` was asked for.
+            `overwrite` was asked for; or there are files of somebody else.
     """
+    _check_foreign(out)
     if resume or overwrite:
         return
     if is_begun(out):
@@ -31,6 +36,23 @@ def check_place(out: Path, *, resume: bool, overwrite: bool) -> None:
         raise ConfigError(
             f"{out}: holds a finished one. --overwrite makes it anew; or choose another --out."
         )
+
+
+def _check_foreign(out: Path) -> None:
+    """Names such as `training` and `metrics.csv` are everybody's: see whether they are ours."""
+    training = out / TRAINING
+    inside = sorted(path.name for path in training.iterdir()) if training.is_dir() else []
+    # Hidden ones are what a killed process was writing.
+    others = [n for n in inside if n not in _OF_A_TRAINING and not n.startswith(".")]
+    if others:
+        raise ConfigError(f"{training}: holds other files ({others[0]}); choose another --out.")
+    if training.is_dir() or (out / CONFIG).exists():
+        return
+    for name in _REPLACED:
+        if (out / name).exists():
+            raise ConfigError(
+                f"{out / name}: is of no checkpoint, and would be replaced; choose another --out."
+            )
 
 
 def is_begun(out: Path) -> bool:

@@ -67,7 +67,7 @@ def load_state(
         tensors = load_file(path / "state.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise DataError(f"{path}: the training state is damaged ({error}); remove it.") from error
-    if meta["digest"] != digest:
+    if not isinstance(meta, dict) or meta.get("digest") != digest:
         raise DataError(
             f"{path}: belongs to another configuration; remove it or restore the configuration."
         )

@@ -45,7 +45,7 @@ class ProbeRises(LineClaim):
     metric: str = "jet_probe"
     line: Chosen
     n_train: int
-    sigma: float = 2.0
+    sigma: float = Field(2.0, ge=0)
 
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""

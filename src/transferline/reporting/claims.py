@@ -166,7 +166,7 @@ class BeatsScratch(LineClaim):
     kind: Literal["beats_scratch"] = "beats_scratch"
     line: Chosen
     n_train: int
-    sigma: float = 2.0
+    sigma: float = Field(2.0, ge=0)
 
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""
@@ -185,7 +185,7 @@ class BetterThan(LineClaim):
     line: Chosen
     other: Chosen
     n_train: int
-    sigma: float = 2.0
+    sigma: float = Field(2.0, ge=0)
 
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""

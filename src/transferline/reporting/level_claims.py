@@ -43,7 +43,7 @@ class NotBelow(LineClaim):
     kind: Literal["not_below"] = "not_below"
     line: Chosen
     other: Chosen | None = None
-    sigma: float = 2.0
+    sigma: float = Field(2.0, ge=0)
     margin: float = Field(0.005, gt=0)
     largest: int | None = Field(None, gt=0)
 

@@ -58,10 +58,12 @@ class StudyDirectory:
         """Read everything small.
 
         Raises:
-            DataError: `path` is not a directory.
+            DataError: `path` is not a directory, or not that of a study.
         """
         if not path.is_dir():
             raise DataError(f"{path}: is not a study directory.")
+        if not (path / "study.json").exists() and not (path / "records.jsonl").exists():
+            raise DataError(f"{path}: is no study, it has neither study.json nor records.jsonl.")
         study = cls(path)
         study.config = study._json(path / "study.json")
         study.records = study._read_records()
