@@ -161,6 +161,9 @@ def test_a_damaged_study_names_what_is_missing_and_shows_the_rest(study, tmp_pat
 
 def test_a_study_without_runs_is_still_a_page(tmp_path):
     (tmp_path / "study").mkdir()
+    with pytest.raises(DataError, match=r"is no study, it has neither study\.json"):
+        write_report(tmp_path / "study", tmp_path / "out")
+    (tmp_path / "study" / "study.json").write_text("{}")
     html = write_report(tmp_path / "study", tmp_path / "out").read_text()
     assert "No results" in html
     assert "records.jsonl: cannot be read" in html
