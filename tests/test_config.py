@@ -185,6 +185,9 @@ def test_a_wrong_assignment_is_named(written):
         "--set inner.rat=3: inner.rat: unknown key. Did you mean 'rate'?"
     ]
     assert failure(path, "seed") == ["--set seed: is not of the form key.path=value."]
+    assert failure(path, "seed=3, inner: {}") == [
+        "--set seed=3, inner: {}: is more than one key; quote the value, or repeat --set."
+    ]
 
 
 def test_the_digest_is_that_of_the_resolved_values():

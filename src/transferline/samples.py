@@ -263,6 +263,8 @@ def _prepared(name: str, chosen: AnySelection, source: Mapping[str, Any], cache:
         "source": source,
         "transferline": package_versions(("transferline",)),
     }
+    if source.get("lhe"):
+        made_of["cross_section"] = None  # once the catalogue's was on the card
     if isinstance(chosen, Selection) and chosen.golden_json is not None:
         made_of["certified"] = _content(Path(chosen.golden_json))
     return cache / "prepared" / place_name(name, chosen.name, json_hash(made_of))

@@ -344,6 +344,33 @@ def test_a_lost_part_is_prepared_again(inputs, tmp_path):
         ShardSet(tmp_path / "s")
     assert prepare(reader(inputs[0]), PRE, tmp_path / "s", unit_size=UNIT) == card
     assert content(tmp_path / "s") == before
+    # Another data set does not take the place of one that has lost a part.
+    (tmp_path / "s" / "part-00002.arrow").unlink()
+    with pytest.raises(ConfigError, match="holds another data set"):
+        prepare(reader(inputs[0]), selection("l1_j4_b1"), tmp_path / "s", unit_size=UNIT)
+    assert (tmp_path / "s" / "card.json").exists()
+
+
+def test_processes_that_share_the_work_verify_every_part(inputs, tmp_path):
+    out = tmp_path / "s"
+    card = prepare(reader(inputs[0]), PRE, out, unit_size=UNIT)
+    assert len(card.parts) == 5
+    for part in card.parts:
+        file = out / part["file"]
+        whole = file.read_bytes()
+        weight = ShardSet(out).weight.tobytes()[:8]  # some byte that is a value
+        at = whole.index(weight) if weight in whole else len(whole) // 2
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        found = []
+        for rank in range(2):
+            try:
+                ShardSet(out).verify(rank, 2)
+            except DataError:
+                found.append(rank)
+        assert len(found) == 1
+        with pytest.raises(DataError, match=file.name):
+            ShardSet(out).verify()
+        file.write_bytes(whole)
 
 
 def test_files_without_any_trigger_are_no_part_of_the_normalisation(tmp_path):
@@ -358,17 +385,18 @@ def test_files_without_any_trigger_are_no_part_of_the_normalisation(tmp_path):
     assert (card.count, list(card.skipped)) == (200, [str(tmp_path / "1.root")])
 
 
-def test_what_is_done_counts_when_bad_files_may_be_left_out_later(inputs, tmp_path):
-    card = prepare(reader(inputs[0]), PRE, tmp_path / "s")
-    assert prepare(reader(inputs[0], skip_bad=True), PRE, tmp_path / "s") == card
-
-
 def test_generated_samples_number_alike_and_share_no_events(tmp_path):
     events = files.random_events(100, 4)
     for seed in (1, 2):
         made = {"kind": "transferline generate events", "process": "ttbar", "seed": seed, "n": 100}
         files.write(tmp_path / f"{seed}.root", events, provenance=made)
     assert prepare(reader(tmp_path), PRE, tmp_path / "s").duplicates == 0
+
+
+def test_older_files_of_lhe_events_do_not_tell_their_cross_section(tmp_path):
+    made = {"kind": "test", "process": "ttbar", "lhe_sha256": "x", "cross_section": {"pb": 3.5}}
+    files.write(tmp_path / "a.root", files.random_events(50, 0), provenance=made)
+    assert prepare(reader(tmp_path), PRE, tmp_path / "s").cross_section_pb is None
 
 
 def test_a_cross_section_is_that_of_one_process(tmp_path):

@@ -204,6 +204,17 @@ def test_tables_of_other_rows_are_other_files(checkpoint, task, tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_equal_weights_of_two_networks_have_two_tables(checkpoint, task, tmp_path):
+    recipe = checkpoint.recipe.backbone
+    other = recipe.model_copy(update={"dropout": 0.25})  # like an activation, it has no weights
+    twin = replace(checkpoint, recipe=checkpoint.recipe.model_copy(update={"backbone": other}))
+    assert twin.backbone_hash() == checkpoint.backbone_hash()
+    data = task.load()
+    for one in (checkpoint, twin):
+        embedding_table(one, data, settings("frozen"), tmp_path)(data.test[:3])
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_frozen_with_cached_embeddings_equals_frozen_without(
     checkpoint, task, tmp_path, monkeypatch
 ):
@@ -464,9 +475,16 @@ def test_names_that_are_everybodys_are_not_taken_for_a_run(
 ):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("precious")
-    with pytest.raises(ConfigError, match="is of no run, and a run would replace it"):
+    with pytest.raises(ConfigError, match="is of no finished run, and one would replace it"):
         run(checkpoint, task, "finetuned", tmp_path, overwrite=overwrite)
     assert (tmp_path / name).read_text() == "precious"
+
+
+def test_what_lies_beside_a_finished_run_is_not_cleared_away(checkpoint, task, tmp_path):
+    run(checkpoint, task, "trees", tmp_path)
+    (tmp_path / "trials").mkdir()
+    with pytest.raises(ConfigError, match="trials: is of no finished run"):
+        run(checkpoint, task, "finetuned", tmp_path, overwrite=True)
 
 
 def test_a_killed_run_is_begun_again_and_marks_nothing_that_is_finished(

@@ -113,6 +113,14 @@ def test_what_two_parts_see_alike_is_encoded_once():
     assert (calls.count(True), calls.count(False)) == (1, 2)
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
+    inner = {"kind": "joint", "parts": [{"kind": "supervised"}, {"kind": "masked_type"}]}
+    nested = Joint.model_validate({"parts": [{"kind": "replaced_object"}, inner]})
+    assert nested.build(tiny_model()).eval()(toy_batch(8)).total.isfinite()
+    model.backbone.register_module("mask", torch.nn.Dropout(0.5))  # two masks stay two
+    calls.clear()
+    objective.train()(batch)
+    assert len(calls) == 2
+    del model.backbone.mask
     hidden = joint("masked_type", "supervised").build(model).eval()
     calls.clear()
     hidden(toy_batch(8))

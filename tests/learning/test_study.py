@@ -627,6 +627,21 @@ def test_an_existing_checkpoint_is_a_variant(config, places, tmp_path, finished)
     assert record.hashes.loaded == Checkpoint.load(finished / "pretrain" / "one").backbone_hash()
 
 
+def test_a_checkpoint_of_equal_weights_and_another_recipe_is_another(places, tmp_path, finished):
+    one = Checkpoint.load(finished / "pretrain" / "one")
+    backbone = one.recipe.backbone.model_copy(update={"dropout": 0.25})
+    twin = replace(one, recipe=one.recipe.model_copy(update={"backbone": backbone}))
+    place = one.save(tmp_path / "checkpoint")
+    text = f"""  old: {{checkpoint: {place}}}\n"""
+    less = ["grid.modes=[trees]", "grid.n_train=[80]"]
+    config = parse(places, tmp_path, "task: {", text + "task: {", less)
+    config = config.model_copy(update={"pretrain": {"old": config.pretrain["old"]}})
+    out = study(config, tmp_path / "out")
+    twin.save(place)
+    with pytest.raises(DataError, match="old: is a copy of another network"):
+        study(config, out)
+
+
 def test_a_pretraining_of_other_settings_is_not_taken_for_this_one(places, tmp_path, finished):
     out = tmp_path / "out"
     other = parse(places, tmp_path, assignments=["pretrain.one.seed=7", "grid.modes=[trees]"])

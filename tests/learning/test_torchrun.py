@@ -193,6 +193,8 @@ TORCHRUN_SETS = {
 def test_launch_reads_what_torchrun_sets():
     assert launch({}) == launch({"WORLD_SIZE": "1", "RANK": "0"}) == Launch()
     assert launch(TORCHRUN_SETS) == Launch(1, 2, 1, 2)
+    one = {"WORLD_SIZE": "1", "RANK": "0", "TORCHELASTIC_RESTART_COUNT": "2"}
+    assert launch(one).restarts == 2
     assert launch({**TORCHRUN_SETS, "TORCHELASTIC_RESTART_COUNT": "3"}).restarts == 3
 
 

@@ -43,15 +43,18 @@ def shards(tmp_path_factory):
     return write_shards(tmp_path_factory.mktemp("shards"), 600, seed=1)
 
 
-@pytest.mark.parametrize("name", ["training/train.py", "generator/mg5.dat", "metrics.csv"])
+@pytest.mark.parametrize(
+    "name", ["training/train.py", "generator/mg5.dat", "metrics.csv", "config.json"]
+)
 def test_names_that_are_everybodys_are_not_taken_for_a_training(tmp_path, name):
     out = tmp_path / "project"
     (out / name).parent.mkdir(parents=True)
-    (out / name).write_text("precious")
+    precious = '{"precious": 1}'
+    (out / name).write_text(precious)
     for asked in ({}, {"overwrite": True}, {"resume": True}):
         with pytest.raises(ConfigError, match="choose another --out"):
             check_place(out, **{"resume": False, "overwrite": False} | asked)
-    assert (out / name).read_text() == "precious"
+    assert (out / name).read_text() == precious
 
 
 def config(shards: Path, steps: int = 40, **optim) -> PretrainConfig:

@@ -64,8 +64,9 @@ def _after(command: str, within: Sequence[str]) -> str:
     resumed = command in _RESUMED or " ".join((command, *within[:1])) in _RESUMED
     goes_on = command in _GOING_ON or (command == "transfer" and "--folds" in within)
     if command == "predict":  # into one file, it begins anew
-        after = {flag: value for flag, value in pairwise(within) if flag in ("-o", "--out")}
-        goes_on = not any(value.endswith(".root") for value in after.values())
+        after = [value for flag, value in pairwise(within) if flag in ("-o", "--out")]
+        joined = [word for word in within if word.startswith("--out=")]
+        goes_on = not any(value.endswith(".root") for value in (*after, *joined))
     if not resumed and not goes_on:
         return "interrupted; nothing was half written. Type the same command again to begin anew."
     how = " with --resume" if resumed else ""

@@ -145,10 +145,12 @@ class DataCard:
 
         The filters that there are overlap: what passes both would count twice.
         """
-        mine, its = (
-            {(process, lhe) for process, _, lhe in card.generated()} for card in (self, other)
-        )
-        return bool(mine & its) and self.generated() != other.generated()
+        filters: dict[tuple[str, str], set[str]] = {}
+        for card in (self, other):
+            for process, name, lhe in card.generated():
+                filters.setdefault((process, lhe), set()).add(name)
+        mine, its = ({(p, lhe) for p, _, lhe in card.generated()} for card in (self, other))
+        return any(len(filters[shared]) > 1 for shared in mine & its)
 
     def normalisation(self, cross_section_pb: float | None = None) -> float:
         """Return w such that w x (event weight) is the event's cross section in pb.

@@ -64,12 +64,10 @@ def claim(
         return out
     if overwrite:
         return _successor(out, config_hash, sources)
-    if not _is_whole(out):
-        return out
     objection = _objection(out, config_hash, sources)
     if objection is not None:
         raise ConfigError(objection)
-    return load_card(out)
+    return load_card(out) if _is_whole(out) else out
 
 
 def _successor(out: Path, config_hash: str, sources: Sequence[Source]) -> Path | DataCard:

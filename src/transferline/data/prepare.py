@@ -174,8 +174,7 @@ class _Job:
         return json_hash(
             {
                 "layout": LAYOUT,
-                # `files` are those that are used, whatever was to become of the others.
-                "reader": {**self.reader.content(), "files": [], "skip_bad": False},
+                "reader": {**self.reader.content(), "files": []},
                 "selection": self.selection.digest(),
                 "golden_json": None if golden is None else _golden_hash(golden),
                 "labels": self.labels,
@@ -203,7 +202,9 @@ class _Job:
             {"file": x.name, "rows": x.rows, "sha256": x.sha256, "size": x.size} for x in ledgers
         ]
         provenance = [s.provenance for s in sources if s.provenance is not None]
-        alike = len({p.get("process") for p in provenance}) == 1 and len(provenance) == len(sources)
+        # Older files of ours have the catalogue's, whatever LHE events they hold.
+        told = [p for p in provenance if p.get("lhe_sha256") is None]
+        alike = len({p.get("process") for p in told}) == 1 and len(told) == len(sources)
         square, columns = passed.sum_weight2, shard_columns(self.selection)
         return DataCard(
             sample=self.sample,

@@ -107,19 +107,19 @@ def check_run_place(out: Path, *, overwrite: bool) -> None:
     Raises:
         ConfigError: there are such files, or a Record that cannot be read (without `overwrite`).
     """
-    if (out / _RECORD).exists():
-        if not overwrite and recorded_run(out) is None:
-            raise ConfigError(
-                f"{out / _RECORD}: cannot be read, it is damaged or of another version. "
-                "--overwrite replaces the run; or choose another --out."
-            )
-        return
+    if (out / _RECORD).exists() and not overwrite and recorded_run(out) is None:
+        raise ConfigError(
+            f"{out / _RECORD}: cannot be read, it is damaged or of another version. "
+            "--overwrite replaces the run; or choose another --out, or remove it."
+        )
     if (out / _BEGUN).exists():
         return
+    ours = _OF_A_RUN if (out / _RECORD).exists() else ()
     for name in (CONFIG, *_OF_A_RUN, *_WHILE_IT_RUNS):
-        if (out / name).exists():
+        if name not in ours and (out / name).exists():
             raise ConfigError(
-                f"{out / name}: is of no run, and a run would replace it. Choose another --out."
+                f"{out / name}: is of no finished run, and one would replace it. Choose another "
+                "--out; or remove it, if an earlier version was killed there."
             )
 
 

@@ -197,6 +197,7 @@ def _pretrain(
     save_seconds: float,
 ) -> None:
     check_place(out, resume=resume, overwrite=overwrite)
+    world.wait()  # all have looked before the first one clears away
     data = config.data
     shards = NestedShardSet(data.paths()) if config.objective.nested else data.open()
     shards.verify(world.rank, world.size)  # all together: nobody waits for another too long

@@ -90,13 +90,16 @@ def _check_copied_in(config: StudyConfig, places: Mapping[str, Path], out: Path)
             )
 
 
-_PLACES = ("data", "classes", "start", "tokenizer")
+_PLACES = ("data", "start", "tokenizer", "device")
 
 
 def _settings(value: Any) -> Any:
-    """Return a configuration as JSON without the places that it names."""
+    """Return a configuration as JSON without the places that it names, and that it ran at."""
     if isinstance(value, dict):
-        return {k: _settings(v) for k, v in value.items() if k not in _PLACES}
+        named = {"classes": sorted(value["classes"])} if value.get("classes") else {}
+        begun = {"start": value["start"] is not None} if "start" in value else {}
+        rest = {k: _settings(v) for k, v in value.items() if k not in (*_PLACES, "classes")}
+        return rest | named | begun
     if isinstance(value, (list, tuple)):
         return [_settings(v) for v in value]
     return value

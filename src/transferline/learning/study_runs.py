@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from transferline.errors import ConfigError
+from transferline.errors import ConfigError, DataError
 from transferline.evaluation.records import TRANSFERRED, Record, run_key
 from transferline.executors import one_at_a_time
 from transferline.learning.adaptation import StaleError, transfer
@@ -189,7 +189,10 @@ def execute(run: Run, out: Path, tables: Path, threads: int | None, label: str |
     except StaleError:  # a process that lives longer than the files that it has read
         _checkpoint.cache_clear()
         _loaded.clear()
-        record = _transferred(run, out, tables, label)
+        try:
+            record = _transferred(run, out, tables, label)
+        except StaleError as error:
+            raise DataError(f"{error} Start the study again, and its workers anew.") from error
     return record.model_dump_json(exclude_none=True)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transferline.errors import ConfigError
+from transferline.files import read_json
 from transferline.models.stored import CONFIG, Stored
 from transferline.progress import say
 
@@ -46,13 +47,24 @@ def _check_foreign(out: Path) -> None:
     others = [n for n in inside if n not in _OF_A_TRAINING and not n.startswith(".")]
     if others:
         raise ConfigError(f"{training}: holds other files ({others[0]}); choose another --out.")
-    if training.is_dir() or (out / CONFIG).exists():
+    if training.is_dir() or _holds_ours(out):
         return
-    for name in _REPLACED:
+    for name in (CONFIG, *_REPLACED):
         if (out / name).exists():
             raise ConfigError(
                 f"{out / name}: is of no checkpoint, and would be replaced; choose another --out."
             )
+
+
+def _holds_ours(out: Path) -> bool:
+    """Whether there is a checkpoint, be it damaged, and no `config.json` of another program."""
+    if not (out / CONFIG).exists():
+        return False
+    try:
+        found = read_json(out / CONFIG)
+    except ValueError:
+        return True
+    return isinstance(found, dict) and "format" in found
 
 
 def is_begun(out: Path) -> bool:

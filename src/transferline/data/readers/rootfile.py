@@ -66,8 +66,8 @@ def open_root(path: str, patience: Patience = DEFAULT_PATIENCE) -> Iterator[Any]
             yield file
     except TransferlineError:
         raise
-    except MemoryError:
-        raise
+    except MemoryError as error:  # the machine's, or the file states a length that cannot be
+        raise UnreachableError(f"{name}: cannot be read now (memory ran out: {error}).") from error
     except Exception as error:  # uproot raises many kinds on damage: all mean "cannot be read"
         if _raised_by_us(error):
             raise

@@ -97,8 +97,8 @@ class ShardSet:
                 if number % size != rank:
                     continue
                 status = (path / part["file"]).stat()
-                size, mtime_ns = status.st_size, status.st_mtime_ns
-                check_bytes(path / part["file"], part["sha256"], size, mtime_ns)
+                n_bytes, mtime_ns = status.st_size, status.st_mtime_ns
+                check_bytes(path / part["file"], part["sha256"], n_bytes, mtime_ns)
             if card.content_hash != json_hash([part["sha256"] for part in card.parts]):
                 raise DataError(
                     f"{path / CARD}: its content hash is not that of its parts. Copy {path} again, "

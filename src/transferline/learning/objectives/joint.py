@@ -136,6 +136,9 @@ class JointObjective(Objective):
 @contextmanager
 def _encoding_once(model: Model) -> Iterator[None]:
     """Let `latent` answer with what it found, where it is asked about the same tensors again."""
+    if "latent" in vars(model) or _draws(model):  # within another one; or each has its own mask
+        yield
+        return
     encode, known = model.latent, list[tuple[Batch, Latent]]()
 
     def latent(batch: Batch) -> Latent:
@@ -151,6 +154,13 @@ def _encoding_once(model: Model) -> Iterator[None]:
         yield
     finally:
         del vars(model)["latent"]
+
+
+def _draws(model: Model) -> bool:
+    """Whether a second encoding is not the first again: dropout, or statistics of batches."""
+    dropouts = (m for m in model.backbone.modules() if "Dropout" in type(m).__name__)
+    drawn = any(getattr(module, "p", 1.0) for module in dropouts)
+    return model.training and (model.backbone.batch_dependent or drawn)
 
 
 def _look_alike(one: Batch, other: Batch) -> bool:
