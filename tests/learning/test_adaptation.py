@@ -475,6 +475,8 @@ def test_names_that_are_everybodys_are_not_taken_for_a_run(
 ):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("precious")
+    if name == "config.json":  # of a pre-training, where a run was killed before
+        (tmp_path / ".begun").touch()
     with pytest.raises(ConfigError, match="is of no finished run, and one would replace it"):
         run(checkpoint, task, "finetuned", tmp_path, overwrite=overwrite)
     assert (tmp_path / name).read_text() == "precious"

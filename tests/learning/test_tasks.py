@@ -191,6 +191,9 @@ def test_one_process_with_two_filters_would_count_twice(places):
             card.provenance[:] = [{"process": "QCD", "filter": {"name": rule}}]
         if fine:
             assert (chosen._scales(shards) > 0).all()
+            both = shards.cards[1]
+            both.provenance.append({"process": "QCD", "filter": {"name": "none"}})
+            assert not both.counts_again(both)  # a mixture of two parts
         else:
             with pytest.raises(ConfigError, match="has another filter"):
                 chosen._scales(shards)

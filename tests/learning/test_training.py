@@ -44,7 +44,9 @@ def shards(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", ["training/train.py", "generator/mg5.dat", "metrics.csv", "config.json"]
+    "name",
+    ["training/train.py", "training/metrics.csv", "training/.git", "generator/mg5.dat", "card.md"]
+    + ["metrics.csv", "config.json"],
 )
 def test_names_that_are_everybodys_are_not_taken_for_a_training(tmp_path, name):
     out = tmp_path / "project"
@@ -55,6 +57,13 @@ def test_names_that_are_everybodys_are_not_taken_for_a_training(tmp_path, name):
         with pytest.raises(ConfigError, match="choose another --out"):
             check_place(out, **{"resume": False, "overwrite": False} | asked)
     assert (out / name).read_text() == precious
+
+
+def test_a_damaged_checkpoint_can_be_made_anew(tmp_path):
+    (tmp_path / "config.json").write_text('{"format": 1, ')
+    with pytest.raises(ConfigError, match="--overwrite makes it anew"):
+        check_place(tmp_path, resume=False, overwrite=False)
+    check_place(tmp_path, resume=False, overwrite=True)
 
 
 def config(shards: Path, steps: int = 40, **optim) -> PretrainConfig:

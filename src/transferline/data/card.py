@@ -145,12 +145,15 @@ class DataCard:
 
         The filters that there are overlap: what passes both would count twice.
         """
-        filters: dict[tuple[str, str], set[str]] = {}
-        for card in (self, other):
-            for process, name, lhe in card.generated():
-                filters.setdefault((process, lhe), set()).add(name)
-        mine, its = ({(p, lhe) for p, _, lhe in card.generated()} for card in (self, other))
-        return any(len(filters[shared]) > 1 for shared in mine & its)
+        mine, its = self._filters(), other._filters()
+        return any(mine[shared] != its[shared] for shared in mine.keys() & its.keys())
+
+    def _filters(self) -> dict[tuple[str, str], set[str]]:
+        """Process and file of hard events -> names of the filters they were generated with."""
+        found: dict[tuple[str, str], set[str]] = {}
+        for process, name, lhe in self.generated():
+            found.setdefault((process, lhe), set()).add(name)
+        return found
 
     def normalisation(self, cross_section_pb: float | None = None) -> float:
         """Return w such that w x (event weight) is the event's cross section in pb.

@@ -118,6 +118,8 @@ def _tokenize(
         return
     if not resume:
         forget_training(out)
+    (out / TRAINING).mkdir(parents=True, exist_ok=True)
+    write_json(out / TRAINING / "resolved.json", config.to_dict())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         tokenizer = config.recipe().build()
@@ -132,7 +134,6 @@ def _tokenize(
         tokenizer.fit_particles(_sample(config, tokenizer, shards, train), config.seed)
         cost = {"examples_seen": len(train), "cpu_seconds": time.process_time() - started}
     measured = evenly(valid if len(valid) else train, _QUALITY_ROWS)
-    (out / TRAINING).mkdir(parents=True, exist_ok=True)  # what lies beside it is ours
     provenance = _provenance(config, shards, tokenizer.cpu().eval(), measured)
     TokenizerCheckpoint.of(
         tokenizer,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
-from transferline.errors import ConfigError
+from transferline.errors import ConfigError, DataError
 from transferline.files import read_json
 from transferline.models.stored import CONFIG, Stored
 from transferline.progress import say
@@ -15,7 +16,19 @@ TRAINING = "training"
 """Directory of a training that is not finished, in that of its checkpoint."""
 
 _OF_A_TRAINING = ("state", "metrics.jsonl", "metrics.csv", "resolved.json", "bad_batch.safetensors")
-_REPLACED = ("metrics.jsonl", "metrics.csv", "resolved.json", "model.safetensors", "generator")
+_BEGINNING = ("resolved.json", "state")  # one of them is there from the start
+_HALF_WRITTEN = re.compile(
+    r"\..+\.[0-9a-f]+\.(partial|old)(\.\w+)?"
+)  # by a process that was killed
+_REPLACED = (
+    "metrics.jsonl",
+    "metrics.csv",
+    "resolved.json",
+    "model.safetensors",
+    "seen.safetensors",
+    "card.md",
+    "generator",
+)
 """What a finished training writes beside its configuration, or clears away."""
 
 
@@ -42,12 +55,13 @@ def check_place(out: Path, *, resume: bool, overwrite: bool) -> None:
 def _check_foreign(out: Path) -> None:
     """Names such as `training` and `metrics.csv` are everybody's: see whether they are ours."""
     training = out / TRAINING
-    inside = sorted(path.name for path in training.iterdir()) if training.is_dir() else []
-    # Hidden ones are what a killed process was writing.
-    others = [n for n in inside if n not in _OF_A_TRAINING and not n.startswith(".")]
-    if others:
-        raise ConfigError(f"{training}: holds other files ({others[0]}); choose another --out.")
-    if training.is_dir() or _holds_ours(out):
+    names = sorted(path.name for path in training.iterdir()) if training.is_dir() else []
+    inside = [name for name in names if not _HALF_WRITTEN.fullmatch(name)]
+    others = [name for name in inside if name not in _OF_A_TRAINING]
+    if others or (inside and not set(inside) & set(_BEGINNING)):
+        name = (others or inside)[0]
+        raise ConfigError(f"{training}: holds other files ({name}); choose another --out.")
+    if inside or _holds_ours(out):
         return
     for name in (CONFIG, *_REPLACED):
         if (out / name).exists():
@@ -62,9 +76,9 @@ def _holds_ours(out: Path) -> bool:
         return False
     try:
         found = read_json(out / CONFIG)
-    except ValueError:
+    except DataError:
         return True
-    return isinstance(found, dict) and "format" in found
+    return isinstance(found, dict) and {"format", "model"} <= found.keys()
 
 
 def is_begun(out: Path) -> bool:

@@ -1,7 +1,8 @@
 """Joint: several objectives on one backbone at once, such as supervised and self-supervised.
 
 Each part sees every batch with its own augmentation, its own concealment and its own prediction
-head; only Features and backbone are shared. Sets that two parts see alike are encoded once.
+head; only Features and backbone are shared. Sets that two parts see alike are encoded once,
+where neither dropout nor BatchNorm makes another encoding of them.
 
 On jets, supervised pre-training together with masked particles was found best where labels are few
 (arXiv:2606.14870).
