@@ -45,8 +45,10 @@ def shards(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "name",
-    ["training/train.py", "training/metrics.csv", "training/.git", "generator/mg5.dat", "card.md"]
-    + ["metrics.csv", "config.json"],
+    [
+        *(f"training/{name}" for name in ("train.py", "metrics.csv", ".git")),
+        *("generator/mg5.dat", "card.md", "metrics.csv", "config.json"),
+    ],
 )
 def test_names_that_are_everybodys_are_not_taken_for_a_training(tmp_path, name):
     out = tmp_path / "project"

@@ -112,7 +112,7 @@ def check_run_place(out: Path, *, overwrite: bool) -> None:
             f"{out / _RECORD}: cannot be read, it is damaged or of another version. "
             "--overwrite replaces the run; or choose another --out, or remove it."
         )
-    ours = _OF_A_RUN if _holds_record(out) else ()
+    ours: tuple[str, ...] = _OF_A_RUN if _holds_record(out) else ()
     if (out / _BEGUN).exists():
         ours = (*_OF_A_RUN, *_WHILE_IT_RUNS)
     for name in (CONFIG, *_OF_A_RUN, *_WHILE_IT_RUNS):

@@ -17,9 +17,8 @@ TRAINING = "training"
 
 _OF_A_TRAINING = ("state", "metrics.jsonl", "metrics.csv", "resolved.json", "bad_batch.safetensors")
 _BEGINNING = ("resolved.json", "state")  # one of them is there from the start
-_HALF_WRITTEN = re.compile(
-    r"\..+\.[0-9a-f]+\.(partial|old)(\.\w+)?"
-)  # by a process that was killed
+# By a process that was killed.
+_HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]+\.(partial|old)(\.\w+)?")
 _REPLACED = (
     "metrics.jsonl",
     "metrics.csv",
