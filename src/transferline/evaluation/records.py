@@ -119,6 +119,11 @@ class Record(BaseModel):
             config=self.hashes.config,
         )
 
+    def headline(self) -> str:
+        """Return the area under the curve, or the first of what the task measures, in words."""
+        name = "auc" if "auc" in self.metrics else next(iter(self.metrics), "")
+        return f"{name.replace('auc', 'AUC')} {self.metrics[name]}" if name else "done"
+
 
 TRANSFERRED = ("frozen", "fixed", "finetuned")
 """Modes whose runs begin with the weights of a pre-training."""

@@ -53,14 +53,9 @@ def kept_model(
             "pretraining": start.provenance,
         },
         card=f"# {task.name}, {record.mode}\n\nTrained on {record.n_train} labelled events "
-        f"(seed {record.seed}). {_tested(record)}\n\n{start.card}",
+        f"(seed {record.seed}). Test {record.headline()}.\n\n{start.card}",
         seen=seen,
     )
-
-
-def _tested(record: Record) -> str:
-    name = "auc" if "auc" in record.metrics else next(iter(record.metrics), None)
-    return "" if name is None else f"Test {name.replace('auc', 'AUC')} {record.metrics[name]}."
 
 
 def recorded_run(out: Path) -> Record | None:
@@ -68,7 +63,7 @@ def recorded_run(out: Path) -> Record | None:
     file = out / _RECORD
     try:
         return Record.model_validate_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # half a disk, or a version that knew less: the run is redone
+    except (OSError, ValueError):  # damaged, or of another version
         return None
 
 

@@ -314,14 +314,8 @@ class _Site:
             say(f"failed: {run.key}: {self.failures[run.key]}")
         else:
             records.append(self.out / RECORDS, record)
-            ticker.note(f"{run.title}: {_headline(record)}")
+            ticker.note(f"{run.title}: {record.headline()}")
         ticker.advance(_weight(run))
-
-
-def _headline(record: Record) -> str:
-    """The area under the curve, or what the task measures in its place."""
-    name = "auc" if "auc" in record.metrics else next(iter(record.metrics), "")
-    return f"{name.replace('auc', 'AUC')} {record.metrics[name]}" if name else "done"
 
 
 def _told(run: Run, future: Future[Any]) -> None:
