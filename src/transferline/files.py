@@ -252,6 +252,22 @@ def read_json(path: Path) -> Any:
     return parse_json(text, str(path))
 
 
+def may_be_json_of(file: Path, *keys: str) -> bool:
+    """Tell whether a file is ours, if damaged: absent, and another program's with its name, is not.
+
+    Args:
+        file: of JSON.
+        keys: that ours has.
+    """
+    if not file.exists():
+        return False
+    try:
+        found = read_json(file)
+    except DataError:
+        return True
+    return isinstance(found, dict) and found.keys() >= set(keys)
+
+
 def parse_json(text: str | bytes, where: str) -> Any:
     """Return the value of a JSON text.
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from transferline.errors import ConfigError, DataError
+from transferline.errors import ConfigError
 from transferline.evaluation.records import Record
-from transferline.files import read_json, write_text
+from transferline.files import may_be_json_of, write_text
 from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import LabelledRows
 from transferline.models.checkpoint import Checkpoint, common_selection
@@ -107,7 +107,7 @@ def check_run_place(out: Path, *, overwrite: bool) -> None:
             f"{out / _RECORD}: cannot be read, it is damaged or of another version. "
             "--overwrite replaces the run; or choose another --out, or remove it."
         )
-    ours: tuple[str, ...] = _OF_A_RUN if _holds_record(out) else ()
+    ours: tuple[str, ...] = _OF_A_RUN if may_be_json_of(out / _RECORD, "hashes") else ()
     if (out / _BEGUN).exists():
         ours = (*_OF_A_RUN, *_WHILE_IT_RUNS)
     for name in (CONFIG, *_OF_A_RUN, *_WHILE_IT_RUNS):
@@ -116,17 +116,6 @@ def check_run_place(out: Path, *, overwrite: bool) -> None:
                 f"{out / name}: is of no finished run, and one would replace it. Choose another "
                 "--out; or remove it, if an earlier version was killed there."
             )
-
-
-def _holds_record(out: Path) -> bool:
-    """Whether there is a Record, be it damaged or of another version, and no file called so."""
-    if not (out / _RECORD).exists():
-        return False
-    try:
-        found = read_json(out / _RECORD)
-    except DataError:
-        return True
-    return isinstance(found, dict) and "hashes" in found
 
 
 def begin_run(out: Path) -> None:

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from transferline.errors import ConfigError, DataError
-from transferline.files import read_json
+from transferline.errors import ConfigError
+from transferline.files import may_be_json_of
 from transferline.models.stored import CONFIG, Stored
 from transferline.progress import say
 
@@ -60,24 +60,13 @@ def _check_foreign(out: Path) -> None:
     if others or (inside and not set(inside) & set(_BEGINNING)):
         name = (others or inside)[0]
         raise ConfigError(f"{training}: holds other files ({name}); choose another --out.")
-    if inside or _holds_ours(out):
+    if inside or may_be_json_of(out / CONFIG, "format", "model"):
         return
     for name in (CONFIG, *_REPLACED):
         if (out / name).exists():
             raise ConfigError(
                 f"{out / name}: is of no checkpoint, and would be replaced; choose another --out."
             )
-
-
-def _holds_ours(out: Path) -> bool:
-    """Whether there is a checkpoint, be it damaged, and no `config.json` of another program."""
-    if not (out / CONFIG).exists():
-        return False
-    try:
-        found = read_json(out / CONFIG)
-    except DataError:
-        return True
-    return isinstance(found, dict) and {"format", "model"} <= found.keys()
 
 
 def is_begun(out: Path) -> bool:
