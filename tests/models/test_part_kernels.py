@@ -10,6 +10,7 @@ from transferline.models.backbones.kernels.biased_attention import Sets, biased_
 from transferline.models.backbones.kernels.dropout import NO_DROPOUT, Dropout
 from transferline.models.backbones.kernels.pair_rows import pair_rows
 from transferline.models.backbones.kernels.pair_tables import HIDDEN, grid_tables, pair_tables
+from transferline.models.backbones.kernels.plain_attention import plain_attention
 from transferline.models.backbones.kernels.residuals import norm_residual, scaled_residual
 from transferline.models.backbones.kernels.rows_linear import rows_linear
 from transferline.models.backbones.kernels.symmetric_attention import symmetric_attention
@@ -80,7 +81,7 @@ def tables_of(counts, heads):
     return sets, grid, is_real, grid_tables(grid, is_real, sets)
 
 
-def plain_attention(qkv, grid, counts):
+def attention_of(qkv, grid, counts):
     heads, out, start = grid.shape[1], [], 0
     for s, n in enumerate(counts):
         rows = qkv[start : start + n].double()
@@ -97,7 +98,37 @@ def test_attention_with_a_bias(heads, d):
     qkv = drawn(sum(COUNTS), 3 * heads * d)
     grid.requires_grad_()
     found = biased_attention(qkv, grid_tables(grid, is_real, sets), sets)
-    agree(found, plain_attention(qkv, grid, COUNTS), (qkv, grid))
+    agree(found, attention_of(qkv, grid, COUNTS), (qkv, grid))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("heads", "d"), [(8, 16), (4, 8), (2, 24)])
+def test_attention_without_a_bias(heads, d, causal):
+    """Rows behind the sets belong to none of them: neither value nor gradient."""
+    sets, grid, *_ = tables_of(COUNTS, heads)
+    real, p = sum(COUNTS), max(COUNTS)
+    later = torch.ones(p, p, dtype=torch.bool).triu(1)
+    grid = (0 * grid).masked_fill(later, -torch.inf) if causal else 0 * grid
+    qkv = drawn(real + 3, 3 * heads * d)
+    found = plain_attention(qkv, heads, sets, causal)
+    wanted = torch.cat([attention_of(qkv[:real], grid, COUNTS), torch.zeros(3, heads * d)])
+    agree(found, wanted, (qkv,))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_without_a_bias_keeps_large_scores_finite_and_nan_within_its_set(causal):
+    sets = Sets.of(torch.tensor([9, 3]))
+    qkv = (100 * torch.randn(12, 48)).requires_grad_()
+    out = plain_attention(qkv, 2, sets, causal)
+    (grad,) = torch.autograd.grad(out.sum(), qkv)
+    assert out.isfinite().all()
+    assert grad.isfinite().all()
+    with torch.no_grad():
+        qkv[8, :] = torch.nan
+    out = plain_attention(qkv, 2, sets, causal)
+    assert out[8].isnan().all()
+    assert out[9:].isfinite().all()
+    assert torch.autograd.grad(out.sum(), qkv)[0][9:].isfinite().all()
 
 
 @pytest.mark.parametrize(("heads", "d"), [(8, 16), (2, 24)])
@@ -106,7 +137,7 @@ def test_attention_with_a_symmetric_bias(heads, d):
     grid = grid + grid.transpose(2, 3)
     qkv, tables = torch.randn(sum(COUNTS), 3 * heads * d), grid_tables(grid, is_real, sets)
     found = symmetric_attention(qkv, tables, sets)
-    wanted = plain_attention(qkv, grid, COUNTS).float()
+    wanted = attention_of(qkv, grid, COUNTS).float()
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found, biased_attention(qkv, tables, sets), rtol=1e-5, atol=1e-5)
     qkv[0, 0], qkv[6:] = torch.nan, 100 * qkv[6:]

@@ -24,9 +24,9 @@ from transferline.models.backbones.base import (
     masked_mean,
 )
 from transferline.models.backbones.dot_attention import LARGEST, dot_attention
-from transferline.models.backbones.kernels.biased_attention import Sets, biased_attention
+from transferline.models.backbones.kernels.biased_attention import Sets
 from transferline.models.backbones.kernels.lanes import LANES
-from transferline.models.backbones.kernels.pair_tables import hiding_tables
+from transferline.models.backbones.kernels.plain_attention import plain_attention
 from transferline.models.backbones.positions import Positions, by_falling_pt, rank_by_pt
 from transferline.models.features import Inputs, InputSpec
 
@@ -107,9 +107,10 @@ class _Grid:
     n: int
     p: int
     index: Tensor | None
-    bias: Tensor  # additive, [n, 1 or h, p or 1, p]; [t] for small sets; [h, s] tables of `sets`
+    bias: Tensor  # additive, [n, 1 or h, p or 1, p]; [t] for small sets; empty for `sets`
     counts: Tensor | None = None  # [n], of small sets alone
     sets: Sets | None = None  # of larger ones, where a kernel runs
+    causal: bool = False  # these sets; elsewhere `bias` says it
 
     def scatter(self, x: Tensor) -> Tensor:
         """[t, c] -> [n, p, c]."""
@@ -136,9 +137,8 @@ class _Attention(nn.Module):
             rows = qkv.view(-1, 3, self.heads, self.head_width)
             mixed = dot_attention(rows, grid.bias, grid.counts).flatten(1).to(qkv.dtype)
         elif grid.sets is not None:
-            real = int(grid.sets.starts[-1])
-            mixed = biased_attention(qkv[:real].float(), grid.bias, grid.sets).to(qkv.dtype)
-            mixed = F.pad(mixed, (0, 0, 0, len(qkv) - real))
+            mixed = plain_attention(qkv.float(), self.heads, grid.sets, grid.causal)
+            mixed = mixed.to(qkv.dtype)
         else:
             q, k, v = self._on_grid(qkv, grid)
             mixed = grid.gather(_attend(q, k, v, grid.bias).transpose(1, 2).flatten(-2))
@@ -213,7 +213,7 @@ class TransformerBackbone(Backbone):
         super().__init__()
         self.width = recipe.width
         self.packed = self.fused = True
-        self.heads, self.even = recipe.heads, recipe.width // recipe.heads % LANES == 0
+        self.even = recipe.width // recipe.heads % LANES == 0
         self.slots, self.causal = recipe.slots, recipe.causal
         self.embedding = nn.Sequential(
             nn.Linear(spec.n_features, recipe.width), nn.LayerNorm(recipe.width)
@@ -346,9 +346,8 @@ class TransformerBackbone(Backbone):
                 return _Grid(n, p, index, bias.flatten()[index], counts=counts)
             few = torch.get_num_threads() <= _THREADS
             if p > LARGEST and key_bias is None and self.even and few:
-                sets = Sets.of(counts)
-                tables = hiding_tables(self.heads, sets, causal)
-                return _Grid(n, p, index, tables, sets=sets)
+                nothing = torch.empty(0)
+                return _Grid(n, p, index, nothing, sets=Sets.of(counts), causal=causal)
         bias = _attention_bias(is_real, pairs, causal)
         if key_bias is not None:
             bias = bias + key_bias[:, None, None, :]

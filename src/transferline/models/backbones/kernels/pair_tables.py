@@ -83,27 +83,6 @@ def pair_tables(rows: Tensor, sets: Sets) -> Tensor:
     return out
 
 
-@compiled(nogil=True, error_model="numpy")
-def _hide(heads: int, starts: Index, tables: Index, causal: bool, out: Array) -> Any:
-    for s in range(len(starts) - 1):
-        n = starts[s + 1] - starts[s]
-        columns = (n + 7) // 8 * 8
-        for h in range(heads):
-            first = tables[-1] * h + tables[s]
-            for i in range(n):
-                seen = i + 1 if causal else n
-                for j in range(columns):
-                    value = np.float32(0.0) if j < seen else np.float32(HIDDEN)
-                    out[first + i * columns + j] = value
-
-
-def hiding_tables(heads: int, sets: Sets, causal: bool) -> Tensor:
-    """Return tables `[h, s]` that only hide: what fills rows up, and if `causal` later tokens."""
-    out = torch.empty(heads, int(sets.tables[-1]), dtype=torch.float32)
-    _hide(heads, sets.starts, sets.tables, causal, flat(out))
-    return out
-
-
 def grid_tables(grid: Tensor, is_real: Tensor, sets: Sets) -> Tensor:
     """Return the tables `[h, s]` of real places of `grid [n, h, p, p]`."""
     n, heads, p, _ = grid.shape
