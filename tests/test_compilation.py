@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import platform
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from transferline import compilation
 
 CALLED = """
 from transferline.compilation import compiled
@@ -38,9 +42,9 @@ def program(tmp_path, monkeypatch):
     return tmp_path / "src" / "caller.py"
 
 
-def run(program: Path) -> str:
+def run(program: Path, **more) -> str:
     command = [sys.executable, "-B", program]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120, **more)
     return done.stdout.strip()
 
 
@@ -60,6 +64,53 @@ def test_without_a_place_to_write_it_works_all_the_same(program, tmp_path, monke
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     (program.parent / "__pycache__").touch()  # a file, where numba wants a directory
     assert run(program) == "8.0 Twice. 0"
+
+
+def test_no_other_place_is_taken_in_which_changes_go_unnoticed(program, tmp_path, monkeypatch):
+    """numba would go on to the sources' own directory, and to one of the user's."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TRANSFERLINE_CACHE", str(tmp_path / "file" / "below"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    assert run(program) == "8.0 Twice. 0"
+    program.with_name("called.py").write_text(CALLED.replace("x + 1.0", "x + 2.0"))
+    assert run(program) == "10.0 Twice. 0"
+    assert not [*program.parent.rglob("*.nbi"), *(tmp_path / "home").rglob("*.nbi")]
+
+
+@pytest.mark.parametrize(("kind", "left"), [("nbi", 0), ("nbc", 40)])
+def test_a_damaged_file_is_made_anew(program, tmp_path, kind, left):
+    run(program)
+    for file in (tmp_path / "cache").rglob(f"*.{kind}"):
+        file.write_bytes(file.read_bytes()[:left])
+    assert run(program) == "8.0 Twice. 0"
+    assert run(program) == "8.0 Twice. 1"
+
+
+def no_room():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+
+def test_a_full_disk_stops_nothing(program):
+    for _ in range(2):
+        assert run(program, preexec_fn=no_room) == "8.0 Twice. 0"
+
+
+def test_processors_that_share_a_cache_have_places_of_their_own(program, tmp_path, monkeypatch):
+    run(program)
+    monkeypatch.setenv("NUMBA_CPU_NAME", "x86-64")
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", "")
+    assert run(program) == "8.0 Twice. 0"
+    places = {file.parents[1] for file in (tmp_path / "cache").rglob("caller.whole*.nbi")}
+    assert len(places) == 2
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="others always can")
+@pytest.mark.parametrize("features", ["+avx2,+fma", "+avx", ""])
+def test_whether_the_processor_multiplies_and_adds_at_once(monkeypatch, features):
+    monkeypatch.setattr(compilation._config, "CPU_FEATURES", features)
+    compilation.has_fused_multiply_add.cache_clear()
+    assert compilation.has_fused_multiply_add() == ("fma" in features)
+    compilation.has_fused_multiply_add.cache_clear()
 
 
 def test_the_users_directory_is_taken(program, tmp_path, monkeypatch):

@@ -10,15 +10,18 @@ import socket
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
+import transferline
 from transferline.cli import run
 from transferline.doctor import computing, discreet, installation, machine, packages, places
 from transferline.doctor import plugins as plugs
 from transferline.doctor.limits import cpu_limit, memory_limit
 from transferline.doctor.look import TroubleError, seen
+from transferline.runtime import cache_directory
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,32 @@ def text(private):
 @pytest.fixture(scope="module")
 def report(text):
     return json.loads(text)
+
+
+def test_every_table_of_plug_ins_is_looked_at():
+    """One that is left out could hold a broken row of another package without a word."""
+    families = {
+        match
+        for file in Path(transferline.__file__).parent.rglob("*.py")
+        for match in re.findall(r"Registry\(\s*\"(\w+)\"", file.read_text())
+    }
+    assert families == set(plugs.TABLES)
+
+
+def test_without_a_home_or_a_name_the_report_is_made(monkeypatch):
+    """As in a container that runs as a number."""
+
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("TRANSFERLINE_CACHE", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    discreet._homes.cache_clear()
+    try:
+        assert discreet.discreet("/somewhere") == "/somewhere"
+        assert cache_directory().is_absolute()
+    finally:
+        discreet._homes.cache_clear()
 
 
 def test_the_report_has_what_a_bug_report_needs(report):

@@ -9,6 +9,7 @@ import ctypes
 import multiprocessing
 import os
 import sys
+import tempfile
 import threading
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -52,8 +53,14 @@ def limit_kernel_caches() -> None:
 
 
 def cache_directory() -> Path:
-    """Return `TRANSFERLINE_CACHE`, or `~/.cache/transferline`."""
-    return Path(os.environ.get("TRANSFERLINE_CACHE") or Path.home() / ".cache" / "transferline")
+    """Return `TRANSFERLINE_CACHE`, or `~/.cache/transferline`, or a temporary one."""
+    given = os.environ.get("TRANSFERLINE_CACHE")
+    if given:
+        return Path(given)
+    try:
+        return Path.home() / ".cache" / "transferline"
+    except RuntimeError:  # neither HOME nor an entry for this user, as in some containers
+        return Path(tempfile.gettempdir()) / f"transferline-{os.getuid()}"
 
 
 def leave_with_parent() -> None:

@@ -81,14 +81,24 @@ def test_pair_features_are_the_published_formulas():
     assert (error < 2e-6 * (energy[i] + energy[j]).float() ** 2 + 1e-5).all()
 
 
+def test_the_rapidity_holds_in_the_forward_region_unless_it_is_the_published_one():
+    """float32: E - pz is nothing but rounding there."""
+    eta = torch.tensor([-12.0, -9.0, -5.0, 0.0, 5.0, 9.0, 12.0])
+    p4 = torch.stack((torch.full_like(eta, 20.0), eta, 0 * eta, 0 * eta), -1)
+    torch.testing.assert_close(pair_columns(p4)[:, 1], eta, rtol=1e-5, atol=1e-5)
+    assert not pair_columns(p4, published=True)[[0, 1, 5, 6], 1].isclose(eta[[0, 1, 5, 6]]).any()
+
+
 def test_the_mass_of_light_and_collinear_pairs_is_exact_unless_it_is_the_published_one():
     near = torch.tensor([300.0, 1.2, 0.4, 0.0]).repeat(2, 1)
     near[1, 1:3] += 1e-3
-    columns = pair_columns(near)
-    stable, rounded = (pair_features(columns[:1], columns[1:], flag) for flag in (False, True))
+    stable, rounded = (
+        pair_features(*pair_columns(near, flag).split(1), flag) for flag in (False, True)
+    )
     exact = 300.0**2 * 2e-6  # 2 pt^2 (cosh d_eta - cos d_phi), massless
     assert stable[0, 3].exp().item() == pytest.approx(exact, rel=2e-3)
     assert rounded[0, 3].exp().item() != pytest.approx(exact, rel=2e-3)
+    columns = pair_columns(near)
     alone = pair_features(columns, columns)
     assert (alone[:, 3] == torch.tensor(1e-8).log()).all()  # massless: nothing but the floor
 

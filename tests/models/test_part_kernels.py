@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+from transferline.models.backbones import part
 from transferline.models.backbones.kernels.biased_attention import Sets, biased_attention
 from transferline.models.backbones.kernels.dropout import NO_DROPOUT, Dropout
 from transferline.models.backbones.kernels.pair_rows import pair_rows
@@ -212,6 +215,42 @@ def test_dropout_is_the_same_on_the_way_back():
     with torch.no_grad():
         slope = (value(x + 1e-3 * direction) - value(x - 1e-3 * direction)) / 2e-3
     assert slope.item() == pytest.approx((gradient * direction).sum().item(), rel=5e-3)
+
+
+def test_there_is_no_second_derivative_and_it_says_so():
+    """What kernels return has no graph: a penalty on gradients would be silently wrong."""
+    inputs = jet_inputs([3, 30], p=30)
+    network = stirred(ParT.example().build(InputSpec(17))).eval()
+    x = inputs.x.clone().requires_grad_()
+    out = network(replace(inputs, x=x)).pooled.square().sum()
+    (gradient,) = torch.autograd.grad(out, x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()
+
+
+def test_kernels_are_of_float32_whatever_torch_takes_else():
+    inputs = jet_inputs([2, 30], p=30)
+    network = stirred(ParT.example().build(InputSpec(17)))
+    wanted = network(inputs).pooled
+    network = stirred(network)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = network(inputs).pooled
+        found.sum().backward()
+        with torch.no_grad():
+            network.eval()(inputs)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_without_fused_multiply_add_torch_computes(monkeypatch):
+    inputs = jet_inputs([2, 30], p=30)
+    network = stirred(ParT.example().build(InputSpec(17))).eval()
+    wanted = network(inputs).pooled
+    monkeypatch.setattr(part, "has_fused_multiply_add", lambda: False)
+    assert not network._is_fused(inputs.x)
+    torch.testing.assert_close(network(inputs).pooled, wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("published", [True, False])

@@ -53,7 +53,10 @@ def _bfloat16() -> str:
 def _instructions() -> str:
     import torch  # noqa: PLC0415
 
-    return str(torch.backends.cpu.get_cpu_capability())
+    from transferline.compilation import has_fused_multiply_add  # noqa: PLC0415
+
+    known = str(torch.backends.cpu.get_cpu_capability())
+    return known if has_fused_multiply_add() else f"{known}; no FMA, so without our own kernels"
 
 
 def _threads() -> str:

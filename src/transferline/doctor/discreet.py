@@ -32,7 +32,10 @@ def discreet(text: str) -> str:
 @cache
 def _homes() -> list[str]:
     """Longest first: one may lie in another."""
-    homes = {str(Path.home()), str(Path.home().resolve())}
+    try:
+        homes = {str(Path.home()), str(Path.home().resolve())}
+    except RuntimeError:  # neither HOME nor an entry for this user, as in some containers
+        return []
     return sorted((home for home in homes if len(home) > 1), key=len, reverse=True)
 
 

@@ -16,6 +16,7 @@ TABLES = {
     "readers": "transferline.data.readers:READERS",
     "backbones": "transferline.models.backbones:BACKBONES",
     "objectives": "transferline.learning.objectives:OBJECTIVES",
+    "tokenizers": "transferline.models.tokenizers:TOKENIZERS",
     "tasks": "transferline.learning.tasks:TASKS",
     "claims": "transferline.reporting.claims:CLAIMS",
 }

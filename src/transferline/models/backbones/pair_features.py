@@ -16,15 +16,22 @@ N_PAIR_FEATURES = 4
 _FLOOR = 1e-8  # of what a logarithm is taken of
 
 
-def pair_columns(p4: Tensor) -> Tensor:
-    """Return pt, rapidity, phi, mass, E, px, py, pz of (pt, eta, phi, mass), in GeV and rad.
+def pair_columns(p4: Tensor, published: bool = False) -> Tensor:
+    r"""Return pt, rapidity, phi, mass, E, px, py, pz of (pt, eta, phi, mass), in GeV and rad.
 
     `[..., 4]` -> `[..., 8]`.
-    These are what `pair_features` reads of each particle.
+    These are what `pair_features` reads of each particle. The rapidity is
+    $\pm \ln((E + |p_z|) / m_T)$; with `published` that of weaver-core,
+    $\frac12 \ln(1 + 2 p_z / (E - p_z))$, which float32 does not bear beyond |eta| = 7.
     """
     energy, px, py, pz = cartesian(p4).unbind(-1)
     pt = torch.sqrt(px * px + py * py)
-    rapidity = 0.5 * torch.log(1 + (2 * pz) / (energy - pz).clamp(min=1e-20))
+    if published:
+        rapidity = 0.5 * torch.log(1 + (2 * pz) / (energy - pz).clamp(min=1e-20))
+    else:
+        transverse = torch.sqrt(pt * pt + p4[..., MASS].square()).clamp(min=1e-20)
+        along = torch.log((energy + pz.abs()).clamp(min=1e-20) / transverse)
+        rapidity = torch.where(pz < 0, -along, along)
     phi = torch.atan2(py, px)
     return torch.stack((pt, rapidity, phi, p4[..., MASS], energy, px, py, pz), dim=-1)
 

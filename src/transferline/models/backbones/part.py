@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from transferline.compilation import has_fused_multiply_add
 from transferline.config import added
 from transferline.models.backbones.base import (
     Backbone,
@@ -176,6 +177,7 @@ class ParTBackbone(Backbone):
         plain = x.device.type != "cpu" or x.dtype != torch.float32
         plain = plain or self.norm.weight.dtype != torch.float32
         plain = plain or torch.is_autocast_enabled("cpu") or not self._is_packed()
+        plain = plain or not has_fused_multiply_add()
         return self.fused and self._even and not plain
 
     def forward(self, inputs: Inputs) -> Latent:

@@ -42,7 +42,7 @@ class PairEmbedding(nn.Module):
 
     def forward(self, p4: Tensor, is_real: Tensor, packed: bool, fused: bool = False) -> Tensor:
         """Return the bias `[n, h, p, p]`, symmetric, zero where a particle is not real."""
-        columns = pair_columns(p4.float())
+        columns = pair_columns(p4.float(), self.published)
         if not packed:
             return self._padded(columns, is_real.unsqueeze(1) & is_real.unsqueeze(2))
         p = is_real.shape[1]
@@ -57,7 +57,7 @@ class PairEmbedding(nn.Module):
 
     def tables(self, p4: Tensor, is_real: Tensor, sets: Sets) -> Tensor:
         """Return the bias as the tables that `biased_attention` reads, with kernels."""
-        columns = pair_columns(p4[is_real].float())
+        columns = pair_columns(p4[is_real].float(), self.published)
         return pair_tables(self.rows(columns, is_real.sum(1), True), sets)
 
     def rows(self, columns: Tensor, counts: Tensor, fused: bool) -> Tensor:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from transferline.compilation import compiled
 from transferline.models.backbones.small_sets import Array, Layout, mix, mix_backward
@@ -87,7 +88,7 @@ class _SetAttention(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, a: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         layout = Layout.of(counts)
         starts, pairs = layout.starts, layout.pairs
-        alpha = torch.empty(a.shape[0], int(pairs[-1]))
+        alpha = torch.empty(a.shape[0], int(pairs[-1]), dtype=torch.float32)
         out = torch.empty_like(z)
         rows = z.unsqueeze(1).numpy()
         _forward(rows, a.numpy(), starts, pairs, alpha.numpy(), out.numpy())
@@ -97,6 +98,7 @@ class _SetAttention(torch.autograd.Function):
         return out, alpha
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         z, a, alpha = ctx.saved_tensors
         starts, pairs, most = ctx.layout.starts, ctx.layout.pairs, ctx.layout.most

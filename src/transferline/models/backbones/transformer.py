@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from transferline.compilation import has_fused_multiply_add
 from transferline.config import added
 from transferline.errors import ConfigError
 from transferline.models.backbones.base import (
@@ -344,8 +345,8 @@ class TransformerBackbone(Backbone):
             if p <= LARGEST and not causal:
                 bias = torch.zeros(n, p) if key_bias is None else key_bias
                 return _Grid(n, p, index, bias.flatten()[index], counts=counts)
-            few = torch.get_num_threads() <= _THREADS
-            if p > LARGEST and key_bias is None and self.even and few:
+            fast = torch.get_num_threads() <= _THREADS and has_fused_multiply_add()
+            if p > LARGEST and key_bias is None and self.even and fast:
                 nothing = torch.empty(0)
                 return _Grid(n, p, index, nothing, sets=Sets.of(counts), causal=causal)
         bias = _attention_bias(is_real, pairs, causal)

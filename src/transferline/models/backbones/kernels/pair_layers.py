@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from transferline.models.backbones.kernels.packed import flat
@@ -76,6 +77,7 @@ class _PairLayers(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Compute all layers again: by now the memory of the rest of the network is free."""
         layers, n = ctx.layers, len(ctx.layers) - 1
@@ -84,7 +86,7 @@ class _PairLayers(torch.autograd.Function):
         for k, weight in enumerate(weights):
             z.append(_next(z[k], layers[k], k > 0, weight, np.zeros((2, len(weight)))))
         step = max(table.shape[1] for table in z)
-        grad = torch.empty(pairs, step)
+        grad = torch.empty(pairs, step, dtype=torch.float32)
         grad_weights = [torch.zeros_like(weight) for weight in weights]
         sums = [np.zeros((2, table.shape[1])) for table in z]
         last = layers[n]
@@ -94,7 +96,7 @@ class _PairLayers(torch.autograd.Function):
         )  # fmt: skip
         for k in range(n, 0, -1):
             below = layers[k - 1]
-            of_grad, of_z, rest = _of_norm(layers[k], sums[k] / pairs, ctx.collects)
+            of_grad, of_z, rest = _of_norm(layers[k], sums[k] / max(pairs, 1), ctx.collects)
             layer_backward(
                 flat(grad), step, pairs, flat(z.pop()), flat(of_grad), flat(of_z), flat(rest),
                 flat(z[-1]), flat(below.scale), flat(below.offset), k > 1, flat(below.factor),
@@ -109,7 +111,7 @@ class _PairLayers(torch.autograd.Function):
 
 def _next(z: Tensor, layer: _Layer, bends: bool, weight: Tensor, statistics: Any) -> Tensor:
     """What the next layer gives, before its norm; mean and spread are added to `statistics`."""
-    out = torch.empty(len(z), len(weight))
+    out = torch.empty(len(z), len(weight), dtype=torch.float32)
     layer_forward(
         flat(z), len(z), flat(layer.scale), flat(layer.offset), bends, flat(weight), flat(out),
         statistics,
@@ -200,7 +202,7 @@ def _evaluated(  # noqa: PLR0917
     rows = zip(scales, offsets, given, strict=True)
     layers = [_Layer.of(scale, offset, *two, eps) for scale, offset, two in rows]
     widths = np.array([x.shape[1], *(len(weight) for weight in weights)], np.int64)
-    out = torch.empty(len(x), int(widths[-1]))
+    out = torch.empty(len(x), int(widths[-1]), dtype=torch.float32)
     scale = torch.cat([layer.scale for layer in layers])
     offset = torch.cat([layer.offset for layer in layers])
     weight = torch.cat([weight.detach().flatten() for weight in weights])

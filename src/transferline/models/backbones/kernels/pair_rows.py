@@ -87,6 +87,6 @@ def pair_rows(columns: Tensor, counts: Tensor, published: bool) -> Tensor:
         published: see `pair_features`.
     """
     starts = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts.numpy())))
-    out = torch.empty(int((counts * (counts + 1)).sum()) // 2, WIDTH)
+    out = torch.empty(int((counts * (counts + 1)).sum()) // 2, WIDTH, dtype=torch.float32)
     _fill(flat(columns.t().contiguous()), len(columns), starts, published, flat(out))
     return out

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from transferline.compilation import compiled
 from transferline.models.backbones.kernels.dropout import Dropout
@@ -106,11 +107,15 @@ class _NormResidual(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         z, scale = ctx.saved_tensors
         dropout, eps = ctx.rest
         grad = grads[0].contiguous()
-        grad_z, grad_scale, grad_offset = torch.empty_like(z), *torch.zeros(2, len(scale))
+        grad_z, grad_scale, grad_offset = (
+            torch.empty_like(z),
+            *torch.zeros(2, len(scale), dtype=torch.float32),
+        )
         _normed_backward(
             flat(z), flat(scale), dropout, eps, flat(grad), flat(grad_z), flat(grad_scale),
             flat(grad_offset),
@@ -128,6 +133,7 @@ class _ScaledResidual(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, scale = ctx.saved_tensors
         grad_x, grad_z, grad_scale = (

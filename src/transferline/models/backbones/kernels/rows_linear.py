@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from transferline.compilation import compiled
 from transferline.models.backbones.kernels.dropout import NO_DROPOUT, Dropout
@@ -157,18 +158,22 @@ class _RowsLinear(torch.autograd.Function):
     def forward(  # noqa: PLR0917  torch passes them by position
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, kind: int, dropout: Dropout, eps: float
     ) -> Tensor:
-        out = torch.empty(len(x), len(bias))
+        out = torch.empty(len(x), len(bias), dtype=torch.float32)
         _forward(flat(x), len(x), *Packed.of(weight, bias), kind, dropout, eps, flat(out))
         ctx.save_for_backward(x, weight)
         ctx.rest = kind, dropout, eps
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         kind, dropout, eps = ctx.rest
-        grad_x = torch.empty(x.shape if ctx.needs_input_grad[0] else (0,))
-        grad_weight, grad_bias = torch.zeros_like(weight), torch.zeros(len(weight))
+        grad_x = torch.empty(x.shape if ctx.needs_input_grad[0] else (0,), dtype=torch.float32)
+        grad_weight, grad_bias = (
+            torch.zeros_like(weight),
+            torch.zeros(len(weight), dtype=torch.float32),
+        )
         _backward(
             flat(x), len(x), flat(weight), kind, dropout, eps, flat(grads[0].contiguous()),
             flat(grad_x), flat(grad_weight), flat(grad_bias),
@@ -205,6 +210,6 @@ def rows_linear(
 
 def packed_linear(x: Tensor, layer: Packed, before: Before, eps: float = 1e-5) -> Tensor:
     """Return the same of packed weights, without gradient and dropout."""
-    out = torch.empty(len(x), len(layer.bias))
+    out = torch.empty(len(x), len(layer.bias), dtype=torch.float32)
     _forward(flat(x.contiguous()), len(x), *layer, _CODES[before], NO_DROPOUT, eps, flat(out))
     return out

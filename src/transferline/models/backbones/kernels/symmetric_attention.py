@@ -72,7 +72,7 @@ def _attend(  # noqa: PLR0917
 def symmetric_attention(qkv: Tensor, bias: Tensor, sets: Sets) -> Tensor:
     """Do the same as `biased_attention`, with tables that are symmetric."""
     heads, width = len(bias), qkv.shape[1] // 3
-    out = torch.empty(len(qkv), width)
+    out = torch.empty(len(qkv), width, dtype=torch.float32)
     _attend(
         flat(qkv.contiguous()), flat(bias.contiguous()), heads, width // heads, sets.starts,
         sets.tables, sets.most, flat(out),

@@ -71,7 +71,7 @@ def token_attention(
         eps: of the LayerNorm.
     """
     heads, width = queries.shape[1:]
-    filled = torch.zeros(len(token), -(-heads // 8) * 8, width)
+    filled = torch.zeros(len(token), -(-heads // 8) * 8, width, dtype=torch.float32)
     filled[:, :heads] = queries
     out = torch.empty_like(filled)
     _attend(
