@@ -16,7 +16,7 @@ WEAVER := 0.5.3
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo test lint types imports docs examples bench bench-io bench-jets bench-gat bench-joint bench-part bench-pretrain real-data ci clean
+.PHONY: help demo test lint types imports docs examples bench bench-io bench-jets bench-attention bench-gat bench-joint bench-part bench-pretrain real-data ci clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -76,6 +76,9 @@ bench-gat: .venv/.installed  ## the graph attention network beside PyTorch Geome
 
 bench-part: .venv/.installed-weaver  ## Particle Transformer beside weaver-core's: speed and memory
 	$(BIN)/python benchmarks/part.py
+
+bench-attention: .venv/.installed  ## attention within jets: kernels and torch
+	$(BIN)/python benchmarks/attention.py
 
 bench-joint: .venv/.installed  ## joint analysis beside jet tagging; frozen beside end to end
 	$(BIN)/python benchmarks/joint.py
