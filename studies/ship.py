@@ -22,6 +22,7 @@ from typing import Any
 from transferline.evaluation import records
 from transferline.evaluation.comparison import Difference, paired_difference
 from transferline.evaluation.learning_curve import Line, learning_curve, scratch_for
+from transferline.learning.study_pretraining import PLACES
 from transferline.models.checkpoint import Checkpoint
 
 PACKAGE = Path(__file__).parents[1] / "src" / "transferline" / "shipped"
@@ -57,6 +58,9 @@ def card(
     config, result = facts["config"], facts["result"]
     settings = json.loads((run / "study.json").read_text())["config"]
     seen = {name: settings["samples"][name] for name in settings["pretrain"][variant]["samples"]}
+    foreign = [name for name, made_of in seen.items() if made_of["reader"] or made_of["shards"]]
+    if foreign:
+        raise SystemExit(f"{', '.join(foreign)}: the card is for generated samples alone.")
     of_jets = any(sample.get("jets") for sample in seen.values())
     level, one = ("jet", "jets") if of_jets else ("event", "events")
     metric = "accuracy" if of_jets else "auc"
@@ -102,15 +106,25 @@ def check(made: Checkpoint, variant: str, found: Sequence[records.Record]) -> No
 
 def command(study: Path) -> str:
     """Return what a reader types to make the study."""
-    return f"transferline study {study.as_posix()} --out runs/{study.parent.name} --jobs 2"
+    name = study.parent.name
+    return f"transferline study studies/{name}/{study.name} --out runs/{name} --jobs 2"
 
 
 def _without(facts: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if name not in names}
 
 
-def _without(facts: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: value for name, value in facts.items() if name not in names}
+def _placeless(value: Any) -> Any:
+    """Leave out the places of one machine; of classes their names stay."""
+    if isinstance(value, list):
+        return [_placeless(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: dict.fromkeys(part or (), ()) if name == "classes" else _placeless(part)
+        for name, part in value.items()
+        if name not in PLACES
+    }
 
 
 def _named(sample: dict[str, Any]) -> dict[str, Any]:
@@ -125,9 +139,7 @@ def public(provenance: dict[str, Any], study: Path, run: Path, variant: str) -> 
     it would give itself; that hash is kept.
     """
     kept = _without(provenance, "command", "commit")
-    config = _without(provenance["config"], "data")
-    if config.get("classes"):
-        config["classes"] = {name: [] for name in config["classes"]}  # their names, not places
+    config = _placeless(provenance["config"])
     digest = json.loads((run / "pretrain" / "digests.json").read_text())[variant]
     made_by = {"command": command(study), "variant": variant, "settings_and_data_sha256": digest}
     return {**kept, "config": config, "study": made_by}
@@ -148,6 +160,8 @@ def main() -> None:
     found = records.read((given.records or given.run) / "records.jsonl")
     if len({record.task for record in found}) > 1:
         found = [record for record in found if record.task == given.task]
+    if not any(record.pretraining == given.variant for record in found):
+        raise SystemExit(f"{given.variant}: no Records of this name and of task {given.task}.")
     check(made, given.variant, found)
     text = card(given.study, given.run, given.variant, made, found)
     facts = public(made.provenance, given.study, given.run, given.variant)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from transferline import compilation
@@ -51,7 +52,7 @@ def run(program: Path, **more) -> str:
 def test_machine_code_is_kept_in_the_cache_and_follows_every_source(program, tmp_path):
     assert run(program) == "8.0 Twice. 0"
     assert sorted(p.name for p in program.parent.iterdir()) == ["called.py", "caller.py"]
-    assert list((tmp_path / "cache" / "compiled").rglob("caller.whole*.nbi"))
+    assert list((tmp_path / "cache" / "compiled").rglob("caller.whole*.nbc"))
     assert run(program) == "8.0 Twice. 1"
     # numba itself would go on with the old `part` inside `whole`.
     program.with_name("called.py").write_text(CALLED.replace("x + 1.0", "x + 2.0"))
@@ -74,14 +75,19 @@ def test_no_other_place_is_taken_in_which_changes_go_unnoticed(program, tmp_path
     assert run(program) == "8.0 Twice. 0"
     program.with_name("called.py").write_text(CALLED.replace("x + 1.0", "x + 2.0"))
     assert run(program) == "10.0 Twice. 0"
-    assert not [*program.parent.rglob("*.nbi"), *(tmp_path / "home").rglob("*.nbi")]
+    assert not [*program.parent.rglob("*.nb?"), *(tmp_path / "home").rglob("*.nb?")]
 
 
-@pytest.mark.parametrize(("kind", "left"), [("nbi", 0), ("nbc", 40)])
-def test_a_damaged_file_is_made_anew(program, tmp_path, kind, left):
+def lost_bytes(code):
+    middle = len(code) // 2
+    return code[:middle] + bytes(500) + code[middle + 500 :]
+
+
+@pytest.mark.parametrize("damage", [lambda code: code[:40], lost_bytes], ids=["cut", "lost"])
+def test_a_damaged_file_is_made_anew(program, tmp_path, damage):
     run(program)
-    for file in (tmp_path / "cache").rglob(f"*.{kind}"):
-        file.write_bytes(file.read_bytes()[:left])
+    for file in (tmp_path / "cache").rglob("*.nbc"):
+        file.write_bytes(damage(file.read_bytes()))
     assert run(program) == "8.0 Twice. 0"
     assert run(program) == "8.0 Twice. 1"
 
@@ -95,13 +101,34 @@ def test_a_full_disk_stops_nothing(program):
         assert run(program, preexec_fn=no_room) == "8.0 Twice. 0"
 
 
-def test_processors_that_share_a_cache_have_places_of_their_own(program, tmp_path, monkeypatch):
+def test_the_code_of_another_signature_is_not_taken(monkeypatch, tmp_path):
+    """numba runs what it finds: float32 as if it were int32."""
+    monkeypatch.setenv("TRANSFERLINE_CACHE", str(tmp_path))
+    monkeypatch.setattr(compilation._config, "CACHE_DIR", "")
+
+    def twice(x):
+        return x + x
+
+    made = compilation.compiled(twice)
+    assert (made(np.int32(3)), made(np.float32(0.5))) == (6, 1.0)
+    one, other = tmp_path.rglob("*.nbc")
+    one_code, other_code = one.read_bytes(), other.read_bytes()
+    one.write_bytes(other_code)
+    other.write_bytes(one_code)
+    again = compilation.compiled(twice)
+    assert (again(np.int32(3)), again(np.float32(0.5))) == (6, 1.0)
+    assert not again.stats.cache_hits
+    assert made is not again and len(list(tmp_path.rglob("*.nbc"))) == 2
+    third = compilation.compiled(twice)
+    assert third(np.int32(3)) == 6 and sum(third.stats.cache_hits.values()) == 1
+
+
+def test_processors_that_share_a_cache_have_files_of_their_own(program, tmp_path, monkeypatch):
     run(program)
     monkeypatch.setenv("NUMBA_CPU_NAME", "x86-64")
     monkeypatch.setenv("NUMBA_CPU_FEATURES", "")
     assert run(program) == "8.0 Twice. 0"
-    places = {file.parents[1] for file in (tmp_path / "cache").rglob("caller.whole*.nbi")}
-    assert len(places) == 2
+    assert len(list((tmp_path / "cache").rglob("caller.whole*.nbc"))) == 2
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="others always can")
@@ -116,5 +143,5 @@ def test_whether_the_processor_multiplies_and_adds_at_once(monkeypatch, features
 def test_the_users_directory_is_taken(program, tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "users"))
     assert run(program) == "8.0 Twice. 0"
-    assert list((tmp_path / "users").rglob("*.nbi"))
+    assert list((tmp_path / "users").rglob("*.nbc"))
     assert not (tmp_path / "cache").exists()

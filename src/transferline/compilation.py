@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import platform
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,14 +14,19 @@ from typing import Any, TypeVar, cast, overload
 
 import numba
 from llvmlite import binding as llvm
-from numba.core.caching import FunctionCache
+from numba.core import serialize
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
+from transferline.files import atomic_path
 from transferline.runtime import cache_directory
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_config: Any = numba.config
+_config: Any = numba.config  # numba is untyped, as are these
+_cache: Any = FunctionCache
+_serialize: Any = serialize
 _X86 = ("x86_64", "AMD64")
+_CHECK = 32  # bytes of a SHA-256
 
 
 @overload
@@ -51,8 +57,7 @@ def has_fused_multiply_add() -> bool:
     Without, each of their steps calls a function of the C library: they are right, and slower
     than torch by far. Every 64-bit ARM processor does.
     """
-    _, features = _processor()
-    return "+fma" in features.split(",") or platform.machine() not in _X86
+    return "+fma" in _features().split(",") or platform.machine() not in _X86
 
 
 def _compile(function: Function, options: dict[str, Any]) -> Function:
@@ -71,53 +76,83 @@ def _compile(function: Function, options: dict[str, Any]) -> Function:
     return cast(Function, dispatcher)
 
 
-class _Kept(FunctionCache):  # type: ignore[misc]  # numba is untyped
+class _Kept(FunctionCache):
     """Machine code on disk, without which everything works: no trouble with it stops a run."""
 
+    def __init__(self, function: Callable[..., Any]) -> None:
+        _cache.__init__(self, function)
+        stamp = self._impl.locator.get_source_stamp()
+        self._cache_file = _Files(Path(self.cache_path), self._impl.filename_base, stamp)
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return what is kept, or None; what cannot be read is thrown away."""
+        """Return what is kept, or None."""
         try:
-            return super().load_overload(sig, target_context)
-        except OSError:
-            return None
+            return _cache.load_overload(self, sig, target_context)
         except Exception:
-            with suppress(OSError):
-                self.flush()
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep it, unless the disk is full."""
-        with suppress(OSError):
-            super().save_overload(sig, data)
+        """Keep it, if that is possible."""
+        with suppress(Exception):
+            _cache.save_overload(self, sig, data)
+
+
+class _Files(IndexDataCacheFile):
+    """One file for each signature and processor, which tells whether it is whole and whose it is.
+
+    numba's own numbers its files and lists them in another one, which is written first: processes
+    that start at once may take each other's code, and run it whatever it is. Nor does it notice
+    bytes that were lost.
+    """
+
+    def __init__(self, place: Path, base: str, stamp: object) -> None:
+        self.place, self.base, self.stamp = place, base, repr(stamp)
+
+    def save(self, key: object, data: object) -> None:
+        """Write the file of this key in one step."""
+        code = _serialize.dumps(data)
+        with atomic_path(self._file(key)) as file:
+            file.write_bytes(self._check(key, code) + code)
+
+    def load(self, key: object) -> Any:
+        """Return what the file of this key holds; None without one, or of a damaged one."""
+        try:
+            found = self._file(key).read_bytes()
+        except OSError:
+            return None
+        check, code = found[:_CHECK], found[_CHECK:]
+        return pickle.loads(code) if check == self._check(key, code) else None
+
+    def flush(self) -> None:
+        """Remove the files of this function."""
+        for file in self.place.glob(f"{self.base}.*.nbc"):
+            file.unlink(missing_ok=True)
+
+    def _file(self, key: object) -> Path:
+        name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+        return self.place / f"{self.base}.{name}.nbc"
+
+    def _check(self, key: object, code: bytes) -> bytes:
+        return hashlib.sha256(f"{key!r}{self.stamp}".encode() + code).digest()
 
 
 def _place(function: Callable[..., Any]) -> str:
-    """One directory for each state of the sources, processor and version of the compiler.
-
-    numba writes the list of what a directory holds and the code itself one after the other: two
-    processors that start at once in a shared one would take each other's.
-    """
+    """One directory for each state of the sources and version of the compiler."""
     folder = Path(getsourcefile(function) or __file__).parent
     users: str = _config.CACHE_DIR
-    below = f"{_digest(folder)}-{_maker()}"
+    below = f"{_digest(folder)}-{numba.__version__}"
     return str((Path(users) if users else cache_directory() / "compiled") / below)
 
 
-@cache
-def _maker() -> str:
-    text = "\n".join((numba.__version__, *_processor()))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _processor() -> tuple[str, str]:
-    """Name and features of the processor that is compiled for, as numba chooses them."""
-    try:
-        features = llvm.get_host_cpu_features().flatten()
-    except RuntimeError:  # LLVM knows none of this one
-        features = ""
-    name = _config.CPU_NAME or llvm.get_host_cpu_name()
+def _features() -> str:
+    """Those of the processor that is compiled for, as numba chooses them: `+avx,+fma,...`."""
     given: str | None = _config.CPU_FEATURES
-    return str(name), features if given is None else given
+    if given is not None:
+        return given
+    try:
+        return str(llvm.get_host_cpu_features().flatten())
+    except RuntimeError:  # LLVM knows none of this one
+        return ""
 
 
 @cache

@@ -8,9 +8,12 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import stat
 import sys
 import tempfile
 import threading
+from contextlib import suppress
+from functools import cache
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -60,7 +63,20 @@ def cache_directory() -> Path:
     try:
         return Path.home() / ".cache" / "transferline"
     except RuntimeError:  # neither HOME nor an entry for this user, as in some containers
-        return Path(tempfile.gettempdir()) / f"transferline-{os.getuid()}"
+        return _temporary_cache()
+
+
+@cache
+def _temporary_cache() -> Path:
+    """A directory of this user in which nobody else can have put code that would be run."""
+    shared = Path(tempfile.gettempdir()) / f"transferline-{os.getuid()}"
+    with suppress(FileExistsError):
+        shared.mkdir(mode=0o700)
+    found = shared.lstat()
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    if ours and not found.st_mode & 0o022:
+        return shared
+    return Path(tempfile.mkdtemp(prefix="transferline-"))
 
 
 def leave_with_parent() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from transferline.errors import ConfigError
-from transferline.models.backbones import BACKBONES
+from transferline.models.backbones import BACKBONES, transformer
 from transferline.models.backbones.base import masked_mean
 from transferline.models.backbones.positions import rank_by_pt
 from transferline.models.backbones.transformer import Transformer
@@ -237,6 +237,13 @@ def test_attention_within_large_sets_equals_that_on_the_grid(seed, causal, width
         gradients = [p.grad.clone() for p in backbone.blocks.parameters()]
         results.append((out.tokens, out.pooled, tokens.grad, gradients))
     torch.testing.assert_close(results[0], results[1], atol=1e-4, rtol=1e-4)
+
+
+def test_without_fused_multiply_add_torch_attends(monkeypatch):
+    backbone, is_real = built(heads=2)[1], torch.ones(2, 40, dtype=torch.bool)
+    assert backbone._grid(is_real, None, False, None, packed=True).sets is not None
+    monkeypatch.setattr(transformer, "has_fused_multiply_add", lambda: False)
+    assert backbone._grid(is_real, None, False, None, packed=True).sets is None
 
 
 @pytest.mark.parametrize("places", [8, 20])

@@ -56,7 +56,7 @@ def _instructions() -> str:
     from transferline.compilation import has_fused_multiply_add  # noqa: PLC0415
 
     known = str(torch.backends.cpu.get_cpu_capability())
-    return known if has_fused_multiply_add() else f"{known}; no FMA, so without our own kernels"
+    return known if has_fused_multiply_add() else f"{known}; no FMA: part is slower by far"
 
 
 def _threads() -> str:

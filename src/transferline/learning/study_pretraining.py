@@ -90,7 +90,8 @@ def _check_copied_in(config: StudyConfig, places: Mapping[str, Path], out: Path)
             )
 
 
-_PLACES = ("data", "start", "tokenizer", "device")
+PLACES = ("data", "start", "tokenizer", "device")
+"""Keys of a pre-training that name something of one machine."""
 
 
 def _settings(value: Any) -> Any:
@@ -98,7 +99,7 @@ def _settings(value: Any) -> Any:
     if isinstance(value, dict):
         named = {"classes": sorted(value["classes"])} if value.get("classes") else {}
         begun = {"start": value["start"] is not None} if "start" in value else {}
-        rest = {k: _settings(v) for k, v in value.items() if k not in (*_PLACES, "classes")}
+        rest = {k: _settings(v) for k, v in value.items() if k not in (*PLACES, "classes")}
         return rest | named | begun
     if isinstance(value, (list, tuple)):
         return [_settings(v) for v in value]

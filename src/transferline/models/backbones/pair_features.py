@@ -22,7 +22,8 @@ def pair_columns(p4: Tensor, published: bool = False) -> Tensor:
     `[..., 4]` -> `[..., 8]`.
     These are what `pair_features` reads of each particle. The rapidity is
     $\pm \ln((E + |p_z|) / m_T)$; with `published` that of weaver-core,
-    $\frac12 \ln(1 + 2 p_z / (E - p_z))$, which float32 does not bear beyond |eta| = 7.
+    $\frac12 \ln(1 + 2 p_z / (E - p_z))$, which float32 does not bear beyond |eta| = 7 (the
+    first one up to 40).
     """
     energy, px, py, pz = cartesian(p4).unbind(-1)
     pt = torch.sqrt(px * px + py * py)

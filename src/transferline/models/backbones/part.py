@@ -52,8 +52,8 @@ class ParT(BackboneRecipe):
         pair_activation: whether the last layer of the pairs' network ends with a GELU, as in the
             published models; without it is what weaver-core does unless told otherwise
             (`use_pre_activation_pair`).
-        pair_mass: `stable`, or `published` for weights that learnt with the rounding of
-            weaver-core (see `pair_features`); exported graphs cannot repeat that.
+        pair_mass: masses and rapidities, `stable`, or `published` for weights that learnt with the
+            rounding of weaver-core (see `pair_features`); exported graphs cannot repeat that.
         pooling: how a set is read, by the `class` token, as published, or as the `mean` of its
             particles, for pre-trainings that ask about particles alone: they leave a class token
             and its blocks as they were drawn, and everything that reads sets would read through
