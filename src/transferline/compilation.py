@@ -66,7 +66,8 @@ def _compile(function: Function, options: dict[str, Any]) -> Function:
     _config.CACHE_DIR = place
     try:
         kept = _Kept(function)
-    except RuntimeError:  # numba found no place that it may write to
+    # No place that it may write to; or another numba, whose inside is none of ours.
+    except (RuntimeError, AttributeError, TypeError):
         return cast(Function, dispatcher)
     finally:
         _config.CACHE_DIR = users
