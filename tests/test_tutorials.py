@@ -188,6 +188,13 @@ def test_your_own_data(your_files):
     assert (your_files / "scores/my.scores.root").is_file()
 
 
+def test_jets_with_few_labels(tmp_path):
+    follow("docs/tutorials/jets.md", tmp_path)
+    assert (tmp_path / "runs/top_study/report/report.html").is_file()
+    assert (tmp_path / "scores.root").is_file()
+    assert (tmp_path / "top.onnx.json").is_file()
+
+
 def save_the_configurations_of_the_quickstart(folder: Path) -> None:
     for language, title, text in blocks(ROOT / "docs/tutorials/quickstart.md"):
         if language == "yaml":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 from transferline.config import load_config
+from transferline.errors import ConfigError
 from transferline.learning.objectives.joint import Joint
 from transferline.learning.objectives.replaced_object import ReplacedObject
 from transferline.learning.optim import Optim
@@ -17,7 +20,11 @@ from transferline.models.checkpoint import Checkpoint
 from transferline.models.features import Features
 from transferline.models.heads import Head
 from transferline.models.model import Model, ModelRecipe, parameter_counts
-from transferline.models.shipped import shipped_checkpoint
+from transferline.models.shipped import (
+    resolve_checkpoint,
+    shipped_checkpoint,
+    shipped_checkpoints,
+)
 from transferline.testing.objective import tiny_model
 
 from .event_shards import write_shards
@@ -73,6 +80,22 @@ def test_the_model_card_names_the_parts(tmp_path):
     kept = sum(tensor.numel() for name, tensor in made.tensors.items() if "backbone" in name)
     assert counts["embedding"] + counts["feature"] == kept
     assert f"embedding {counts['embedding']:,}, feature {counts['feature']:,}" in made.card
+
+
+def test_shipped_alone_means_the_backbone_of_events():
+    assert shipped_checkpoints() == ["events", "jets"]
+    assert resolve_checkpoint("shipped") == resolve_checkpoint("shipped/events")
+    assert resolve_checkpoint("shipped/jets") == shipped_checkpoint("jets")
+    with pytest.raises(ConfigError, match=r"called 'jet'\. Did you mean 'jets'"):
+        resolve_checkpoint("shipped/jet")
+
+
+def test_the_shipped_backbone_of_jets_knows_no_label_and_no_machine():
+    checkpoint = Checkpoint.load(shipped_checkpoint("jets"))
+    assert checkpoint.backbone_hash() == checkpoint.provenance["backbone_sha256"]
+    config = checkpoint.provenance["config"]
+    assert not config.get("classes") and "data" not in config
+    assert not re.search(r"/(home|root|work|tmp)/", json.dumps(checkpoint.provenance))
 
 
 def test_the_shipped_backbone_is_what_it_was():

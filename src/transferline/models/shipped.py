@@ -8,7 +8,10 @@ from pathlib import Path
 from transferline.errors import ConfigError, did_you_mean
 
 SHIPPED = "shipped"
-"""Stands for the shipped checkpoint wherever a checkpoint directory is asked for."""
+"""Stands for a shipped checkpoint wherever a checkpoint directory is asked for."""
+
+_USUAL = "events"
+"""The one that is meant where no name is given."""
 
 _HERE = Path(str(resources.files("transferline"))) / "shipped"
 
@@ -18,23 +21,21 @@ def shipped_checkpoints() -> list[str]:
     return sorted(path.parent.name for path in _HERE.glob("*/config.json"))
 
 
-def shipped_checkpoint(name: str | None = None) -> Path:
-    """Return the directory of a checkpoint inside the package; the name may be left out.
+def shipped_checkpoint(name: str = _USUAL) -> Path:
+    """Return the directory of a checkpoint inside the package.
 
     Raises:
-        ConfigError: there is none, none of that name, or several and no name.
+        ConfigError: there is none of that name.
     """
     names = shipped_checkpoints()
-    if name is None and len(names) == 1:
-        return _HERE / names[0]
-    if name is None or name not in names:
-        hint = did_you_mean(name or "", names) or " There is none in this installation."
-        raise ConfigError(f"no shipped checkpoint is called '{name or ''}'.{hint}")
+    if name not in names:
+        hint = did_you_mean(name, names) or " There is none in this installation."
+        raise ConfigError(f"no shipped checkpoint is called '{name}'.{hint}")
     return _HERE / name
 
 
 def resolve_checkpoint(place: str | Path) -> Path:
-    """Return the directory meant by a path, by `shipped`, or by `shipped/NAME`.
+    """Return the directory meant by a path, by `shipped/NAME`, or by `shipped`: the one of events.
 
     >>> resolve_checkpoint("runs/pre").as_posix()
     'runs/pre'
