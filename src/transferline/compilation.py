@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import platform
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +23,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _config: Any = numba.config  # numba is untyped, as are these
 _cache: Any = FunctionCache
+_files: Any = IndexDataCacheFile
 _serialize: Any = serialize
 _X86 = ("x86_64", "AMD64")
 _CHECK = 32  # bytes of a SHA-256
@@ -107,31 +107,33 @@ class _Files(IndexDataCacheFile):
     """
 
     def __init__(self, place: Path, base: str, stamp: object) -> None:
+        _files.__init__(self, str(place), base, stamp)
         self.place, self.base, self.stamp = place, base, repr(stamp)
 
     def save(self, key: object, data: object) -> None:
-        """Write the file of this key in one step."""
+        """Write the file of this key in one step, the checksum behind the code."""
         code = _serialize.dumps(data)
-        with atomic_path(self._file(key)) as file:
-            file.write_bytes(self._check(key, code) + code)
+        with atomic_path(self.place / self._name(key)) as file:
+            file.write_bytes(code + self._check(key, code))
 
     def load(self, key: object) -> Any:
         """Return what the file of this key holds; None without one, or of a damaged one."""
         try:
-            found = self._file(key).read_bytes()
+            found = (self.place / self._name(key)).read_bytes()
         except OSError:
             return None
-        check, code = found[:_CHECK], found[_CHECK:]
-        return pickle.loads(code) if check == self._check(key, code) else None
+        code, check = found[:-_CHECK], found[-_CHECK:]
+        if check != self._check(key, code):
+            return None
+        return _files._load_data(self, self._name(key))  # which leaves what is behind alone
 
     def flush(self) -> None:
         """Remove the files of this function."""
         for file in self.place.glob(f"{self.base}.*.nbc"):
             file.unlink(missing_ok=True)
 
-    def _file(self, key: object) -> Path:
-        name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
-        return self.place / f"{self.base}.{name}.nbc"
+    def _name(self, key: object) -> str:
+        return f"{self.base}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
 
     def _check(self, key: object, code: bytes) -> bytes:
         return hashlib.sha256(f"{key!r}{self.stamp}".encode() + code).digest()
