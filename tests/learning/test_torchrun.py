@@ -113,18 +113,17 @@ def alone(config) -> Path:
 @pytest.fixture(scope="module")
 def together(config) -> Path:
     out = config.parent / "together"
-    process = start("-m", "transferline", "pretrain", config, "--out", out)
+    words = ("pretrain", config, "--out", out)
+    process = start(HERE / "torchrun_checks.py", config.parent / "done", *words)
     text = finish(process)
     assert process.returncode == 0, text
     assert text.count("pre-train: 60/60") == 1, "one process shows the progress"
     return out
 
 
-def test_every_objective_has_the_loss_and_gradients_of_one_process(tmp_path):
-    process = start(HERE / "torchrun_checks.py", tmp_path / "done")
-    text = finish(process)
-    assert process.returncode == 0, text
-    assert {"masked_type", "replaced_object"} <= set((tmp_path / "done.1").read_text().split())
+def test_every_objective_has_the_loss_and_gradients_of_one_process(together):
+    checked = set((together.parent / "done.1").read_text().split())
+    assert {"masked_type", "replaced_object"} <= checked
 
 
 def test_two_processes_train_as_one(alone, together):

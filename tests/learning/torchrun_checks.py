@@ -1,6 +1,7 @@
 """Run by torchrun in `test_torchrun.py`: what each process of a data-parallel training checks.
 
-Everything is computed twice in every process: alone on the whole batch, and together.
+Everything is computed twice in every process: alone on the whole batch, and together. What follows
+the first argument is a command, which the same two processes then do.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from transferline.cli import run
 from transferline.errors import ConfigError
 from transferline.learning.data_parallel import average_gradients, divided
 from transferline.learning.distributed import ALONE, joined
@@ -125,3 +127,5 @@ if __name__ == "__main__":
         check_draws(world)
         check_refusals(world)
         Path(sys.argv[1]).with_suffix(f".{world.rank}").write_text(" ".join(every))
+        code = run(sys.argv[2:])
+    sys.exit(code)

@@ -80,18 +80,19 @@ def _tau_decays(
             if abs(code[i]) != 15 or first[i] <= 0:
                 continue
             prongs, neutrals, hadronic = 0, 0, True
-            total = np.zeros(4)
+            for axis in range(4):  # whole rows at once take seconds more to compile
+                visible[found, axis] = 0.0
             for daughter in range(base + first[i], base + last[i] + 1):
                 a = abs(code[daughter])
                 if a in (11, 13, 15):
                     hadronic = False
                 elif a not in (12, 14, 16):
-                    total += p4[daughter]
+                    for axis in range(4):
+                        visible[found, axis] += p4[daughter, axis]
                     prongs += a in (211, 321)
                     neutrals += a == 111
             if hadronic:
-                index[found], visible[found] = i, total
-                decay[found, 0], decay[found, 1] = prongs, neutrals
+                index[found], decay[found, 0], decay[found, 1] = i, prongs, neutrals
                 found += 1
     return index[:found].copy(), decay[:found].copy(), visible[:found].copy()
 

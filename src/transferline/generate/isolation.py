@@ -25,25 +25,20 @@ class _Surroundings(NamedTuple):
     photon: Array
 
 
-@compiled
-def _neutral_density(around: _Surroundings) -> Array:
+def _neutral_density(around: _Surroundings, event: Array) -> Array:
     """Median transverse momentum density of neutral candidates, GeV per unit area, by event.
 
     The median over a fixed grid in |eta| < 2.5, like CMS's `fixedGridRhoFastjet*`
     (arXiv:1111.6097): jets fill few cells, the underlying event fills all.
     """
     n = len(around.offsets) - 1
-    density = np.zeros(n)
-    for event in range(n):
-        cells = np.zeros((_ETA_CELLS, _PHI_CELLS))
-        for i in range(around.offsets[event], around.offsets[event + 1]):
-            if around.charged[i] or abs(around.eta[i]) >= _ETA_MAX:
-                continue
-            row = int((around.eta[i] + _ETA_MAX) / (2.0 * _ETA_MAX) * _ETA_CELLS)
-            column = int((around.phi[i] + np.pi) / (2.0 * np.pi) * _PHI_CELLS) % _PHI_CELLS
-            cells[row, column] += around.pt[i]
-        density[event] = np.median(cells) / _CELL_AREA
-    return density
+    use = ~around.charged & (np.abs(around.eta) < _ETA_MAX)
+    row = ((around.eta[use] + _ETA_MAX) / (2.0 * _ETA_MAX) * _ETA_CELLS).astype(np.int64)
+    column = ((around.phi[use] + np.pi) / (2.0 * np.pi) * _PHI_CELLS).astype(np.int64) % _PHI_CELLS
+    cell = (event[use] * _ETA_CELLS + row) * _PHI_CELLS + column
+    size = _ETA_CELLS * _PHI_CELLS
+    cells = np.bincount(cell, around.pt[use], minlength=n * size).reshape(n, size)
+    return np.asarray(np.median(cells, axis=1) / _CELL_AREA)
 
 
 @compiled
@@ -93,6 +88,6 @@ def relative_isolation(
     )
     event = candidates.event[who]
     from_charged, from_neutral = _cone_sums(who, event, around, cone, photon_veto)
-    underlying = _neutral_density(around)[event] * np.pi * cone * cone
+    underlying = _neutral_density(around, candidates.event)[event] * np.pi * cone * cone
     corrected = np.maximum(0.0, from_neutral - underlying)
     return np.asarray((from_charged + corrected) / around.pt[who])
