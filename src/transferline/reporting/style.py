@@ -294,6 +294,19 @@ def _spare_broken_math(figure: Figure) -> None:
                 text.set_parse_math(False)
 
 
+def _lay_out(figure: Figure) -> None:
+    """Place everything once for all formats; `savefig` would draw a second time for each of them."""
+    engine = figure.get_layout_engine()
+    if engine is None:
+        return
+    dpi = figure.dpi
+    figure.dpi = matplotlib.rcParams["savefig.dpi"]
+    engine.execute(figure)
+    figure.dpi = dpi
+    with matplotlib.rc_context({"figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)
+
+
 def save(
     figure: Figure, stem: Path, formats: Sequence[Literal["png", "pdf"]] = ("png", "pdf")
 ) -> list[Path]:
@@ -304,10 +317,10 @@ def save(
     written = []
     with styled():
         _spare_broken_math(figure)
+        _lay_out(figure)
         for name in formats:
             path = stem.with_name(f"{stem.name}.{name}")
             with atomic_path(path) as temporary:
                 figure.savefig(temporary, metadata=_UNDATED[name])
             written.append(path)
-            figure.set_layout_engine("none")  # the layout stands; finding it again is slow
     return written
