@@ -295,7 +295,7 @@ def _spare_broken_math(figure: Figure) -> None:
 
 
 def _lay_out(figure: Figure) -> None:
-    """Place everything once for all formats; `savefig` would draw a second time for each of them."""
+    """Place everything once for all formats; `savefig` would draw once more for each of them."""
     engine = figure.get_layout_engine()
     if engine is None:
         return

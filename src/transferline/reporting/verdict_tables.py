@@ -12,9 +12,9 @@ from transferline.reporting.table import Table
 
 _MANY = 10  # verdicts, of which one may well be chance
 _BY_CHANCE = (
-    "p is how often chance alone is as far away, by Student's t for so few seeds. Verdicts are "
-    "given beyond two standard deviations, which chance reaches one time in twenty: among so many "
-    "some are chance."
+    "p is how often chance alone is as far away, with Student's t for the spread over so few "
+    "seeds. Verdicts are given beyond two standard deviations, which chance reaches one time in "
+    "twenty: among so many some are chance."
 )
 _ONE_EACH = (
     "Errors are of the runs and of the test set. A line of a pre-training has one pre-training: "
