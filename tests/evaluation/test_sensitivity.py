@@ -46,6 +46,13 @@ def test_the_formula_knows_its_limits():
     assert asimov_significance(unsure) == pytest.approx(50 / np.hypot(100, 500), rel=0.01)
 
 
+@pytest.mark.parametrize(("signal", "background"), [(1.0, 1e8), (10.0, 1e10)])
+def test_a_signal_in_very_much_background_is_not_lost_to_rounding(signal, background):
+    s, b = np.array([signal]), np.array([background])
+    found = asimov_significance(Binned(s, b, 1e-3 * np.sqrt(b), np.zeros(2)))
+    assert found == pytest.approx(signal / np.sqrt(background * (1 + 1e-6)), rel=1e-3)
+
+
 def test_signed_weights_leave_no_replica_without_a_number(monkeypatch):
     monkeypatch.setattr(sensitivity, "can_fit", lambda: False)
     for seed in range(20):

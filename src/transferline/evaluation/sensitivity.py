@@ -120,7 +120,8 @@ def asimov_significance(found: Binned) -> float:
     0.984
     """
     s, b, v = found.signal, found.background, found.error**2
-    first = (s + b) * np.log((s + b) * (b + v) / (b**2 + (s + b) * v))
+    # The logarithm is of 1 + sb / (...), whose last part millions of background events make small.
+    first = (s + b) * np.log1p(s * b / (b**2 + (s + b) * v))
     second = b**2 / v * np.log1p(v * s / (b * (b + v)))
     return float(np.sqrt(max(2 * np.sum(first - second), 0.0)))
 
