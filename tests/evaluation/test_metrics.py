@@ -99,6 +99,15 @@ def test_perfect_random_and_inverted_scores_give_the_known_values():
         assert 0 < random[name].error < 0.03 * value
 
 
+def test_a_negative_sum_of_background_that_passes_gives_a_limit():
+    target = np.repeat([1, 0], [10, 40])
+    scores = np.r_[np.full(10, 0.9), np.full(5, 0.95), np.full(35, 0.1)]
+    weight = np.r_[np.ones(10), np.full(5, -1.0), np.ones(35)]
+    found = evaluate(scores, target, weight)["rejection_50"]
+    assert math.isfinite(found.value)
+    assert (found.bound, found.error) == ("at least", math.inf)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 1000),

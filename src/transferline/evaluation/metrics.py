@@ -55,14 +55,15 @@ def measure(
 
 
 def _limits(scores: Floats, is_signal: Bools, weight: Floats) -> dict[str, Measurement]:
-    """Return the rejections that too few events tell, which are lower limits."""
+    """Return the rejections that too few events or a negative sum tell: they are lower limits."""
     roc = Ranking(scores, is_signal).roc(weight)
     every, of_background = weight[~is_signal], scores[~is_signal]
     found = {}
     for point in WORKING_POINTS:
         passing = every[of_background >= roc.threshold_at(point / 100)]
-        if effective(passing) < FEWEST:
-            left = roc.background_at(point / 100)
+        left = roc.background_at(point / 100)
+        # The square of a negative sum of weights counts as many events as that of a positive one.
+        if left <= 0.0 or effective(passing) < FEWEST:
             found[f"rejection_{point}"] = rejection(left, np.zeros(2), passing, every)
     return found
 
