@@ -41,6 +41,16 @@ def test_slices_hold_all_background_once():
     assert len(details["edges"]) == len(details["slices"][0]["error"]) + 1
 
 
+def test_slices_hold_all_background_once_where_weights_are_signed():
+    """The heaviest scores begin with a negative sum, and the lowest end above the whole."""
+    scores = np.arange(1000.0)
+    weight = np.where((scores < 20) | (scores >= 990), -1.0, 1.0)
+    slices = list(Sculpting(scores, 100 + scores, weight).slices())
+    assert np.sum([part["sum"] for part in slices]) == pytest.approx(weight.sum(), rel=1e-9)
+    squares = np.sum([np.square(part["error"]) for part in slices])
+    assert squares == pytest.approx(1000, rel=1e-4)
+
+
 def test_a_random_cut_passes_the_same_weight_whatever_its_events_weigh():
     """Two samples of one mass spectrum, few heavy events and many light ones: no sculpting."""
     rng = np.random.default_rng(3)

@@ -99,8 +99,10 @@ class Sculpting:
 
     def slices(self) -> Iterator[dict[str, Any]]:
         """Yield, for each slice, its share of the background and the histogram of the mass."""
+        # Signed weights, or rounding, lead a running share out of the range of the slices.
+        passing = np.clip(self._passing, np.finfo(np.float64).tiny, 1.0)
         for high, low in zip(PASSING, (*PASSING[1:], 0.0), strict=True):
-            chosen = (self._passing > low) & (self._passing <= high)
+            chosen = (passing > low) & (passing <= high)
             squares = self._histogram(chosen, self._weight**2)
             yield {
                 "passing": [low, high],
