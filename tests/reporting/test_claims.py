@@ -59,14 +59,22 @@ def test_what_is_within_its_error_is_not_decided(worth, outcome):
     assert judge(runs(worth, 1), kind="beats_scratch", n_train=1000).outcome == OPEN
 
 
-@pytest.mark.parametrize(("share", "outcome"), [(0.5, HOLDS), (1.0, OPEN), (1.6, FAILS)], ids=str)
-def test_a_gap_is_closed_where_its_error_says_so(share, outcome):
+@pytest.mark.parametrize(
+    ("worth", "share", "outcome"), [(10, 0.5, HOLDS), (10, 1.0, OPEN), (3, 0.9, FAILS)], ids=str
+)
+def test_a_gap_is_closed_where_its_error_says_so(worth, share, outcome):
     claim = {"kind": "closes_gap", "n_low": 1000, "n_high": 10000, "share": share}
-    assert judge(runs(10), **claim).outcome == outcome
+    assert judge(runs(worth), **claim).outcome == outcome
     alone = [r for r in runs(10) if r.n_train < 10000 or r.seed == 0]
     found = judge(alone, **claim)
     assert found.outcome == OPEN
     assert "one seed at 10,000" in found.numbers
+
+
+@pytest.mark.parametrize("share", [0.0, 1.2])
+def test_no_more_than_the_gap_can_be_closed(share):
+    with pytest.raises(ValueError, match="share"):
+        judge(runs(10), kind="closes_gap", n_low=1000, n_high=10000, share=share)
 
 
 @pytest.mark.parametrize(("worth", "outcome"), [(10, HOLDS), (1, HOLDS), (0.3, FAILS)], ids=str)

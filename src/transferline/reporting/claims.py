@@ -204,13 +204,14 @@ class ClosesGap(LineClaim):
     Decided where what is gained is `sigma` errors away from `share` times the gap, the gap's error
     included, and all of it was made with several seeds. That it does may be scratch's fault, of
     which either end was still improving; that it does not, the line's own: such a claim stays open.
+    More than all of the gap would turn round whose fault it may be, so that no more can be claimed.
     """
 
     kind: Literal["closes_gap"] = "closes_gap"
     line: Chosen
     n_low: int
     n_high: int
-    share: float
+    share: float = Field(gt=0, le=1)
     sigma: float = Field(2.0, ge=0)
 
     def check(self, lines: Sequence[Line]) -> Verdict:
