@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from transferline.data.cutflow import Cutflow, Step
 from transferline.errors import DataError
 from transferline.evaluation.data_efficiency import Factor
 from transferline.evaluation.learning_curve import learning_curve
@@ -10,6 +11,8 @@ from transferline.evaluation.roc import roc_curve
 from transferline.evaluation.roc_band import RocBand
 from transferline.reporting import plots, run_plots
 from transferline.reporting.run_plots import Losses, Scores
+from transferline.reporting.sample_tables import cut_flow
+from transferline.reporting.study_directory import Sample
 from transferline.reporting.style import Label, look
 
 from ..evaluation.synthetic import curve, log_line, separated_scores
@@ -157,3 +160,14 @@ def test_cut_flow_lists_every_step_and_survives_zero_and_negative_sums():
     assert [text.get_text().replace("\n", " ") for text in axes.get_yticklabels()] == [
         step for step, _ in samples["ttH"]
     ]
+
+
+def test_samples_of_one_label_have_a_cut_flow_each():
+    made = [
+        Sample(name, "ttbar", {}, Cutflow((Step("all", 9, 9.0, 9.0), Step("cut", 3, left, left))))
+        for name, left in (("ttbar_2016", 3.0), ("ttbar_2018", 1.0))
+    ]
+    lone = Sample("ttH_2016", "ttH", {}, made[0].cutflow)
+    axes = cut_flow([*made, lone]).make().axes[0]
+    drawn = [str(line.get_label()) for line in axes.get_lines()]
+    assert drawn == ["ttbar (ttbar_2016)", "ttbar (ttbar_2018)", "ttH"]

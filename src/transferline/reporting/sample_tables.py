@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,8 +60,12 @@ def cut_flow_table(sample: Sample) -> Table:
 
 def cut_flow(samples: Sequence[Sample]) -> Drawing:
     """Return the drawing of all cut-flows together."""
+    labels = Counter(sample.label for sample in samples)
     shares = {
-        sample.label: [(step.name, step.sum_weight) for step in sample.cutflow.steps]
+        # Samples of one label, such as two years of a process, are told apart by their names.
+        sample.label if labels[sample.label] == 1 else _name(sample): [
+            (step.name, step.sum_weight) for step in sample.cutflow.steps
+        ]
         for sample in samples
     }
     kinds = sorted({_kind(sample.card) for sample in samples})
