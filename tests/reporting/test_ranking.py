@@ -60,3 +60,18 @@ def test_only_lines_of_several_sizes_have_a_learning_curve():
     )
     assert "task 2" in titles
     assert "task 3" not in titles
+
+
+def test_lines_of_one_size_each_have_no_learning_curve_though_the_sizes_differ():
+    """Trees at another size than the networks are no curve, in neither metric."""
+    trees = record("trees", 500, auc=0.85)
+    made = [*(r for line in lines() for p in line.points for r in p.records), trees]
+    made = [
+        r.model_copy(update={"metrics": {**r.metrics, "accuracy": r.metrics["auc"]}})
+        for r in made
+        if r.mode != "trees" or r is trees
+    ]
+    curves = [learning_curve(made, metric) for metric in ("auc", "accuracy")]
+    figures = {one.stem: one for one in page_figures("ttH", curves)}
+    assert "ranking" in figures
+    assert not {"learning-curve", "accuracy"} & figures.keys()

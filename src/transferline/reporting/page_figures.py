@@ -39,17 +39,11 @@ def page_figures(task: str, curves: Sequence[Sequence[Line]]) -> list[Drawing]:
     have, they are ranked, and only the others have a curve.
     """
     label, lines = Label(task), curves[0]
-    first = Drawing(
-        "learning-curve",
-        f"Learning curve of {task}",
-        lambda: learning_curves(_curved(lines), label, lines),
-    )
-    several = len({n for line in lines for n in line.n_train}) > 1
     return [
-        *([first] if several else []),
+        *_curve("learning-curve", f"Learning curve of {task}", label, lines),
         *head_to_head_drawings(quoted(curves), label),
         *ranking_drawings(quoted(curves), label),
-        *(_second(label, second_metric(curves[1:])) if several else []),
+        *_second(label, second_metric(curves[1:])),
         *tagging_drawings(lines, label),
         *mass_drawings(lines, label),
         *_scaling(label, lines),
@@ -99,8 +93,15 @@ def _second(label: Label, lines: Sequence[Line]) -> list[Drawing]:
     if not lines:
         return []
     caption = f"{metric_title(lines[0].metric)}: {label.sample}"
-    stem = lines[0].metric.replace("_", "-")
-    return [Drawing(stem, caption, lambda: learning_curves(_curved(lines), label, lines))]
+    return _curve(lines[0].metric.replace("_", "-"), caption, label, lines)
+
+
+def _curve(stem: str, caption: str, label: Label, lines: Sequence[Line]) -> list[Drawing]:
+    """The learning curve of those lines that have one, if they have several sizes."""
+    curved = _curved(lines)
+    if len({n for line in curved for n in line.n_train}) < 2:
+        return []
+    return [Drawing(stem, caption, lambda: learning_curves(curved, label, lines))]
 
 
 def _curved(lines: Sequence[Line]) -> list[Line]:
