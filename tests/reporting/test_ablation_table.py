@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 from transferline.reporting.ablation_table import Ablation, ablation_table
 from transferline.reporting.results_page import write_results_page
 
@@ -64,3 +66,21 @@ ablations:
     text = page.read_text()
     assert text.index("## Claims") < text.index("## Choices of a pre-training")
     assert "| another choice | 0.3000 |" in text
+
+
+def of_two_settings(mode, name):
+    """Two seeds that have no mean."""
+    one, two = (record(mode, 1000, seed, pretraining=name) for seed in (0, 1))
+    changed = two.hashes.model_copy(update={"config": "07e4"})
+    return [one, two.model_copy(update={"hashes": changed})]
+
+
+def test_only_what_the_table_compares_can_spoil_it(tmp_path):
+    others = of_two_settings("trees", "none")
+    assert ablation_table(ABLATION, [*runs(), *others]) == ablation_table(ABLATION, runs())
+    lines = [one.model_dump_json() for one in [*runs(), *of_two_settings("frozen", "later")]]
+    (tmp_path / "records.jsonl").write_text("\n".join(lines) + "\n")
+    claims = {"notes": ["One choice was not run alike."], "ablations": [ABLATION.model_dump()]}
+    (tmp_path / "claims.yaml").write_text(json.dumps(claims))
+    page = write_results_page(tmp_path, tmp_path / "toy.md", "Toy", tmp_path / "claims.yaml")
+    assert "No table of Choices: the seeds 0, 1 of task 'ttH'" in page.read_text()

@@ -47,17 +47,23 @@ class Ablation(Recipe):
 
 
 def ablation_table(ablation: Ablation, records: Sequence[Record]) -> Table:
-    """Return a row for the reference and one for every variant; what was not run is left open."""
+    """Return a row for the reference and one for every variant; what was not run is left open.
+
+    Raises:
+        DataError, NumericalError: as `learning_curve`, of the lines of the table.
+    """
+    named = {ablation.reference: "the reference", **ablation.variants}
     found = [
         record
         for record in records
         if (record.task, record.n_train) == (ablation.task, ablation.n_train)
         and ablation.metric in record.metrics
+        and record.mode in _MODES
+        and record.pretraining in named
     ]
     curves = learning_curve(found, ablation.metric) if found else []
     lines = {(line.mode, line.pretraining): line for line in curves}
     logged = of_records(records)
-    named = {ablation.reference: "the reference", **ablation.variants}
     rows = []
     for name, text in named.items():
         pretext = [logged.get(name, {}).get(key) for key in _PRETEXT]

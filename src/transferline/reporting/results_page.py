@@ -144,8 +144,13 @@ def _remarks(notes: Sequence[str], names: Mapping[str, str]) -> str:
 
 
 def _ablations(ablations: Iterable[Ablation], records: Sequence[Record]) -> str:
-    tables = [ablation_table(one, records).markdown() for one in ablations]
-    return "## Choices of a pre-training\n\n" + "".join(tables) if tables else ""
+    text = []
+    for one in ablations:
+        try:
+            text.append(ablation_table(one, records).markdown())
+        except TransferlineError as error:
+            text.append(f"No table of {one.title}: {error}\n\n")
+    return "## Choices of a pre-training\n\n" + "".join(text) if text else ""
 
 
 def _weak(records: Sequence[Record], out_md: Path) -> str:
