@@ -15,7 +15,7 @@ from transferline.reporting.sample_tables import cut_flow
 from transferline.reporting.study_directory import Sample
 from transferline.reporting.style import Label, look
 
-from ..evaluation.synthetic import curve, log_line, separated_scores
+from ..evaluation.synthetic import curve, log_line, record, separated_scores
 
 SIZES = (300, 1000, 3000)
 
@@ -160,6 +160,16 @@ def test_cut_flow_lists_every_step_and_survives_zero_and_negative_sums():
     assert [text.get_text().replace("\n", " ") for text in axes.get_yticklabels()] == [
         step for step, _ in samples["ttH"]
     ]
+
+
+@pytest.mark.parametrize(("best", "marked"), [(None, 10.0), (40, 40.0), (29, 30.0)], ids=str)
+def test_the_dot_is_at_the_weights_that_are_kept(best, marked):
+    """Not at the lowest loss where the last weights are kept, nor at a step without validation."""
+    losses = Losses(np.arange(0.0, 50.0, 10.0), np.ones(5), np.array([3.0, 1.0, np.nan, 2.0, 4.0]))
+    told = record(extra={} if best is None else {"best_step": best})
+    axes = run_plots.loss_curves([(look("scratch"), losses.kept_by(told))]).axes[0]
+    [dot] = [line for line in axes.get_lines() if line.get_marker() == "o"]
+    assert dot.get_xdata() == [marked]
 
 
 def test_samples_of_one_label_have_a_cut_flow_each():

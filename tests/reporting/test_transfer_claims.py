@@ -208,9 +208,10 @@ def test_the_page_draws_what_the_records_hold():
     many, one = ([learning_curve(f, name) for name in ("auc", "accuracy")] for f in (two, small))
     assert len(page_figures("near", many)) == 2
     assert not page_figures("near", one), "one number of labels is no curve"
-    losses = kept_losses(found[1])
+    told = found[1].model_copy(update={"extra": {**found[1].extra, "best_step": 3}})
+    losses = kept_losses(told)
     assert losses is not None
-    assert losses.valid.tolist() == LOSSES["valid"]
+    assert (losses.valid.tolist(), losses.best) == (LOSSES["valid"], 3)
 
 
 def test_losses_are_drawn_at_the_size_where_most_networks_are():

@@ -132,7 +132,7 @@ def kept_losses(record: Record) -> Losses | None:
     found: Any = record.extra.get("losses")
     if not found or not found["step"]:
         return None
-    return Losses.of(found)
+    return Losses.of(found).kept_by(record)
 
 
 def _attention(label: Label, lines: Sequence[Line]) -> list[Drawing]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from textwrap import fill
 from typing import Any
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from transferline.errors import DataError
+from transferline.evaluation.records import Record
 from transferline.evaluation.roc import Bools, Floats
 from transferline.evaluation.roc_band import RocBand
 from transferline.evaluation.two_sample import kolmogorov_smirnov
@@ -46,16 +47,26 @@ class Scores:
 
 @dataclass(frozen=True)
 class Losses:
-    """Losses by optimiser step, `[k]` each; not a number where one was not computed."""
+    """Losses by optimiser step, `[k]` each; not a number where one was not computed.
+
+    `best` is the step whose weights were kept, None where nobody tells.
+    """
 
     step: Floats
     train: Floats
     valid: Floats
+    best: float | None = None
 
     @classmethod
     def of(cls, found: Mapping[str, Sequence[float | None]]) -> Losses:
         """Take them from a Record, where what was not computed is None."""
-        return cls(*(_column(found[name]) for name in ("step", "train", "valid")))
+        step, train, valid = (_column(found[name]) for name in ("step", "train", "valid"))
+        return cls(step, train, valid)
+
+    def kept_by(self, record: Record) -> Losses:
+        """Add the step whose weights the run of a Record kept."""
+        best: Any = record.extra.get("best_step")
+        return replace(self, best=best)
 
 
 def _column(values: Sequence[float | None]) -> Floats:
@@ -165,7 +176,7 @@ def _points(axes: Axes, scores: Scores, title: str, colour: str) -> None:
 def loss_curves(series: Sequence[tuple[Look, Losses]], label: Label = SIMULATION) -> Figure:
     """Draw validation losses as full lines and training losses as dashed ones, by step.
 
-    A dot marks the best validation loss, whose weights are kept.
+    A dot marks the validation whose weights are kept; where that is not known, the lowest loss.
     """
     figure, [axes] = new_figure(label)
     for look, losses in series:
@@ -211,7 +222,9 @@ def _loss_legend(axes: Axes) -> None:
 
 def _validation(axes: Axes, losses: Losses, validated: Bools, look: Look) -> None:
     axes.plot(losses.step[validated], losses.valid[validated], color=look.colour, label=look.title)
-    best = int(np.argmin(np.where(validated, losses.valid, math.inf)))
+    # The lowest is not always kept: the last weights may be, or none before a backbone moves.
+    away = losses.valid if losses.best is None else np.abs(losses.step - losses.best)
+    best = int(np.argmin(np.where(validated, away, math.inf)))
     axes.plot(losses.step[best], losses.valid[best], marker="o", color=look.colour)
 
 

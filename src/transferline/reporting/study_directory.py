@@ -162,11 +162,13 @@ class StudyDirectory:
         lines = text.split("\n")[:-1]
         try:
             rows = [parse_json(line, self._relative(file)) for line in lines if line.strip()]
-            columns = [_column(rows, name) for name in ("step", "train_loss", "val_loss")]
+            step, train, valid = (
+                _column(rows, name) for name in ("step", "train_loss", "val_loss")
+            )
         except (DataError, ValueError, TypeError, AttributeError) as error:
             self.absent.append(f"{self._relative(file)}: cannot be read ({error}).")
             return None
-        return Losses(*columns) if rows else None
+        return Losses(step, train, valid) if rows else None
 
 
 def _column(rows: list[dict[str, Any]], name: str) -> Floats:

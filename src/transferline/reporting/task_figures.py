@@ -120,7 +120,7 @@ class TaskFigures:
 
         def make() -> Figure:
             series = [
-                (line, losses)
+                (line, losses.kept_by(record))
                 for line in self.lines
                 for record in _records(line, n)[:1]
                 if line.mode != "trees" and (losses := self.study.losses(record)) is not None
