@@ -43,7 +43,8 @@ def test_variants_stand_beside_the_reference():
     assert other[0] == "another choice"
     assert other[5].startswith("-0.0200 ± ")
     assert other[6] == "0.8600 ± 0.0010 (1)"
-    assert other[7].startswith("+0.0100 ± ")
+    assert other[7].startswith("+0.0100 ± ") and other[7].endswith(" (one seed)")
+    assert table.note.endswith("A single seed leaves the spread out.")
     assert later == ("not yet run", *["–"] * 7)
 
 

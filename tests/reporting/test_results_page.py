@@ -7,7 +7,7 @@ from transferline.evaluation.learning_curve import learning_curve
 from transferline.evaluation.records import append
 from transferline.reporting.checks import warnings_about
 from transferline.reporting.claims import FAILS, HOLDS, OPEN
-from transferline.reporting.result_tables import gap_table
+from transferline.reporting.result_tables import difference_table, gap_table
 from transferline.reporting.results_page import find_records, write_results_page
 from transferline.reporting.table import Table
 
@@ -227,6 +227,15 @@ def test_a_directory_means_its_records_and_not_what_a_study_set_aside(tmp_path):
     append(tmp_path / "loose" / "one.jsonl", record())
     assert find_records([tmp_path]) == [tmp_path / "study" / "records.jsonl"]
     assert find_records([tmp_path / "loose"]) == [tmp_path / "loose" / "one.jsonl"]
+
+
+def test_the_table_of_differences_says_how_often_chance_does_it_and_not_of_one_seed():
+    made = [record("scratch", n, seed, auc=0.8) for n in (100, 300) for seed in (0, 1)]
+    made += [record("finetuned", 100, 0, auc=0.82), record("finetuned", 300, 0, auc=0.82)]
+    made.append(record("finetuned", 300, 1, auc=0.85))
+    table = difference_table(learning_curve(made))
+    assert [row[1].partition(" (")[2] for row in table.rows] == ["one seed)", "p = 0.26)"]
+    assert "A single seed leaves the spread out." in table.note
 
 
 def test_the_table_of_gaps_says_how_far_each_scratch_line_goes():

@@ -11,7 +11,7 @@ from transferline.evaluation.comparison import paired_difference
 from transferline.evaluation.learning_curve import Line, learning_curve
 from transferline.evaluation.records import Record
 from transferline.reporting.pretext_table import of_records
-from transferline.reporting.result_tables import difference_text
+from transferline.reporting.result_tables import ALONE, difference_text
 from transferline.reporting.table import Table
 
 _PRETEXT = {"loss": "Loss of its task", "accuracy": "Accuracy", "counting_types": "Counting"}
@@ -20,9 +20,9 @@ _NONE = "–"
 _NOTE = (
     "Loss and accuracy are those of the pre-training's own task in validation; not all variants "
     "have the same task, so that a lower loss is not a better pre-training. Counting: the best "
-    "guess from the numbers of objects of each type. Differences are paired by seed; of each "
-    "variant there is one pre-training, and by how much two of the same kind differ no error "
-    "contains."
+    "guess from the numbers of objects of each type. Differences are paired by seed, in brackets "
+    "the p-value, by Student's t; of each variant there is one pre-training, and by how much two "
+    f"of the same kind differ no error contains. {ALONE}"
 )
 
 

@@ -28,9 +28,9 @@ from transferline.reporting.claims import (
     Verdict,
     decided,
     line_of,
-    p_text,
     records_of,
 )
+from transferline.reporting.p_value import p_text
 
 
 class ProbeRises(LineClaim):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Self
@@ -24,10 +23,9 @@ from transferline.evaluation.records import Record
 from transferline.evaluation.training_cap import unfinished
 from transferline.registry import Registry
 from transferline.reporting.ablation_table import Ablation
+from transferline.reporting.p_value import p_text
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be decided"
-
-_SMALLEST_P = 1e-4  # below, the tails of no error are known
 
 CLAIMS: Registry[Claim] = Registry(
     "claims",
@@ -371,14 +369,3 @@ def numbers_of(found: Difference) -> str:
         return f"{found.measurement}, {found.significance:.1f} σ, one seed, whose spread is unknown"
     chance = p_text(found.estimate.p_value())
     return f"{found.measurement}, {found.significance:.1f} σ, {seeds} seeds, {chance}"
-
-
-def p_text(p: float) -> str:
-    """Say a p-value with two digits.
-
-    >>> p_text(0.0312), p_text(1e-7)
-    ('p = 0.031', 'p < 0.0001')
-    """
-    if math.isnan(p):
-        return "p unknown"
-    return f"p = {p:.2g}" if p >= _SMALLEST_P else f"p < {_SMALLEST_P:.4f}"

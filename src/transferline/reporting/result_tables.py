@@ -19,6 +19,7 @@ from transferline.evaluation.learning_curve import Line, scratch_for
 from transferline.evaluation.metrics import METRICS
 from transferline.evaluation.records import Record
 from transferline.evaluation.tagging import class_of
+from transferline.reporting.p_value import p_text
 from transferline.reporting.plots import looks, metric_title
 from transferline.reporting.table import Table
 
@@ -26,7 +27,7 @@ R = TypeVar("R")
 
 _SIZE = "Labelled events"
 _OF_ANALYSIS = ("n_eff_90", "sculpting", "jet_probe", "jet_probe_start")
-_ALONE = "A single seed leaves the spread out."
+ALONE = "A single seed leaves the spread out."
 _COLUMNS = 8  # of lines that a page is wide enough for
 
 
@@ -47,7 +48,7 @@ def metric_table(lines: Sequence[Line]) -> Table:
     note = (
         "Mean ± error (number of seeds). The error combines the spread over seeds, divided by the "
         "root of their number, with that of the finite test set, which is common to all seeds and "
-        f"does not average down. {_ALONE}"
+        f"does not average down. {ALONE}"
     )
     return _table(metric_title(lines[0].metric), lines, cells, note)
 
@@ -56,17 +57,21 @@ def difference_table(lines: Sequence[Line]) -> Table:
     """Return the paired differences to scratch."""
     found = [_against_scratch(line, lines, paired_difference) or [] for line in lines]
     cells = [{d.n_train: difference_text(d) for d in differences} for differences in found]
-    note = "Paired by seed; in brackets the difference in units of its error."
+    note = f"Paired by seed; in brackets the p-value, by Student's t. {ALONE}"
     if not all(d.paired_test for differences in found for d in differences):
         note += " Without replicas in the records the test error is not paired: an upper bound."
     return _table("Difference to scratch", lines, cells, note)
 
 
 def difference_text(difference: Difference) -> str:
-    """Return a difference with its sign, its error and, in brackets, its significance."""
-    sign = "+" if difference.measurement.value >= 0 else ""
-    ratio = f" ({difference.significance:.1f} σ)" if difference.estimate.error > 0 else ""
-    return f"{sign}{difference.measurement}{ratio}"
+    """Return a difference with its sign, its error and, in brackets, its p-value.
+
+    The error over a single common seed is that of the test set alone, and decides nothing.
+    """
+    found = difference.estimate
+    sign = "+" if found.value >= 0 else ""
+    chance = f" ({p_text(found.p_value())})" if found.error > 0 else ""
+    return f"{sign}{difference.measurement}{chance if found.known else ' (one seed)'}"
 
 
 def reduction_table(lines: Sequence[Line]) -> Table:
@@ -76,7 +81,7 @@ def reduction_table(lines: Sequence[Line]) -> Table:
     found = [_against_scratch(line, lines, error_reduction) or {} for line in lines]
     cells = [{n: _percent(share) for n, share in shares.items()} for shares in found]
     title = f"Share of scratch's 1 - {metric_title(lines[0].metric)} removed"
-    return _table(title, lines, cells, f"Negative: it grew. {_ALONE}")
+    return _table(title, lines, cells, f"Negative: it grew. {ALONE}")
 
 
 def factor_table(lines: Sequence[Line]) -> Table:
@@ -87,7 +92,7 @@ def factor_table(lines: Sequence[Line]) -> Table:
         f"{metric_title(lines[0].metric)}, read off scratch's curve (made monotone, linear in "
         "log n); where its sizes are more than ten times apart, the factors of both. In brackets "
         "the central 68 % interval from seeds (Student's t) and test set, or the 84 % bound of a "
-        f"limit. {_ALONE}"
+        f"limit. {ALONE}"
     )
     return _table("Data-efficiency factor", lines, cells, note)
 
@@ -111,7 +116,7 @@ def gap_table(lines: Sequence[Line]) -> Table:
     else:
         to, each = f"{max(used, default=0)} labelled events", None
     title = f"Share closed of scratch's gap from this size to {to}"
-    note = f"1 means: as good as scratch at that size. {_ALONE}"
+    note = f"1 means: as good as scratch at that size. {ALONE}"
     return _table(title, lines, cells, note, each)
 
 

@@ -33,11 +33,11 @@ from transferline.reporting.claims import (
     line_of,
     met,
     numbers_of,
-    p_text,
     records_of,
     scratch_of,
     sides,
 )
+from transferline.reporting.p_value import p_text
 
 
 class ReducesError(LineClaim):
