@@ -13,7 +13,7 @@ from transferline.cli import run
 from transferline.data.card import load_card
 from transferline.data.readers.nested_shards import NestedShardSet
 from transferline.data.readers.shards import ShardSet
-from transferline.data.selections import selection
+from transferline.data.selections import load_selection, selection
 from transferline.errors import ConfigError, DataError
 from transferline.generate import generators, hard_filter
 from transferline.generate.catalogue import process
@@ -129,6 +129,16 @@ def test_files_become_shards_and_a_changed_file_is_another_sample(tmp_path, monk
         assert materialise(sample, tmp_path / "cache") != place
     write_nanoaod(file, 300, seed=2)
     assert materialise(sample, tmp_path / "cache") != place
+
+
+@pytest.mark.parametrize("name", ["jets", "jet_events", "pretraining"])
+def test_other_certified_blocks_make_another_sample(name, tmp_path):
+    chosen = load_selection(name).model_copy(update={"golden_json": str(tmp_path / "g.json")})
+    places = []
+    for blocks in ('{"1": [[1, 9]]}', '{"1": [[1, 6]]}'):
+        (tmp_path / "g.json").write_text(blocks)
+        places.append(samples._prepared("files", chosen, {}, tmp_path))
+    assert places[0] != places[1]
 
 
 def test_existing_shards_are_taken_as_they_are(tmp_path):

@@ -19,7 +19,6 @@ from transferline.data.layouts.shards import CARD
 from transferline.data.prepare import LAYOUT, prepare
 from transferline.data.readers import READERS, Reader
 from transferline.data.readers.file_list import named_files
-from transferline.data.selections import Selection
 from transferline.data.selections.kinds import AnySelection, load_selection
 from transferline.data.survey import file_stamps
 from transferline.errors import ConfigError, DataError, did_you_mean
@@ -265,7 +264,7 @@ def _prepared(name: str, chosen: AnySelection, source: Mapping[str, Any], cache:
     }
     if source.get("lhe"):
         made_of["cross_section"] = None  # once the catalogue's was on the card
-    if isinstance(chosen, Selection) and chosen.golden_json is not None:
+    if chosen.golden_json is not None:
         made_of["certified"] = _content(Path(chosen.golden_json))
     return cache / "prepared" / place_name(name, chosen.name, json_hash(made_of))
 
