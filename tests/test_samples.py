@@ -334,6 +334,9 @@ def test_wrong_command_lines_of_a_mixture_are_explained(tmp_path, capsys, words,
     assert message in capsys.readouterr().err
 
 
+FILES = {"reader": {"kind": "nanoaod", "files": ["a.root"]}, "selection": "l1_j4_b1"}
+
+
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
@@ -362,6 +365,11 @@ def test_wrong_command_lines_of_a_mixture_are_explained(tmp_path, capsys, words,
         ({"shards": "x", "selection": "l1_j4_b1"}, "have theirs already"),
         ({"process": "ttbar_1l", "selection": "l1_j4_b1"}, "belong together"),
         ({"process": "ttbar_1l", "n": 0, "selection": "l1_j4_b1"}, "greater than 0"),
+        ({"shards": "x", "golden_json": "g.json"}, "golden_json: shards are selected already"),
+        ({"mix": {"a": {"shards": "x"}}, "triggers": ["HLT_X"]}, "triggers: shards are selected"),
+        ({"shards": "x", "seed": 7}, "seed is of what is generated; shards has no use for it"),
+        ({**FILES, "filter": "lepton"}, "filter is of what is generated; reader has no use"),
+        ({**FILES, "lhe": "x.lhe"}, "lhe is of what is generated"),
     ],
 )
 def test_bad_samples_are_explained(recipe, message):

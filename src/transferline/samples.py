@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from fnmatch import fnmatch
@@ -150,8 +151,26 @@ class Sample(Recipe):
                 raise ValueError(f"{sources[0]} have no {name}.")
         if self.replicas != 1 and sources[0] not in {"jets", "mix"}:
             raise ValueError("replicas are of generated jets: they belong to `jets: CLASS`.")
+        self._check_used(sources[0], prepared=all(m.shards is not None for m in members))
         self._check_mixture()
         return self
+
+    def _check_used(self, source: str, *, prepared: bool) -> None:
+        """What nothing would come of must not look as if something did."""
+        if source in {"reader", "shards"}:
+            for name in ("seed", *_GENERATED):
+                if self._states(name):
+                    default = json.dumps(type(self).model_fields[name].default)
+                    raise ValueError(
+                        f"{name} is of what is generated; {source} has no use for it. Leave it "
+                        f"out, or above a `base:` that has it say {name}: {default}."
+                    )
+        for name in _OVERRIDES if prepared else ():
+            if self._states(name):
+                raise ValueError(f"{name}: shards are selected already; prepare them with it.")
+
+    def _states(self, name: str) -> bool:
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
 
     def _check_mixture(self) -> None:
         members = self.mix or {}
@@ -160,7 +179,7 @@ class Sample(Recipe):
                 hint = did_you_mean(name, members)
                 raise ValueError(f"cross_sections: '{name}' is no member of a `mix`.{hint}")
         for name in _GENERATED if members else ():
-            if getattr(self, name) != type(self).model_fields[name].default:
+            if self._states(name):
                 raise ValueError(f"{name} is for each member of the `mix` to say, not beside it.")
         for name, member in members.items():
             if member.mix is not None:
