@@ -103,6 +103,29 @@ def test_origins_of_runs_are_found_by_row():
     assert list(runs.groups(np.empty(0, np.int64))) == []
 
 
+def test_another_generator_makes_other_collisions():
+    made = {"kind": "transferline generate events", "process": "Zjets_ll", "seed": 1, "n": 9}
+    older, pythia, harder, sherpa = (
+        Origin.of_file({"is_simulation": True, "provenance": {**made, **more}})
+        for more in (
+            {"configuration": "a"},
+            {"configuration": "a", "generator": "pythia"},
+            {"configuration": "b", "generator": "pythia"},
+            {"configuration": "c", "generator": "sherpa"},
+        )
+    )
+    assert older == pythia
+    assert pythia.relation(harder) is Relation.RELATED
+    assert pythia.relation(sherpa) is sherpa.relation(older) is Relation.OTHER
+    assert sherpa.relation(Origin.from_dict(sherpa.to_dict())) is Relation.SAME
+    # What was stored without a generator may be of any: the file itself is known again, and
+    # nothing is called independent for it.
+    stored = [{k: v for k, v in o.to_dict().items() if k != "generator"} for o in (pythia, sherpa)]
+    first, second = map(Origin.from_dict, stored)
+    assert first.relation(pythia) is second.relation(sherpa) is Relation.SAME
+    assert second.relation(replace(sherpa, configuration="d")) is Relation.RELATED
+
+
 def test_members_of_unknown_files_stay_unknown(tmp_path):
     known = write_member(tmp_path, 0, np.ones(50))
     other = write_member(tmp_path, 1, np.ones(50), files=[])

@@ -7,7 +7,7 @@ from 1), so there they are a name within one sample only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -48,6 +48,8 @@ class Origin:
         file: name, entries and size of a file of other simulation.
         content: whether its events are numbered by a hash of what they hold: then equal numbers
             are equal events, whatever the file is called now.
+        generator: of generated events; None in origins that were stored without, which may be of
+            any. It is part of the configuration, so that it makes no difference to equality.
     """
 
     kind: Literal["collisions", "generated", "simulation", "unknown"]
@@ -58,6 +60,7 @@ class Origin:
     n: int | None = None
     file: str | None = None
     content: bool | None = None
+    generator: str | None = field(default=None, compare=False)
 
     @classmethod
     def of_file(cls, row: Mapping[str, Any]) -> Self:
@@ -67,7 +70,10 @@ class Origin:
         made = row.get("provenance") or {}
         if made.get("kind") in _GENERATED:
             names = ("process", "seed", "configuration", "n")
-            return cls("generated", lhe=made.get("lhe_sha256"), **{k: made.get(k) for k in names})
+            known = {name: made.get(name) for name in names}
+            # Files of before there were two generators name none.
+            generator = str(made.get("generator") or "pythia")
+            return cls("generated", lhe=made.get("lhe_sha256"), generator=generator, **known)
         file = f"{Path(row['path']).name}:{row['entries']}:{row['size']}"
         hashed = str(row.get("format", "")).startswith(_NUMBERED_BY_CONTENT)
         return cls("simulation", file=file, content=hashed or None)
@@ -90,7 +96,8 @@ class Origin:
         # Another filter, detector or number of events shifts the numbers of equal collisions. A
         # file of hard events is read from its beginning, with every seed.
         mine, theirs = ((o.lhe or (o.process, o.seed)) for o in (self, other))
-        return Relation.RELATED if mine == theirs else Relation.OTHER
+        apart = None not in {self.generator, other.generator} and self.generator != other.generator
+        return Relation.OTHER if apart or mine != theirs else Relation.RELATED
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values, what is not known left out."""
