@@ -150,6 +150,17 @@ def test_both_kinds_are_found_by_name_and_by_file(tmp_path):
         load_selection("jetz")
 
 
+def test_a_file_has_the_kind_of_its_base(tmp_path):
+    (tmp_path / "base.yaml").write_text("kind: jets\nname: base\npt_min: 500\n")
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: base.yaml\nname: mine\n")
+    found = load_selection(path)
+    assert isinstance(found, JetSelection) and (found.name, found.pt_min) == ("mine", 500)
+    path.write_text("base: none.yaml\nname: mine\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml:1:\d+: base: .*none\.yaml"):
+        load_selection(path)
+
+
 def test_shards_hold_jets_labels_and_context(reader, jets, tmp_path):
     card = prepare(reader, JETS, tmp_path / "s", unit_size=15, labels={"mine": 2.0})
     assert card == load_card(tmp_path / "s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,11 +56,21 @@ def load_selection(name_or_path: str | Path) -> AnySelection:
             hint = did_you_mean(text, known)
             raise ConfigError(f"'{text}' is not a shipped selection nor a .yaml file.{hint}")
         return selection(text)
-    value = read_yaml(Path(text)).value
-    if isinstance(value, dict) and "kind" in value:
-        # An unknown kind is an error of the recipe, which names the line.
-        return load_config(Path(text), KINDS.get(str(value["kind"]), JetSelection))
-    return selection(text)
+    kind = _kind(Path(text))
+    # An unknown kind is an error of the recipe, which names the line.
+    return selection(text) if kind is None else load_config(text, KINDS.get(kind, JetSelection))
+
+
+def _kind(path: Path) -> str | None:
+    """Return the kind that a file states, or the file that it is laid on does."""
+    value = read_yaml(path).value
+    if not isinstance(value, dict):
+        return None
+    base = value.get("base")
+    if "kind" not in value and isinstance(base, str):
+        with suppress(ConfigError):  # a base that cannot be is an error of the recipe, too
+            value = read_yaml(path.parent / base).value
+    return str(value["kind"]) if isinstance(value, dict) and "kind" in value else None
 
 
 def needed_columns(chosen: AnySelection) -> dict[str, list[str]]:
