@@ -204,6 +204,17 @@ def test_jets_of_one_event_are_no_duplicates(tmp_path, jets):
     assert card.sum_weight == pytest.approx(shards.weight[::2].sum())
 
 
+def test_jets_of_data_sets_that_overlap_are_pointed_out(tmp_path, jets):
+    for name in ("JetHT.root", "MET.root"):
+        files.write_pfnano(tmp_path / name, jets, [2] * 20, collisions=True)
+    golden = tmp_path / "golden.json"
+    golden.write_text('{"278820": [[1, 9]]}')
+    both = PFNano(files=[str(tmp_path / "*.root")])
+    with pytest.warns(DuplicateEventsWarning, match="two primary data sets overlap\\?"):
+        card = prepare(both, changed(golden_json=str(golden)), tmp_path / "s", unit_size=7)
+    assert (card.n_events, card.duplicates) == (2 * N, 20)
+
+
 def test_jets_that_are_named_by_what_they_hold_are_counted_twice(tmp_path, jets):
     for name in ("a.root", "copy.root"):
         files.write_jetclass(tmp_path / name, jets)

@@ -393,6 +393,42 @@ def test_generated_samples_number_alike_and_share_no_events(tmp_path):
     assert prepare(reader(tmp_path), PRE, tmp_path / "s").duplicates == 0
 
 
+def test_a_longer_generated_sample_repeats_a_shorter_one(tmp_path):
+    events = files.random_events(100, 4)
+    made = {"kind": "transferline generate events", "process": "ttbar", "seed": 1}
+    for n in (60, 100):
+        provenance = made | {"n": n, "configuration": "c"}
+        files.write(tmp_path / f"{n}.root", events[:n], provenance=provenance)
+    with pytest.warns(DuplicateEventsWarning, match="a sample beside a longer one of its seed"):
+        card = prepare(reader(tmp_path), PRE, tmp_path / "s")
+    assert card.duplicates == apply(PRE, events[:60], is_simulation=True).passed.sum() > 0
+
+
+MADE = {
+    "kind": "transferline generate events",
+    "process": "ttbar",
+    "seed": 1,
+    "n": 50,
+    "configuration": "a",
+    "filter": {"name": "none"},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 2, "filter": {"name": "lepton"}}, r"one process \(ttbar\) with two filters"),
+        ({"configuration": "another detector"}, r"same collisions .* \(process ttbar, seed 1;"),
+    ],
+)
+def test_generated_files_that_do_not_go_together_are_refused(tmp_path, change, message):
+    for i, made in enumerate((MADE, MADE | {"configuration": "b"} | change)):
+        files.write(tmp_path / f"{i}.root", files.random_events(50, i, 50 * i), provenance=made)
+    with pytest.raises(ConfigError, match=rf"0\.root and .*1\.root: .*{message}"):
+        prepare(reader(tmp_path), PRE, tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
 def test_older_files_of_lhe_events_do_not_tell_their_cross_section(tmp_path):
     made = {"kind": "test", "process": "ttbar", "lhe_sha256": "x", "cross_section": {"pb": 3.5}}
     files.write(tmp_path / "a.root", files.random_events(50, 0), provenance=made)

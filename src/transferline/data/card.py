@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -134,10 +134,9 @@ class DataCard:
 
         Empty where the files do not tell: they may be of anything.
         """
+        filters = filters_of(self.provenance).items()
         return frozenset(
-            (str(p["process"]), _filter_name(p.get("filter")), str(p.get("lhe_sha256")))
-            for p in self.provenance
-            if p.get("process") is not None
+            (process, name, lhe) for (process, lhe), names in filters for name in names
         )
 
     def counts_again(self, other: DataCard) -> bool:
@@ -145,15 +144,8 @@ class DataCard:
 
         The filters that there are overlap: what passes both would count twice.
         """
-        mine, its = self._filters(), other._filters()
+        mine, its = filters_of(self.provenance), filters_of(other.provenance)
         return any(mine[shared] != its[shared] for shared in mine.keys() & its.keys())
-
-    def _filters(self) -> dict[tuple[str, str], set[str]]:
-        """Process and file of hard events -> names of the filters they were generated with."""
-        found: dict[tuple[str, str], set[str]] = {}
-        for process, name, lhe in self.generated():
-            found.setdefault((process, lhe), set()).add(name)
-        return found
 
     def normalisation(self, cross_section_pb: float | None = None) -> float:
         """Return w such that w x (event weight) is the event's cross section in pb.
@@ -277,6 +269,16 @@ def named_reason(path: str, reason: str) -> str:
 
 def _or_none(value: float | None, unit: str) -> str:
     return "not given" if value is None else f"{value:g} {unit}"
+
+
+def filters_of(provenance: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], set[str]]:
+    """Return process and file of hard events -> names of the filters they were generated with."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for made in provenance:
+        if made.get("process") is not None:
+            made_of = str(made["process"]), str(made.get("lhe_sha256"))
+            found.setdefault(made_of, set()).add(_filter_name(made.get("filter")))
+    return found
 
 
 def _filter_name(value: Any) -> str:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
 from transferline.data.cutflow import Cutflow, Step
 from transferline.data.garbage import collected
@@ -23,7 +19,7 @@ from transferline.data.shard_writer import ShardWriter
 from transferline.data.spool import Spool
 from transferline.data.survey import Failure, Survey
 from transferline.errors import DataError, OutputError
-from transferline.files import file_hash, wait_for_files, write_json
+from transferline.files import file_hash, write_json
 from transferline.stopping import check_stop
 
 
@@ -195,23 +191,3 @@ def _select(
         total, capped = total + done.cutflow, capped + done.capped
         rows.add(done.events)
     return total, capped
-
-
-def count_duplicates(out: Path, ledgers: Sequence[Ledger]) -> int:
-    """Count the events whose identity is in the shards already."""
-    paths = [out / ledger.name for ledger in ledgers]
-    wait_for_files(paths)
-    with Spool(out) as spool:
-        for path in paths:
-            spool.add("hash", _hashes(path))
-        hashes = spool.column("hash", np.uint64)
-        hashes.sort()
-        return int(np.count_nonzero(hashes[1:] == hashes[:-1]))
-
-
-def _hashes(path: Path) -> NDArray[np.uint64]:
-    """Return the event hashes of one shard file."""
-    with pa.memory_map(str(path), "r") as source, pa.ipc.open_file(source) as file:
-        # A copy: the map is closed on return.
-        hashes: NDArray[np.uint64] = np.array(file.read_all().column("hash").to_numpy())
-    return hashes

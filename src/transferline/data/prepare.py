@@ -9,7 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,15 +18,15 @@ from transferline import __version__
 from transferline.data.card import DataCard, data_card_markdown
 from transferline.data.claim import claim, working_in
 from transferline.data.cutflow import Cutflow, Step
+from transferline.data.duplicates import count_duplicates
 from transferline.data.file_ledger import file_rows, write_ledger
+from transferline.data.generated_files import check_together
 from transferline.data.layouts.shard_directory import CARD_PAGE, FILES, move_in, remove_ours
 from transferline.data.layouts.shards import CARD
 from transferline.data.lumimask import LumiMask
-from transferline.data.origins import Origin
 from transferline.data.parts import (
     Ledger,
     Unit,
-    count_duplicates,
     ledger_path,
     make_part,
     read_unit_ledger,
@@ -113,7 +113,8 @@ def prepare(
             `reader.skip_bad`); the first pass over the files names all of them. Or no event
             passes the selection: then no shards are left behind.
         ConfigError: `out` holds foreign files, another data set, or one that lacks files which
-            could not be read then and may be now; or the cross section is no number above 0.
+            could not be read then and may be now; or the cross section is no number above 0; or
+            generated files do not go together, see `check_together`.
     """
     if cross_section_pb is not None and not 0 < cross_section_pb < math.inf:
         raise ConfigError(f"a cross section of {cross_section_pb} pb: give a number above 0.")
@@ -129,6 +130,7 @@ def prepare(
         if isinstance(selection, Selection):
             survey = survey.requiring_any(selection.triggers, selection.name)
         survey.check(skip_bad=reader.skip_bad)
+        check_together(survey.sources)
         job = _Job(reader, selection, labels, sample, cross_section_pb, unit_size)
         config_hash = job.digest(survey.sources)
         held.enter_context(working_in(out, survey.addresses.values()))
@@ -148,7 +150,7 @@ def prepare(
         whole = [ledger for ledger in ledgers if ledger.unit["path"] not in broken]
         _check_some_passed(out, place, whole, selection)
         left_out = {public_name(path): why for path, why in listing.left_out.items()}
-        twice = _duplicates(place, used, whole, of_jets=isinstance(selection, JetSelection))
+        twice = count_duplicates(place, used, whole, of_jets=isinstance(selection, JetSelection))
         card = job.card(used, broken | left_out, whole, config_hash, twice)
         _warn(card, selection)
         write_ledger(place, file_rows(survey, failures, left_out, whole))
@@ -245,10 +247,11 @@ def _warn(card: DataCard, selection: AnySelection) -> None:
             stacklevel=3,
         )
     if card.duplicates:
+        veto = " (`veto_triggers`)" if isinstance(selection, Selection) else ""
         other = (
-            "are there samples of two processes, which number alike"
+            "a sample beside a longer one of its seed, or are there two processes, numbered alike"
             if card.is_simulation
-            else "do two primary data sets overlap (`veto_triggers`)"
+            else f"do two primary data sets overlap{veto}"
         )
         warnings.warn(
             f"{card.duplicates} events have the run, luminosity block and event number of another "
@@ -256,20 +259,6 @@ def _warn(card: DataCard, selection: AnySelection) -> None:
             DuplicateEventsWarning,
             stacklevel=3,
         )
-
-
-def _duplicates(
-    place: Path, sources: Sequence[Source], ledgers: Sequence[Ledger], *, of_jets: bool
-) -> int:
-    """Count events that are there twice, among files whose numbers can tell."""
-    origins = {source.path: Origin.of_file(source.to_dict()) for source in sources}
-    groups: dict[Origin, list[Ledger]] = {}
-    for ledger in ledgers:
-        origin = replace(origins[ledger.unit["path"]], file=None)  # two names, maybe one file
-        # Jets of one event share its identity, so that they share its fold.
-        if not of_jets or origin.content:
-            groups.setdefault(origin, []).append(ledger)
-    return sum(count_duplicates(place, group) for group in groups.values())
 
 
 def _golden_hash(path: str) -> str:
