@@ -13,7 +13,7 @@ from transferline.data.card import load_card
 from transferline.data.inspect_file import inspect_file
 from transferline.data.loader import Loader
 from transferline.data.prepare import prepare
-from transferline.data.readers.base import DuplicateEventsWarning
+from transferline.data.readers.base import DuplicateEventsWarning, SkippedFileWarning
 from transferline.data.readers.hbb import Hbb
 from transferline.data.readers.jetclass import JetClass
 from transferline.data.readers.nanoaod import NanoAOD
@@ -179,6 +179,20 @@ def test_shards_hold_jets_labels_and_context(reader, jets, tmp_path):
     assert set(batch.columns) == set(card.columns[4:])
     assert set(batch.context) == set(card.context)
     check_reader(Shards(files=[str(tmp_path / "s")]))
+
+
+def test_bad_files_of_jets_are_named_together(jets, tmp_path):
+    for name in ("a.root", "b.root"):
+        (tmp_path / name).write_text("no")
+    reader = JetClass(files=[str(tmp_path / "*.root")])
+    with pytest.raises(DataError, match=r"(?s)2 of 2 files .*a\.root.*b\.root.*--skip-bad"):
+        prepare(reader, JETS, tmp_path / "s")
+    files.write_jetclass(tmp_path / "c.root", jets)
+    with pytest.raises(DataError, match=r"(?s)2 of 3 files .*a\.root.*b\.root.*--skip-bad"):
+        prepare(reader, JETS, tmp_path / "s")
+    with pytest.warns(SkippedFileWarning):
+        card = prepare(reader.model_copy(update={"skip_bad": True}), JETS, tmp_path / "s")
+    assert (card.n_events, len(card.skipped)) == (N, 2)
 
 
 def test_shards_depend_neither_on_chunks_nor_on_jobs(reader, tmp_path, monkeypatch):

@@ -97,7 +97,7 @@ def prepare(
     Args:
         reader: the input files.
         selection: objects and cuts, of events, of jets or of events of jets; columns that one of
-            jets leaves open are those of the first file.
+            jets leaves open are those of the first file that can be read.
         out: directory of the shards; on a cluster it must be on a file system that all see.
         jobs: processes on this machine, if no `executor` is given.
         executor: any `concurrent.futures.Executor`, best one of `transferline.executors`; its
@@ -123,9 +123,9 @@ def prepare(
     warn_unmatched(listing.unmatched)
     if not listing.paths:
         raise nothing_usable([f"{path}: {why}" for path, why in listing.left_out.items()])
-    if not isinstance(selection, Selection):
-        selection = selection.resolved(reader.columns())
     with given_or_new(executor, jobs) as pool, ExitStack() as held:
+        if not isinstance(selection, Selection):
+            selection = selection.resolved(_offered(reader, listing.paths, pool, executor))
         survey = _survey(reader, listing.paths, needed_columns(selection), pool, executor)
         if isinstance(selection, Selection):
             survey = survey.requiring_any(selection.triggers, selection.name)
@@ -290,6 +290,18 @@ def _each(pool: cf.Executor, function: Callable[[T], R], items: Sequence[T], lab
 
         each(pool, function, [(item,) for item in items], done)
     return [results[i] for i in range(len(items))]
+
+
+def _offered(
+    reader: Reader, paths: Sequence[str], pool: cf.Executor, given: cf.Executor | None
+) -> Mapping[str, Sequence[str]]:
+    """Return the columns of the first usable file; raises as `Survey.check` does."""
+    try:
+        return reader.offers(paths[0])
+    except DataError:  # the survey names all such files, and asks slow servers together
+        survey = _survey(reader, paths, {}, pool, given)
+        survey.check(skip_bad=reader.skip_bad)
+        return reader.offers(survey.addresses[survey.sources[0].path])
 
 
 def _survey(
