@@ -209,7 +209,7 @@ class Sample(Recipe):
         if self.reader is not None and other.reader is not None:
             pairs = product(named_files(self.reader.files), named_files(other.reader.files))
             # Names alone: a study must be readable where its files are not.
-            return any(fnmatch(a, b) or fnmatch(b, a) for a, b in pairs)
+            return any(a == b or fnmatch(a, b) or fnmatch(b, a) for a, b in pairs)
         return self.shards is not None and self.shards == other.shards
 
 

@@ -50,6 +50,24 @@ def test_a_text_list_of_files(tmp_path):
         NanoAOD(files=[f"@{tmp_path}/empty.txt"]).paths()
 
 
+def test_a_skip_list_may_name_nothing(tmp_path):
+    (tmp_path / "bad.txt").write_text("# files that turned out to be bad\n")
+    found = list_files(["a.root"], [f"@{tmp_path}/bad.txt"])
+    assert (found.paths, found.left_out, found.unmatched) == (["a.root"], {}, [])
+
+
+def test_a_file_with_brackets_in_its_name_is_meant_by_it(inputs):
+    folder, events = inputs
+    name = str((folder / "a.root").rename(folder / "run[1].root"))
+    (read,) = NanoAOD(files=[name]).chunks({"muon": ["pt"]})
+    assert np.array_equal(read.id, events[0].id)
+    one, other = (
+        Sample(reader={"kind": "nanoaod", "files": files}, selection="pretraining")
+        for files in ([name], [name, "x.root"])
+    )
+    assert one.shares_events_with(other)
+
+
 def test_a_file_by_two_names_counts_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a.root", "b.root"):

@@ -45,14 +45,15 @@ def list_files(files: Sequence[str], skip: Sequence[str] = ()) -> FileList:
     """Expand `files`, then take out what `skip` names.
 
     Args:
-        files: paths, wildcards, URLs, and `@list.txt` with one of them per line.
+        files: paths, wildcards, URLs, and `@list.txt` with one of them per line. What is there
+            under a name with `[` is meant by it.
         skip: paths, wildcards, URLs, and `@list.txt` likewise. A file is left out if its path
             ends so (`bad.root` and `run7/bad*.root` mean those in any directory); the comment
-            on a line of the list is the reason.
+            on a line of the list is the reason. A list may name nothing.
 
     Raises:
         DataError: a wildcard matches nothing.
-        ConfigError: a list cannot be read, or a URL has a wildcard.
+        ConfigError: a list cannot be read, a list of `files` is empty, or a URL has a wildcard.
     """
     places: dict[str, str] = {}
     for path in (path for entry in _entries(files) for path in _expand(entry.name)):
@@ -61,7 +62,7 @@ def list_files(files: Sequence[str], skip: Sequence[str] = ()) -> FileList:
     left_out: dict[str, str] = {}
     unmatched: list[str] = []
     find = _Finder(paths)
-    for entry in _entries(skip):
+    for entry in _entries(skip, may_be_empty=True):
         found = find(entry.name)
         why = f"named by the skip list: {entry.comment or 'no reason given'}"
         left_out |= {path: why for path in found if path not in left_out}
@@ -79,10 +80,13 @@ def named_files(files: Sequence[str]) -> list[str]:
     return names
 
 
-def _entries(names: Sequence[str]) -> Iterator[Entry]:
+def _entries(names: Sequence[str], *, may_be_empty: bool = False) -> Iterator[Entry]:
     for name in names:
         if name.startswith("@"):
-            yield from _read_list(Path(name[1:]))
+            entries = _read_list(Path(name[1:]))
+            if not entries and not may_be_empty:
+                raise ConfigError(f"{name}: the list names no file.")
+            yield from entries
         else:
             yield Entry(name)
 
@@ -92,10 +96,7 @@ def _read_list(path: Path) -> list[Entry]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"@{path}: the list of files cannot be read ({error}).") from error
-    entries = [_entry(line) for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if not entries:
-        raise ConfigError(f"@{path}: the list names no file.")
-    return entries
+    return [_entry(line) for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
 def _entry(line: str) -> Entry:
@@ -112,7 +113,7 @@ def _expand(name: str) -> list[str]:
     if is_url(name):
         check_url(name)
         return [name]
-    if not glob.has_magic(name):
+    if not glob.has_magic(name) or os.path.exists(name):  # noqa: PTH110  long names are no error
         return [name]
     found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207  patterns may be absolute
     if not found:
