@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -237,8 +237,12 @@ def write_json(target: Path, value: Any) -> None:
     write_text(target, json.dumps(value, indent=2, sort_keys=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
     """Return the value in a JSON file.
+
+    Args:
+        path: the file.
+        pairs: makes the value of an object from its keys and values; a dict, unless given.
 
     Raises:
         DataError: it cannot be read or is not JSON.
@@ -249,7 +253,7 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is damaged, it is not UTF-8 text.") from error
-    return parse_json(text, str(path))
+    return parse_json(text, str(path), pairs)
 
 
 def may_be_json_of(file: Path, *keys: str) -> bool:
@@ -268,14 +272,16 @@ def may_be_json_of(file: Path, *keys: str) -> bool:
     return isinstance(found, dict) and found.keys() >= set(keys)
 
 
-def parse_json(text: str | bytes, where: str) -> Any:
-    """Return the value of a JSON text.
+def parse_json(
+    text: str | bytes, where: str, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> Any:
+    """Return the value of a JSON text; `pairs` as in `read_json`.
 
     Raises:
         DataError: it is not JSON, or is nested thousands of levels deep; begins with `where`.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=pairs)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: is damaged, it is not JSON ({shortened(error)}).") from error
 

@@ -40,6 +40,17 @@ def test_other_shapes_are_refused(tmp_path, text):
         mask(tmp_path, text)
 
 
+@pytest.mark.parametrize("block", ["1.9", "true", '"4"'])
+def test_blocks_are_whole_numbers(tmp_path, block):
+    with pytest.raises(DataError, match=r"golden\.json: .*\(run 2: (1\.9|True|4) is no number"):
+        mask(tmp_path, f'{{"2": [[{block}, 5]]}}')
+
+
+def test_a_run_stands_there_once(tmp_path):
+    with pytest.raises(DataError, match=r"golden\.json: run 2 stands there 2 times"):
+        mask(tmp_path, '{"2": [[1, 5]], "3": [], "2": [[7, 9]]}')
+
+
 def test_a_cut_file_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"golden\.json: is damaged, it is not JSON"):
         mask(tmp_path, "{")

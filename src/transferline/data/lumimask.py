@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,24 @@ def _number(value: Any) -> int:
     return number
 
 
+def _block(run: str, value: Any) -> int:
+    if isinstance(value, bool | float | str):  # all of which `int` would take
+        raise ValueError(
+            f"run {shortened(run, 20)}: {shortened(value, 20)} is no number of a block"
+        )
+    return _number(value)
+
+
+def _each_once(path: Path | str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the intervals of every run; a dict would keep those that stand last."""
+    for run, n in Counter(name for name, _ in pairs).items():
+        if n > 1:
+            raise DataError(
+                f"{path}: run {shortened(run, 20)} stands there {n} times; join its intervals."
+            )
+    return dict(pairs)
+
+
 @dataclass(frozen=True)
 class LumiMask:
     """Certified blocks as intervals of the number (run, luminosity block), sorted and disjoint."""
@@ -38,12 +58,12 @@ class LumiMask:
         """Read CMS's format, `{"run": [[first lumi, last lumi], ...], ...}`, ends included.
 
         Raises:
-            DataError: the file cannot be read or has another shape.
+            DataError: the file cannot be read, has another shape, or names a run twice.
         """
-        content = read_json(Path(path))
+        content = read_json(Path(path), partial(_each_once, path))
         try:
             rows = [
-                (_number(run), _number(first), _number(last))
+                (_number(run), _block(run, first), _block(run, last))
                 for run, intervals in content.items()
                 for first, last in intervals
             ]
