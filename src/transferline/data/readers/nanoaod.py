@@ -1,4 +1,7 @@
-"""CMS NanoAOD, versions 7 to 15, collision data and simulation, as TTree or RNTuple.
+"""CMS NanoAOD, versions 7 to 15, collision data and simulation, as TTree.
+
+An RNTuple is read if it has the flat names of a TTree (`Jet_pt`); collections of records (`Jet.pt`)
+are not, and are refused as files without these branches.
 
 Column names are ours; the alias table stands in `transferline.data.layouts.nanoaod`. The
 version is told from the branches, never from the file's name.
