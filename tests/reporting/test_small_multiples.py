@@ -123,3 +123,10 @@ def test_tables_of_many_lines_have_a_row_for_each():
     assert wide.header == ("Labelled events", "300", "1000", "3000") and len(wide.rows) == 13
     assert few.header[1] == "boosted trees" and len(few.rows) == 3
     assert {row[0]: row[1] for row in wide.rows}["boosted trees"] == few.rows[0][1]
+
+
+def test_a_reference_that_nothing_is_compared_with_is_drawn_by_itself():
+    alone = learning_curve(curve("scratch", [3000], [0], log_line, pretraining="ParT"))
+    groups = small_multiples.by_pretraining([*lines(), *alone])
+    assert set(groups) == {*NAMES, "ParT"}
+    assert [line.mode for line in groups["ParT"]] == ["trees", "scratch"]

@@ -62,13 +62,20 @@ def _fit_one_panel(lines: Sequence[Line]) -> bool:
 
 
 def by_pretraining(lines: Sequence[Line]) -> dict[str, list[Line]]:
-    """Return pre-training -> its lines, and those to compare with: its scratch, and the trees."""
+    """Return pre-training -> its lines, and those to compare with: its scratch, and the trees.
+
+    A scratch that none of them is compared with, as that of a reference, has a place of its own.
+    """
     found = {}
+    trees = [line for line in lines if line.mode == "trees"]
     for name in _pretrainings(lines):
         own = [line for line in lines if line.pretraining == name and line.mode != "scratch"]
         scratch = scratch_for(own[0], lines)
-        trees = [line for line in lines if line.mode == "trees"]
         found[name] = [*trees, *([scratch] if scratch is not None else []), *own]
+    shown = {id(line) for members in found.values() for line in members}
+    for line in lines:
+        if line.mode == "scratch" and id(line) not in shown:
+            found.setdefault(line.pretraining, [*trees]).append(line)
     return found
 
 
