@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import gammaincinv, ndtr, stdtr
 
 from transferline.evaluation.measurement import Measurement
-
-FloatArray = npt.NDArray[np.float64]
+from transferline.evaluation.roc import Floats
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(100)
 
@@ -117,7 +115,7 @@ def _tail(away: float, known: float, spread: float, freedom: float) -> float:
 
 
 @lru_cache(maxsize=1000)
-def _widening(freedom: float) -> tuple[FloatArray, FloatArray]:
+def _widening(freedom: float) -> tuple[Floats, Floats]:
     r"""Return weights and values of $\nu / \chi^2_\nu$."""
     x = 0.5 * (_NODES + 1.0)
     return 2.0 * _WEIGHTS * x**3, freedom / (2.0 * gammaincinv(0.5 * freedom, x**4))
