@@ -12,6 +12,8 @@ import pytest
 from transferline import compilation
 
 CALLED = """
+from numba.core import entrypoints
+entrypoints._already_initialized = True  # half the time of each process: vector's and awkward's
 from transferline.compilation import compiled
 
 @compiled
@@ -19,8 +21,8 @@ def part(x):
     return x + 1.0
 """
 CALLER = """
-from transferline.compilation import compiled
 from called import part
+from transferline.compilation import compiled
 
 @compiled(nogil=True)
 def whole(x):

@@ -30,11 +30,13 @@ SMALLER = [  # the same commands on fewer events and steps: what a page says mus
     (r"-n (\d+)000\b", r"-n \g<1>0"),
     (r"--n-train \d+", "--n-train 20"),
     (r"n_train: \[[^]]*\]", "n_train: [16, 24]"),
-    (r"seeds: 5", "seeds: 2"),
+    (r"seeds: 5", "seeds: 1"),
     (r"steps[:=] ?(\d+)00\b", r"steps: \g<1>"),
     (r"lr: \[[^]]*\]", "lr: [1e-3]"),
     (r"epochs: \d+", "epochs: 2"),
     (r"--jobs \d+", "--jobs 1"),
+    (r"leaves: \[[^]]*\]", "leaves: [3], rounds: 10"),
+    (r"(?m)^grid:$", "trees: {leaves: [3], rounds: 10}\ngrid:"),
 ]
 """Pattern -> replacement, in every block."""
 

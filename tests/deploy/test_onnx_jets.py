@@ -82,7 +82,7 @@ def compared_codes(out: Path) -> set[int]:
 
 
 def test_a_model_that_reads_momenta_alone_is_exported(tmp_path, jets):
-    """Of events and of jets, as the `kin` models of Particle Transformer; also their mean."""
+    """Of events, and of jets as the `kin` models of Particle Transformer."""
     events = DeepSets(particle=(8,), whole=(8,))
     checkpoint = tiny(events, particles=P4, species="hidden")
     checkpoint.save(tmp_path / "events")
@@ -91,25 +91,19 @@ def test_a_model_that_reads_momenta_alone_is_exported(tmp_path, jets):
     assert run([str(word) for word in words]) == 0
     inputs = [row["name"] for row in description(tmp_path / "e.onnx")["inputs"]]
     assert inputs == ["p4", "is_real"]
-    mean = SMALL.model_copy(update={"pooling": "mean"})
-    kin = tiny(mean, particles=JETCLASS_FEATURES["kin"], species="hidden", scaling="published")
+    ordered = Transformer(width=16, depth=1, heads=2, causal=True, positions=8)
+    kin = tiny(ordered, particles=JETCLASS_FEATURES["kin"], species="hidden", scaling="published")
     kin.save(tmp_path / "kin")
     found = export_onnx(tmp_path / "kin", tmp_path / "kin.onnx", events=[jets[0]])
     assert [row["name"] for row in found["inputs"]] == ["p4", "is_real"]
-    assert found["sets"] == "jets" and found["check"]["largest"]["probability"] < 1e-5
-
-
-def test_an_order_by_pt_is_part_of_the_graph(tmp_path, jets):
-    backbone = Transformer(width=16, depth=1, heads=2, causal=True, positions=8)
-    kept = {"particles": JETCLASS_FEATURES["kin"], "species": "hidden"}
-    tiny(backbone, **kept).save(tmp_path / "one")
-    found = export_onnx(tmp_path / "one", tmp_path / "one.onnx", events=[jets[0]])
+    assert found["sets"] == "jets", "an order by pT is part of the graph"
     assert found["check"]["largest"]["probability"] < 1e-5
 
 
 def test_what_a_graph_of_jets_reads_is_told(tmp_path, jets):
     place, resolved = jets
-    full = tiny(SMALL, resolved=resolved, particles=JETCLASS_FEATURES["full"], species="hidden")
+    published = {"particles": JETCLASS_FEATURES["full"], "scaling": "published"}
+    full = tiny(SMALL, resolved=resolved, species="hidden", **published)
     full.save(tmp_path / "full")
     out = tmp_path / "full.onnx"
     export_onnx(tmp_path / "full", out, events=[place])
@@ -165,7 +159,8 @@ def test_of_a_head_on_events_of_jets_the_backbone_is_exported(folder, tmp_path):
     resolved = json.loads((nested / "card.json").read_text())["selection"]
     head = EventHead(kind="deepsets", phi=(8,), hidden=(8,))
     features = {"particles": JETCLASS_FEATURES["kinpid"], "species": "hidden"}
-    tiny(SMALL, head=head, resolved=resolved, **features).save(tmp_path / "joint")
+    mean = SMALL.model_copy(update={"pooling": "mean"})
+    tiny(mean, head=head, resolved=resolved, **features).save(tmp_path / "joint")
     with pytest.raises(ConfigError, match=r"head takes events of jets.*--embedding"):
         export_onnx(tmp_path / "joint", tmp_path / "j.onnx", events=[nested])
     found = export_onnx(tmp_path / "joint", tmp_path / "j.onnx", events=[nested], embedding=True)

@@ -139,11 +139,26 @@ def test_kill_dash_nine_and_resume_is_bit_identical(shards, tmp_path):
     ).read_text()
 
 
-def test_sigterm_writes_a_state_and_exits_cleanly(shards, tmp_path):
-    file = tmp_path / "config.json"
+@pytest.fixture(scope="module")
+def once_stopped(shards, tmp_path_factory):
+    """Where SIGTERM stopped a training of 2000 steps; its exit code stands beside it."""
+    folder = tmp_path_factory.mktemp("stopped")
+    file = folder / "config.json"
     file.write_text(config(shards, steps=2000).model_dump_json())
-    assert _run_and_signal(file, tmp_path / "out", signal.SIGTERM) != -signal.SIGTERM
-    assert (tmp_path / "out" / "training" / "state" / "state.json").exists()
+    code = _run_and_signal(file, folder / "out", signal.SIGTERM)
+    (folder / "code").write_text(str(code))
+    return folder / "out"
+
+
+@pytest.fixture
+def stopped(once_stopped, tmp_path):
+    """A copy of what was stopped, to do anything with."""
+    return Path(shutil.copytree(once_stopped, tmp_path / "stopped"))
+
+
+def test_sigterm_writes_a_state_and_exits_cleanly(once_stopped):
+    assert int((once_stopped.parent / "code").read_text()) > 0, "killed by the signal"
+    assert (once_stopped / "training" / "state" / "state.json").exists()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -178,7 +193,7 @@ def test_resuming_a_finished_pretraining_leaves_it(shards, tmp_path, capsys):
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
 
 
-def test_nothing_that_was_trained_is_replaced_unasked(shards, tmp_path):
+def test_nothing_that_was_trained_is_replaced_unasked(shards, tmp_path, stopped):
     out = pretrain(config(shards), tmp_path / "pre", label=None)
     finished = Checkpoint.load(out).sha256
     for other, how, words in (
@@ -187,10 +202,6 @@ def test_nothing_that_was_trained_is_replaced_unasked(shards, tmp_path):
     ):
         with pytest.raises(ConfigError, match=f"{words}. --overwrite"):
             pretrain(config(shards, steps=other), out, label=None, **how)
-    file = tmp_path / "config.json"
-    file.write_text(config(shards, steps=2000).model_dump_json())
-    stopped = tmp_path / "stopped"
-    _run_and_signal(file, stopped, signal.SIGTERM)
     state = (stopped / "training" / "state" / "state.json").read_text()
     with pytest.raises(ConfigError, match="--resume goes on, --overwrite begins anew"):
         pretrain(config(shards, steps=2000), stopped, label=None)
@@ -233,14 +244,11 @@ def test_a_kill_after_the_checkpoint_is_noticed_and_ended(shards, tmp_path, monk
     assert {"metrics.jsonl", "metrics.csv", "resolved.json"} <= {p.name for p in out.iterdir()}
 
 
-def test_what_is_overwritten_leaves_no_state_to_resume_from(shards, tmp_path):
-    file, out = tmp_path / "config.json", tmp_path / "out"
-    file.write_text(config(shards, steps=2000).model_dump_json())
-    _run_and_signal(file, out, signal.SIGTERM)
+def test_what_is_overwritten_leaves_no_state_to_resume_from(shards, stopped):
     other = config(shards, steps=45)
-    pretrain(other, out, overwrite=True, label=None)
-    assert Checkpoint.load(out).provenance["result"]["steps"] == 45
-    assert not (out / "training").exists()
+    pretrain(other, stopped, overwrite=True, label=None)
+    assert Checkpoint.load(stopped).provenance["result"]["steps"] == 45
+    assert not (stopped / "training").exists()
 
 
 @pytest.mark.parametrize("first", ["alone", "folds"])
@@ -273,22 +281,16 @@ def test_two_pretrainings_do_not_work_in_one_directory(shards, tmp_path):
     assert not (out / ".lock").exists()
 
 
-def test_state_of_another_configuration_is_refused(shards, tmp_path):
-    file = tmp_path / "config.json"
-    file.write_text(config(shards, steps=2000).model_dump_json())
-    _run_and_signal(file, tmp_path / "out", signal.SIGKILL)
+def test_state_of_another_configuration_is_refused(shards, stopped):
     with pytest.raises(DataError, match="another configuration"):
-        pretrain(config(shards, steps=7), tmp_path / "out", resume=True, label=None)
+        pretrain(config(shards, steps=7), stopped, resume=True, label=None)
 
 
-def test_state_of_another_objective_or_data_is_refused(shards, tmp_path):
+def test_state_of_another_objective_or_data_is_refused(shards, stopped):
     """What the optimiser does not know of counts too."""
-    file = tmp_path / "config.json"
-    file.write_text(config(shards, steps=2000).model_dump_json())
-    _run_and_signal(file, tmp_path / "out", signal.SIGKILL)
     other = config(shards, steps=2000).model_copy(update={"objective": MaskedType(probability=0.1)})
     with pytest.raises(DataError, match="another configuration"):
-        pretrain(other, tmp_path / "out", resume=True, label=None)
+        pretrain(other, stopped, resume=True, label=None)
 
 
 def test_leftovers_of_a_kill_do_not_cost_the_training(shards, tmp_path):

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from transferline.data.batch import cartesian
 from transferline.learning.objectives.masked_particles import MaskedParticles
-from transferline.models.backbones.deepsets import DeepSets
 from transferline.models.backbones.pair_features import pair_columns, pair_features
 from transferline.models.backbones.part import ParT
 from transferline.models.backbones.transformer import Transformer
@@ -222,32 +221,6 @@ def test_attention_rows_of_real_particles_sum_to_one():
         sums = weights.sum(-1)[inputs.is_real]
         torch.testing.assert_close(sums, torch.ones_like(sums))
         assert not weights[0, :4, 4:].any()
-
-
-def test_the_published_inputs_are_computed_in_the_graph():
-    """Of ParT itself tests/deploy/test_onnx.py makes one: a minute, most of it in the exporter."""
-    pytest.importorskip("onnxscript")
-    runtime = pytest.importorskip("onnxruntime")
-    from transferline.deploy.onnx_graph import (
-        RawColumns,
-        columns_read,
-        onnx_graph,
-        pad_whole_grid,
-    )
-
-    recipe = ModelRecipe(features=FULL, backbone=DeepSets(), head=Head(), n_outputs=10)
-    torch.manual_seed(0)
-    model = recipe.build().eval()
-    batch = random_jets([0, 1, 5, 40], p=41)
-    expected = model(batch).detach()
-    columns = columns_read(model, batch)
-    assert set(columns) == {"species", "charge", "d0", "d0err", "dz", "dzerr"}
-    pad_whole_grid(model)
-    module = RawColumns(model, columns, embedding=False).eval()
-    session = runtime.InferenceSession(onnx_graph(module, batch).SerializeToString())
-    values = [tensor.numpy() for tensor in module.arguments(batch)]
-    logits = session.run(["logits"], dict(zip(module.inputs, values, strict=True)))[0]
-    torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_mean_of_particles_reads_what_an_objective_of_particles_trains():

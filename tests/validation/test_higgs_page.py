@@ -21,7 +21,7 @@ from transferline.validation.higgs_file import KINDS, HiggsFile, description
 
 from ..conftest import REAL_DATA
 
-N, SEED = 600, 3
+N, SEED = 400, 3
 REAL = Path(os.environ.get("TRANSFERLINE_HIGGS_FILE", REAL_DATA / "Higgs_data.root"))
 
 
