@@ -516,6 +516,13 @@ def test_a_record_that_cannot_be_read_is_replaced_only_if_asked(checkpoint, task
     assert "newer" not in (tmp_path / "record.json").read_text()
 
 
+def test_a_rate_that_would_not_be_used_is_refused():
+    for_its_own = {"optim": {"steps": 20, "lr": 1e-5}}
+    with pytest.raises(ValueError, match=r"optim\.lr \(1e-05\) is not used here.*lr: \[1e-05\]"):
+        Adaptation.model_validate(for_its_own)
+    assert Adaptation.model_validate({**for_its_own, "lr": [1e-5]}).lr == (1e-5,)
+
+
 def test_a_finished_run_is_not_done_again(checkpoint, task, tmp_path, monkeypatch):
     first = run(checkpoint, task, "finetuned", tmp_path, keep_checkpoint=True)
 

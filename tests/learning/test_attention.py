@@ -52,6 +52,13 @@ def test_attention_is_that_of_the_fast_kernel():
             at += size * size
 
 
+def test_where_nothing_says_what_particles_are_there_is_no_table(shards, monkeypatch):
+    model, rows = gat(), np.arange(len(shards))
+    assert attention_by_kind(model, shards, rows)
+    monkeypatch.setattr(shards, "columns", [n for n in shards.columns if n != "species"])
+    assert attention_by_kind(model, shards, rows) is None
+
+
 def test_without_preference_all_kinds_count_one(shards):
     model = gat()
     with torch.no_grad():

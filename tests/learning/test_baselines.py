@@ -114,6 +114,18 @@ def toy(n: int, seed: int) -> Labelled:
     return Labelled(x, y.astype(np.int64), np.ones(n))
 
 
+def test_events_of_one_class_alone_are_fitted_too():
+    """A small `natural` subset may hold no other; seeds may be any, as those of networks."""
+    fit, select = toy(40, 0), toy(20, 1)
+    for label in (0, 1):
+        parts = [Labelled(part.x, np.full(len(part.y), label), part.w) for part in (fit, select)]
+        found = boosted_trees(Trees(leaves=(2,), rounds=3), *parts, seed=2**32 + label)
+        assert (found.scores(select.x)[:, label] == 1).all()
+        assert found.scores(select.x).shape == (20, 2)
+    with pytest.raises(ValueError, match="greater than or equal to 2"):
+        Trees(leaves=(1,))
+
+
 def test_trees_grow_on_where_they_are_best_at_their_end():
     fit, select = toy(400, 0), toy(100, 1)
     few = boosted_trees(Trees(leaves=(2,), rounds=5), fit, select, seed=0)

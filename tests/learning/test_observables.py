@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from transferline.data.events import SPECIES
+from transferline.errors import ConfigError
 from transferline.learning.engineered import engineered
 from transferline.learning.engineered_jets import engineered_jets
 from transferline.learning.objectives.joint import Joint
@@ -35,6 +36,14 @@ def fitted(*batches, **settings):
 @pytest.mark.parametrize("of", ["events", "jets"])
 def test_it_keeps_its_promises(augment, of):
     check_objective(Observables(augment=augment, of=of))
+
+
+def test_jets_are_not_asked_for_what_events_have():
+    jets = toy_batch(8)
+    species = jets.columns["species"] + len(SPECIES)
+    jets = jets.replace(columns={**jets.columns, "species": species})
+    with pytest.raises(ConfigError, match=r"these shards hold jets\. Write `of: jets`"):
+        fitted(jets)
 
 
 def test_it_may_stand_beside_another_task():

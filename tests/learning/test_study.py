@@ -293,6 +293,20 @@ def test_a_part_of_the_grid_for_one_pretraining(finished, places, tmp_path):
             tmp_path,
             assignments=["pretrain.two.only={modes: [trees]}", "grid.modes=[frozen]"],
         )
+    for part in ("{modes: [fixed]}", "{sizes: {fixed: [80]}}"):
+        with pytest.raises(ConfigError, match=r"grid\.only: .*grid\.modes does not name fixed"):
+            parse(places, tmp_path, assignments=[f'grid.only={{"{name}": {part}}}'])
+
+
+@pytest.mark.parametrize("setting", ["n_train: 5", "seed: 7", "features: {particles: [log_pt]}"])
+def test_a_checkpoint_takes_no_settings_of_a_pretraining(places, tmp_path, setting):
+    with pytest.raises(ConfigError, match="checkpoint stands beside " + setting.split(":")[0]):
+        parse(places, tmp_path, assignments=[f"pretrain.three={{checkpoint: shipped, {setting}}}"])
+
+
+def test_no_pretraining_has_the_name_of_runs_without_one(places, tmp_path):
+    with pytest.raises(ConfigError, match="none: that name means runs without a pre-training"):
+        parse(places, tmp_path, assignments=["pretrain.none={checkpoint: shipped}"])
 
 
 def test_a_pretraining_on_fewer_events_is_compared_with_the_scratch_of_another(places, tmp_path):

@@ -84,6 +84,13 @@ def objective():
     return MaskedType().build(ModelRecipe(backbone=BACKBONE).build())
 
 
+def test_labels_that_an_objective_does_not_take_are_refused(shards):
+    """The card and every Record would tell how many labels it was trained with."""
+    wanted = config(shards).to_dict() | {"classes": {"a": [str(shards)], "b": ["b"]}}
+    with pytest.raises(ValueError, match="masked_type takes no labels: leave `classes:` out"):
+        PretrainConfig.model_validate(wanted)
+
+
 def test_pretraining_learns_and_its_checkpoint_loads(shards, tmp_path):
     out = pretrain(config(shards, steps=80, lr=3e-3), tmp_path / "pre", label=None)
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]

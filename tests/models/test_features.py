@@ -191,6 +191,18 @@ def test_padding_is_exactly_zero():
     assert not inputs.x[~inputs.is_real].any()
 
 
+@pytest.mark.parametrize(
+    ("settings", "column"),
+    [({"particles": ("log_pt", "tanh_d0")}, "d0"), ({"species": "onehot"}, "species")],
+)
+def test_a_column_that_shards_lack_is_named(settings, column):
+    batch = toy_batch(4)
+    kept = {name: values for name, values in batch.columns.items() if name != column}
+    model = Features(**{"particles": ("log_pt",), **settings}).build()
+    with pytest.raises(ConfigError, match=rf"column '{column}' of every particle.*columns: btag, "):
+        model(batch.replace(columns=kept))
+
+
 def test_an_unknown_feature_names_the_nearest():
     with pytest.raises(ValidationError, match=r"unknown feature 'log_ptt'. Did you mean 'log_pt'?"):
         Features(particles=("log_ptt",))

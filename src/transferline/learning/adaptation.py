@@ -18,6 +18,7 @@ from transferline.evaluation.records import TRANSFERRED, Cost, Hashes, Record
 from transferline.files import alone_in, atomic_path, resolved
 from transferline.learning.attention import attention_by_kind
 from transferline.learning.baselines import BoostedTrees, Labelled, Trees, boosted_trees
+from transferline.learning.class_sums import absolute, every_class
 from transferline.learning.independence import check_test_events
 from transferline.learning.kept_model import (
     CHECKPOINT,
@@ -335,10 +336,10 @@ def _attention(run: NetworkRun, trial: Trial) -> dict[str, Any]:
 def _run_trees(
     task: Task, data: TaskData, rows: LabelledRows, how: Trees, *, table: EventTable, seed: int
 ) -> _Outcome:
+    weight = absolute(data)
 
     def labelled(part: Rows) -> Labelled:
-        # Trees cannot take negative weights: under `signed` they get the absolute ones.
-        return Labelled(table(part).numpy(), data.target[part], np.abs(data.training_weight[part]))
+        return Labelled(table(part).numpy(), data.target[part], weight[part])
 
     found: BoostedTrees = boosted_trees(
         how, labelled(rows.fit), labelled(rows.select), seed, n_classes=task.n_outputs
@@ -360,7 +361,7 @@ def _measure(
     metrics = {**metrics, **outcome.metrics}
     extra = {**outcome.extra, "n_fit": len(rows.fit), "n_select": len(rows.select)}
     extra |= task.details(test, data, data.test)
-    if len(data.valid):
+    if every_class(data, data.valid):
         found, _ = task.evaluate(outcome.score(data.valid), data, data.valid)
         extra["valid"] = {key: [_finite(m.value), _finite(m.error)] for key, m in found.items()}
     # Evenly through the draw, which lists class after class.

@@ -37,9 +37,9 @@ def attention_by_kind(
     """Return kinds, and for every block the table `[kinds + 1, kinds]`.
 
     It is of at most 2000 events, of fewer if they are large, spread evenly over `rows`. None if the
-    backbone shows no attention, or the events are made of jets.
+    backbone shows no attention, the events are made of jets, or nothing says what particles are.
     """
-    if isinstance(shards, NestedShardSet):
+    if isinstance(shards, NestedShardSet) or "species" not in shards.columns:
         return None
     each = float(np.square(shards.n_particles[rows], dtype=np.float64).sum()) / max(1, len(rows))
     events = min(_EVENTS, max(_FEWEST, int(_PAIRS / max(1.0, each))))

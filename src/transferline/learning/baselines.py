@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class Trees(Recipe):
         refit: fit once more on all labelled events with the chosen settings.
     """
 
-    leaves: tuple[int, ...] = Field((3, 6, 12, 24, 48), min_length=1)
+    leaves: tuple[Annotated[int, Field(ge=2)], ...] = Field((3, 6, 12, 24, 48), min_length=1)
     learning_rate: float = Field(0.05, gt=0)
     rounds: int = Field(400, gt=0)
     min_leaf: int = Field(10, gt=0)
@@ -73,7 +73,7 @@ class Trees(Recipe):
             l2_regularization=self.l2,
             max_features=self.columns,
             early_stopping=False,
-            random_state=seed,
+            random_state=seed % 2**32,  # the largest that it takes
         )
 
 
@@ -189,7 +189,9 @@ def _grown(
 def _whole(probability: Floats, model: HistGradientBoostingClassifier, n_classes: int) -> Floats:
     """Return one column per class of the task, `[n, n_classes]`: zero for those never seen."""
     whole = np.zeros((len(probability), n_classes))
-    whole[:, model.classes_.astype(np.int64)] = probability
+    seen = model.classes_.astype(np.int64)
+    # Of one class scikit-learn has two columns all the same.
+    whole[:, seen] = probability if len(seen) > 1 else 1.0
     return whole
 
 

@@ -92,6 +92,11 @@ class Adaptation(Recipe):
     def _check(self) -> Self:
         if len(set(self.lr)) < len(self.lr):
             raise ValueError("lr names a learning rate twice.")
+        if "lr" not in self.model_fields_set and self.optim.lr != Optim.model_fields["lr"].default:
+            raise ValueError(
+                f"optim.lr ({self.optim.lr:g}) is not used here: give the rates to try beside "
+                f"`optim`, as lr: [{self.optim.lr:g}]."
+            )
         return self
 
     def sized(self, n_fit: int) -> Optim:

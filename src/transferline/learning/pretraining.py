@@ -118,6 +118,11 @@ class PretrainConfig(Recipe):
                 f"objective {self.objective.kind} needs labels: give `classes:` with at least two "
                 "of them, each with some of the files of `data`."
             )
+        if self.classes and not self.objective.needs_labels:
+            raise ValueError(
+                f"objective {self.objective.kind} takes no labels: leave `classes:` out, or take "
+                "`supervised`, or `joint` with it."
+            )
         files = [file for files in self.classes.values() for file in files]
         twice = sorted({file for file in files if files.count(file) > 1})
         if twice:

@@ -49,6 +49,8 @@ def run_digest(
     }
     if mode == "trees":
         settings["engineered"] = task.engineered.version
+        if (data.training_weight < 0).any():
+            settings["weights"] = "absolute, each class as much as with signs"  # once more
     if (others := task.examined_with()) and mode != "trees":
         settings["examined_with"] = others
     return json_hash({"protocol": PROTOCOL, "data": data.digest, **settings})

@@ -111,6 +111,13 @@ class Variant(Recipe):
         made = {"samples", "backbone", "objective", "optim"}
         given = {name for name in made if getattr(self, name)}
         given |= {"start"} if self.start is not None and self.checkpoint is not None else set()
+        if self.checkpoint is not None:
+            fields = type(self).model_fields
+            given |= {
+                name
+                for name in ("classes", "features", "head", "n_train", "seed", "valid_share")
+                if getattr(self, name) != fields[name].get_default(call_default_factory=True)
+            }
         if self.checkpoint is not None and given:
             raise ValueError(f"checkpoint stands beside {', '.join(sorted(given))}: give one.")
         if self.checkpoint is None and given != made:
@@ -256,12 +263,9 @@ class StudyConfig(Recipe):
                 raise ValueError(f"grid.modes names {mode}, but there are no settings `{mode}:`.")
         self._check_questions()
         for name, variant in self.pretrain.items():
-            for mode in variant.only.modes:
-                if mode not in self.grid.modes:
-                    raise ValueError(f"pretrain.{name}.only: grid.modes does not name {mode}.")
-            for size in (size for sizes in variant.only.sizes.values() for size in sizes):
-                if size not in self.grid.n_train:
-                    raise ValueError(f"pretrain.{name}.only.sizes: grid.n_train has no {size}.")
+            if name == "none":
+                raise ValueError("pretrain.none: that name means runs without a pre-training.")
+            self._check_part(f"pretrain.{name}.only", variant.only)
             other = variant.only.scratch
             if other is not None:
                 self._check_scratch(name, other)
@@ -273,6 +277,14 @@ class StudyConfig(Recipe):
         if not self.allow_overlap:
             self._check_disjoint()
         return self
+
+    def _check_part(self, where: str, part: Part) -> None:
+        for mode in (*part.modes, *part.sizes):
+            if mode not in self.grid.modes:
+                raise ValueError(f"{where}: grid.modes does not name {mode}.")
+        for size in (size for sizes in part.sizes.values() for size in sizes):
+            if size not in self.grid.n_train:
+                raise ValueError(f"{where}: sizes: grid.n_train has no {size}.")
 
     def _check_scratch(self, name: str, other: str) -> None:
         where = f"pretrain.{name}.only.scratch"
@@ -308,9 +320,7 @@ class StudyConfig(Recipe):
         named = {"grid.largest": list(self.grid.largest), "grid.only": list(self.grid.only)}
         named |= {f"pretrain.{key}.only": list(v.only.tasks) for key, v in self.pretrain.items()}
         for task, part in self.grid.only.items():
-            for size in (size for sizes in part.sizes.values() for size in sizes):
-                if size not in self.grid.n_train:
-                    raise ValueError(f"grid.only: {task}: sizes: grid.n_train has no {size}.")
+            self._check_part(f"grid.only: {task}", part)
         for where, tasks in named.items():
             for name in tasks:
                 if name not in names:

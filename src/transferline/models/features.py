@@ -61,9 +61,19 @@ def _delta_r(batch: Batch) -> Tensor:
     return torch.sqrt(_delta_eta(batch) ** 2 + _delta_phi(batch) ** 2)
 
 
+def _column(batch: Batch, name: str) -> Tensor:
+    if name not in batch.columns:
+        there = ", ".join(sorted(batch.columns)) or "none"
+        raise ConfigError(
+            f"`features` read the column '{name}' of every particle, which these shards do not "
+            f"have (columns: {there}). Take other features, or a selection that keeps it."
+        )
+    return batch.columns[name]
+
+
 def _is(species: str) -> Callable[[Batch], Tensor]:
     code = CONSTITUENTS[species]
-    return lambda batch: (batch.columns["species"] == code).to(batch.p4)
+    return lambda batch: (_column(batch, "species") == code).to(batch.p4)
 
 
 PARTICLE_FEATURES: dict[str, Callable[[Batch], Tensor]] = {
@@ -77,8 +87,8 @@ PARTICLE_FEATURES: dict[str, Callable[[Batch], Tensor]] = {
     # Missing momentum has mass 0 and merged massless jets come near it: log(1 + m/GeV).
     "log_mass": lambda b: b.p4[..., MASS].clamp(min=0).log1p(),
     "log10_mass": lambda b: _log10(b.p4[..., MASS]),
-    "charge": lambda b: b.columns["charge"],
-    "btag": lambda b: b.columns["btag"],
+    "charge": lambda b: _column(b, "charge"),
+    "btag": lambda b: _column(b, "btag"),
     # Constituents of a jet, as arXiv:2202.03772 feeds them; impact parameters in mm.
     "log_energy": lambda b: _energy(b).clamp(min=_TINY).log(),
     "log_pt_share": lambda b: _log_ratio(b.p4[..., PT], whole_jet(b)[0]),
@@ -87,10 +97,10 @@ PARTICLE_FEATURES: dict[str, Callable[[Batch], Tensor]] = {
     "delta_eta": _delta_eta,
     "delta_phi": _delta_phi,
     **{f"is_{species}": _is(species) for species in CONSTITUENTS},
-    "tanh_d0": lambda b: b.columns["d0"].tanh(),
-    "tanh_dz": lambda b: b.columns["dz"].tanh(),
-    "d0err": lambda b: b.columns["d0err"].clamp(0, 1),
-    "dzerr": lambda b: b.columns["dzerr"].clamp(0, 1),
+    "tanh_d0": lambda b: _column(b, "d0").tanh(),
+    "tanh_dz": lambda b: _column(b, "dz").tanh(),
+    "d0err": lambda b: _column(b, "d0err").clamp(0, 1),
+    "dzerr": lambda b: _column(b, "dzerr").clamp(0, 1),
 }
 """Name -> per-particle feature `[n, p]`; momenta in GeV, angles in rad."""
 
@@ -271,8 +281,8 @@ class FeatureExtractor(nn.Module):
             x = torch.where(self.meant(batch), x, torch.zeros_like(x))
         if self.recipe.species == "onehot":
             codes = torch.arange(1, len(SPECIES), device=x.device)
-            x = torch.cat((x, (batch.columns["species"].unsqueeze(-1) == codes).to(x)), dim=-1)
+            x = torch.cat((x, (_column(batch, "species").unsqueeze(-1) == codes).to(x)), dim=-1)
         elif self.recipe.species == "integer":
-            x = torch.cat((x, batch.columns["species"].unsqueeze(-1).to(x)), dim=-1)
+            x = torch.cat((x, _column(batch, "species").unsqueeze(-1).to(x)), dim=-1)
         x = torch.where(batch.is_real.unsqueeze(-1), x, torch.zeros_like(x))
         return Inputs(x=x, p4=batch.p4, is_real=batch.is_real)

@@ -17,6 +17,8 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from transferline.data.batch import Batch
+from transferline.data.events import SPECIES
+from transferline.errors import ConfigError
 from transferline.learning.engineered import EVENT_FEATURES
 from transferline.learning.engineered_jets import JET_CONTEXT, JET_FEATURES
 from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
@@ -78,10 +80,19 @@ class ObservablesObjective(Objective):
     @torch.no_grad()
     def fit_constants(self, draw: Callable[[], Iterable[Batch]]) -> None:
         """Take mean and spread of every observable from the events that Features are fitted to."""
+        for batch in draw():
+            self._check_kind(batch)
         values = torch.cat([self.observables(batch) for batch in draw()]).double()
         self.mean.copy_(values.nanmean(0))
         spread = (values - values.nanmean(0)).square().nanmean(0).sqrt()
         self.spread.copy_(spread.masked_fill(spread < _LEAST_SPREAD, torch.nan))
+
+    def _check_kind(self, batch: Batch) -> None:
+        """Of jets a fifth of the observables of events exist: `events` is the default."""
+        species = batch.columns.get("species")
+        of_jets = species is not None and bool((species >= len(SPECIES)).any())
+        if of_jets and self.recipe.of == "events":
+            raise ConfigError("objective observables: these shards hold jets. Write `of: jets`.")
 
     def forward(self, batch: Batch) -> Loss:
         """Return the mean squared error, and the share of the variance that is explained."""

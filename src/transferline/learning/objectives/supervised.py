@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
 from torch.nn import functional as F
 
 from transferline.data.nested import AnyBatch, Nested
@@ -23,7 +24,7 @@ class Supervised(ObjectiveRecipe):
     """
 
     kind: Literal["supervised"] = "supervised"
-    label_smoothing: float = 0.0
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
     augment: Augment = Augment()
 
     @property

@@ -149,3 +149,10 @@ class Classification(Task):
             for label, name in enumerate(self.classes()):
                 if not (data.target[rows] == label).any():
                     raise DataError(f"task {self.name}: the {part} holds no {name} event.")
+        for label, name in enumerate(self.classes()):
+            total = data.weight[data.test[data.target[data.test] == label]].sum()
+            if total <= 0:  # said before anything is trained
+                raise DataError(
+                    f"task {self.name}: the {name} events of the test set have a sum of weights "
+                    f"of {total:.3g}: no share of them exists. Prepare more events."
+                )

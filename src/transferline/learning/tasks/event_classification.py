@@ -88,8 +88,19 @@ class EventClassification(Classification):
         return Classified(shards, target, weight)
 
     def opened(self, paths: list[Path]) -> ShardSet:
-        """Open the shards of the samples."""
-        return ShardSet(paths)
+        """Open the shards of the samples.
+
+        Raises:
+            ConfigError: they hold single jets, of which trees would get the features of events.
+        """
+        shards = ShardSet(paths)
+        for name, card in zip(self.event_samples(), shards.cards, strict=True):
+            if card.selection.get("kind") == "jets":
+                raise ConfigError(
+                    f"task {self.name}: '{name}' holds single jets. Take kind: jet_tagging, with "
+                    "class_samples, which gives boosted trees the features of jets."
+                )
+        return shards
 
     def _scales(self, shards: ShardSet, *, absolute: bool = False) -> NDArray[np.float64]:
         """Factor on the weights of every sample: pb per unit of weight, 1 where it stands alone.
