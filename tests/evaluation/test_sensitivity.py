@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from transferline.errors import DataError
 from transferline.evaluation import sensitivity
 from transferline.evaluation.sensitivity import Binned, asimov_significance, binned, fit
 
@@ -107,14 +106,29 @@ def test_the_limit_is_where_cls_is_a_twentieth():
         assert cls == pytest.approx(0.05, rel=0.02)
 
 
-def test_no_signal_has_no_limit_and_negative_signal_is_refused():
+def test_no_signal_has_no_limit():
     pytest.importorskip("pyhf", reason="extra stats")
     scores, target, weight = toy()
     nothing = replace(binned(scores, target, weight, bins=3), signal=np.zeros(3))
     assert fit(nothing).significance == 0.0
     assert fit(nothing).limit == np.inf
-    with pytest.raises(DataError, match="negative sum of signal"):
-        binned(scores, target, np.where((target == 1) & (scores < 0.6), -weight, 3 * weight))
+
+
+def test_bins_that_signed_weights_make_negative_are_joined_with_the_one_below():
+    """Of a finished training no such bin may cost the result."""
+    scores, target, weight = toy()
+    usual = binned(scores, target, weight, bins=8)
+    third = (scores >= usual.edges[3]) & (scores < usual.edges[4])
+    for label in (0, 1):  # a bin without positive background, and one with negative signal
+        found = binned(scores, target, np.where(third & (target == label), -weight, weight), bins=8)
+        assert (found.signal >= 0).all() and (found.background > 0).all()
+        assert len(found.signal) < len(usual.signal) + label
+    lowest = scores < usual.edges[1]
+    found = binned(scores, target, np.where(lowest & (target == 1), -weight, weight), bins=8)
+    assert found.edges[0] == -np.inf and (found.signal >= 0).all()
+    assert found.signal.sum() == pytest.approx(
+        weight[(target == 1) & ~lowest].sum() - weight[(target == 1) & lowest].sum()
+    )
 
 
 def test_a_sample_that_is_absent_from_a_bin_is_not_known_to_be_absent():

@@ -10,7 +10,7 @@ from transferline.data.origins import Relation, source_origins
 from transferline.data.readers.nanoaod import NanoAOD
 from transferline.errors import ConfigError, DataError
 from transferline.generate.lhe import count_events
-from transferline.generate.nanoaod import read_arrays
+from transferline.generate.nanoaod import read_arrays, read_provenance
 
 from .conftest import make
 from .drell_yan_lhe import write_lhe
@@ -43,6 +43,28 @@ def test_hard_events_of_a_file_are_not_those_of_the_catalogue(tmp_path):
     assert made[0].cross_section is None
     origins = [source_origins(NanoAOD(files=[str(m.path)]).source(str(m.path))) for m in made]
     assert origins[0].origins[0].relation(origins[1].origins[0]) is Relation.RELATED
+
+
+def test_the_cross_section_of_a_file_is_counted_once(tmp_path):
+    """Two alternatives of a process, with a file or without, and an event for one of them."""
+    lhe = write_lhe(tmp_path / "dy.lhe", [2.0] * 6)
+    whole = make(tmp_path / "1.root", "ttH_bb_1l", n=6, block_size=6, filter="none")
+    few = make(tmp_path / "2.root", "ttH_bb_1l", n=1, block_size=6, filter="none")
+    assert len(read_provenance(whole.path)["settings"]) > 1
+    assert few.cross_section_generator == pytest.approx(whole.cross_section_generator, rel=0.5)
+    file = make(tmp_path / "3.root", "ttH_bb_1l", n=6, block_size=6, filter="none", lhe=lhe)
+    assert file.cross_section_generator == pytest.approx(2.0, rel=1e-3)
+    told = read_provenance(file.path)["cross_section_pythia"]["what"]
+    assert "as the LHE file has it" in told
+
+
+@pytest.mark.parametrize("strategy", [1, -2])
+def test_a_file_that_is_still_to_be_unweighted_is_refused(tmp_path, strategy):
+    """Blocks of events would share hard events: Pythia reads several for one that it makes."""
+    source = write_lhe(tmp_path / "dy.lhe", WEIGHTS)
+    source.write_text(source.read_text().replace(" 0 0 0 0 -4 1", f" 0 0 0 0 {strategy} 1"))
+    with pytest.raises(DataError, match=rf"weighted \(IDWTUP = {strategy}\).*Unweight it"):
+        make(tmp_path / "x.root", "external", lhe=source)
 
 
 def test_filter_and_file_do_not_mix(tmp_path):

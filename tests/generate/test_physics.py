@@ -6,6 +6,10 @@ import awkward as ak
 import numpy as np
 import pytest
 
+from transferline.generate.truth import is_invisible
+
+pythia8mc = pytest.importorskip("pythia8mc")
+
 
 def objects(events, name, *columns):
     return ak.zip({c: events[f"{name}_{c}"] for c in ("pt", "eta", "phi", *columns)})
@@ -164,3 +168,14 @@ def test_taus_have_nested_working_points(ttbar):
 def test_both_lepton_charges_occur_equally(ttbar):
     lepton = ak.flatten(hard(ttbar, 11, 13, 15).pdgId)
     assert ak.mean(lepton > 0) == pytest.approx(0.5, abs=0.02)
+
+
+def test_what_no_detector_sees_is_what_pythia_calls_invisible():
+    """Dark matter of an LHE file in a calorimeter would be a jet, and no missing momentum."""
+    data = pythia8mc.Pythia("", False).particleData
+    stable = [12, 16, 51, 52, 53, 1000012, 1000022, 2000014, 9900012, 4900101, 4900111, 4900022]
+    seen = [11, 13, 22, 111, 130, 211, 2112, 1000024, 1000021, 4900001]
+    assert is_invisible(np.array([*stable, *(-code for code in stable)])).all()
+    assert not is_invisible(np.array(seen)).any()
+    assert not any(data.isVisible(code) for code in stable)
+    assert all(data.isVisible(code) for code in seen)

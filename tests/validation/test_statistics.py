@@ -63,6 +63,13 @@ def test_a_peak_on_a_background_is_found():
     assert 0.1 < found.error < 3.0
 
 
+@pytest.mark.parametrize("end", [110.0, 110.5])
+def test_a_peak_stays_where_it_is_on_any_grid(end):
+    """A smoothing of an even number of points would move it by a step."""
+    found = maximum(np.full(100, 80.0), np.ones(100), np.arange(50.0, end, 0.5), 4.0)
+    assert found.value == 80.0
+
+
 def test_weights_count_and_signs_too():
     passed = np.array([True, True, False, False])
     weight = np.array([2.0, -1.0, 2.0, 1.0])

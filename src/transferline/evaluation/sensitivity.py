@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transferline.errors import ConfigError, DataError, NumericalError
+from transferline.errors import ConfigError, NumericalError
 from transferline.evaluation.bootstrap import REPLICAS, replica_weights
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.roc import Bools, Floats, Ints, check_inputs
@@ -56,7 +56,8 @@ def binned(
 
     The bin of the highest scores ends the halving where fewer than `least` effective background
     events, (sum w)^2 / sum w^2, would be left: a bin that simulation leaves empty would promise a
-    sensitivity that nothing supports.
+    sensitivity that nothing supports. A bin whose background is not positive or whose signal is
+    negative, which signed weights can make, is joined with the one below.
 
     Args:
         scores: `[n]`, higher is more signal-like.
@@ -68,8 +69,7 @@ def binned(
             a bin adds an event of its mean weight to the error there, see `tail.unseen`.
 
     Raises:
-        DataError, NumericalError: as `transferline.evaluation.roc.check_inputs`; or a bin's
-            background is not positive or its signal negative, which signed weights can make.
+        DataError, NumericalError: as `transferline.evaluation.roc.check_inputs`.
     """
     s, is_signal, w = check_inputs(scores, target, weight)
     b_score, b_weight = s[~is_signal], w[~is_signal]
@@ -86,21 +86,27 @@ def binned(
         # Trees of few events give many the same score: below the lowest there is no background.
         if edge > (inner[-1] if inner else b_score.min()):
             inner.append(edge)
-    edges = np.array([-np.inf, *inner, np.inf])
-    place = np.searchsorted(edges, s, side="right") - 1
+    edges, place = _places(s, inner)
 
     def total(chosen: Bools, values: Floats) -> Floats:
         return np.bincount(place[chosen], values, len(edges) - 1).astype(np.float64)
 
-    signal = total(is_signal, w[is_signal])
-    background, square = total(~is_signal, b_weight), total(~is_signal, b_weight**2)
+    signal, background = total(is_signal, w[is_signal]), total(~is_signal, b_weight)
+    while inner and (bad := (background <= 0) | (signal < 0)).any():
+        # Joined with the bin below; the lowest with the one above.
+        del inner[max(int(np.argmax(bad)) - 1, 0)]
+        edges, place = _places(s, inner)
+        signal, background = total(is_signal, w[is_signal]), total(~is_signal, b_weight)
+    square = total(~is_signal, b_weight**2)
     b_place = place[~is_signal]
     square += [_absent(b_weight, b_sample, b_place == one) for one in range(len(square))]
-    if (background <= 0).any():
-        raise DataError("a bin of the score has no positive background; take fewer bins.")
-    if (signal < 0).any():
-        raise DataError("a bin of the score has a negative sum of signal; take fewer bins.")
     return Binned(signal, background, np.sqrt(square), edges)
+
+
+def _places(scores: Floats, inner: list[float]) -> tuple[Floats, Ints]:
+    """Return the edges of the bins, and which of them each score is in."""
+    edges = np.array([-np.inf, *inner, np.inf])
+    return edges, np.searchsorted(edges, scores, side="right") - 1
 
 
 def _absent(weight: Floats, sample: Ints, passes: Bools) -> float:

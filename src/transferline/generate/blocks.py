@@ -120,8 +120,21 @@ def _simulate_tagged(
     return _Made(tables, replace(count, passed=passed), run.cross_section(), overweight)
 
 
-def _count(made: list[_Made], asked: int, events: int) -> BlockCount:
-    sections = [one.cross_section for one in made]
+def _cross_section(made: list[_Made], configuration: Configuration) -> tuple[float, float]:
+    """Cross section of all alternatives in pb, and its error.
+
+    Each run finds that of its own alternative, with an LHE file that of the file. Of few events
+    not every alternative has one.
+    """
+    tried = np.array([one.count.tried for one in made], np.float64)
+    share = tried / tried.sum() if configuration.lhe else len(configuration.settings) / len(made)
+    values, errors = np.array([one.cross_section for one in made]).T
+    return float((values * share).sum()), float(np.hypot.reduce(errors * share))
+
+
+def _count(
+    made: list[_Made], asked: int, events: int, cross_section: tuple[float, float]
+) -> BlockCount:
     counts = [one.count for one in made]
     return BlockCount(
         asked=asked,
@@ -130,8 +143,8 @@ def _count(made: list[_Made], asked: int, events: int) -> BlockCount:
         passed=sum(c.passed for c in counts),
         sum_weight=sum(c.sum_weight for c in counts),
         sum_weight2=sum(c.sum_weight2 for c in counts),
-        cross_section=sum(value for value, _ in sections),
-        cross_section_error=float(np.hypot.reduce([error for _, error in sections])),
+        cross_section=cross_section[0],
+        cross_section_error=cross_section[1],
         overweight=sum(one.overweight for one in made),
     )
 
@@ -157,6 +170,6 @@ def generate_block(configuration: Configuration, block: int, n: int, path: str) 
     # Mix the alternatives, so that the first events of a file are a fair sample of it.
     table = table.take(rng.permutation(table.n))
     table = to_nanoaod(table, block + 1, block * configuration.block_size + 1)
-    count = _count(made, n, table.n)
+    count = _count(made, n, table.n, _cross_section(made, configuration))
     save_block(Path(path), table, count, configuration.hash)
     return count

@@ -36,6 +36,9 @@ from transferline.generate.sherpa.run import check_filter, integrate_once
 from transferline.generate.sherpa.run_card import sherpa_processes
 from transferline.generate.tagged_jets import TaggedJets
 
+_LEADING_ORDER = "leading order, before the filter, including forced branching fractions"
+_OF_THE_FILE = "as the LHE file has it; fractions of decays that are forced here are not in it"
+
 
 @dataclass(frozen=True)
 class GenerationSummary:
@@ -149,7 +152,7 @@ def _provenance(
         f"cross_section_{options.generator}": {
             "pb": total.cross_section,
             "error": total.cross_section_error,
-            "what": "leading order, before the filter, including forced branching fractions",
+            "what": _OF_THE_FILE if configuration.lhe_hash else _LEADING_ORDER,
         },
         "cross_section": (OF_LHE if configuration.lhe_hash else entry.cross_section).model_dump(),
         "settings": [list(s) for s in configuration.settings],

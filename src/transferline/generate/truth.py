@@ -10,7 +10,13 @@ import numpy as np
 
 from transferline.generate.compiled import Array
 
-_INVISIBLE = np.array([12, 14, 16, 1000022, 1000023, 1000025, 1000035, 1000039])
+_NEUTRINOS = (12, 14, 16, 18, 1000012, 1000014, 1000016, 2000012, 2000014, 2000016)
+_HEAVY_NEUTRINOS = (9900012, 9900014, 9900016)
+_DARK_MATTER = (51, 52, 53, 58, 1000022, 1000023, 1000025, 1000035, 1000045)
+_GRAVITONS = (39, 1000039, 5000039)
+_INVISIBLE = np.array([*_NEUTRINOS, *_HEAVY_NEUTRINOS, *_DARK_MATTER, *_GRAVITONS])
+_HIDDEN_VALLEY = 49001, 49020  # times 100
+_HIDDEN_NEUTRALS = np.array([4900012, 4900014, 4900016, 4900021, 4900022])
 
 
 @dataclass(frozen=True)
@@ -50,12 +56,19 @@ class Truth:
     @property
     def invisible(self) -> Array:
         """True for final particles that no detector sees."""
-        return self.final & np.isin(np.abs(self.pdg_id), _INVISIBLE)
+        return self.final & is_invisible(self.pdg_id)
 
 
 def is_invisible(pdg_id: Array) -> Array:
-    """Tell which PDG ids are neutrinos or stable neutralinos."""
-    return np.isin(np.abs(pdg_id), _INVISIBLE)
+    """Tell which PDG ids no detector sees, where they live long enough to reach one.
+
+    Neutrinos, dark matter (51 to 53 as in LHE files), neutralinos and sneutrinos, gravitinos, the
+    neutral part of a hidden valley: those that Pythia's particle data call invisible.
+    """
+    code = np.abs(pdg_id)
+    first, behind = _HIDDEN_VALLEY
+    hidden = (code >= 100 * first) & (code < 100 * behind)
+    return np.isin(code, _INVISIBLE) | hidden | np.isin(code, _HIDDEN_NEUTRALS)
 
 
 class ChargeTable:

@@ -156,7 +156,9 @@ def maximum(values: Floats, weight: Floats, grid: Floats, width: float) -> Measu
     """
     step = float(grid[1] - grid[0])
     edges = np.append(grid - step / 2, grid[-1] + step / 2)
-    kernel = np.exp(-0.5 * ((grid - grid[len(grid) // 2]) / width) ** 2)
+    # Odd in number: about the middle of an even one, "same" would be off by a step.
+    reach = min(math.ceil(4 * width / step), (len(grid) - 1) // 2)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / width) ** 2)
 
     def position(x: Floats, v: Floats) -> float:
         content, _ = np.histogram(x, edges, weights=v)
