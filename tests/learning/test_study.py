@@ -336,6 +336,27 @@ AGAIN = """  again:
 task: {kind"""
 
 
+def test_scratch_is_run_for_a_task_that_its_own_pretraining_is_not_used_for(places, tmp_path):
+    old, new = TASK, "tasks:\n" + "".join(
+        f"  - {{kind: event_classification, name: {name}, signal: [{a}], background: [{b}]}}\n"
+        for name, a, b in (("a", "signal", "background"), ("b", "background", "signal"))
+    )
+    few = ["grid.modes=[scratch, frozen]", "grid.n_train=[80]", "pretrain.one.only={tasks: [a]}"]
+    part = "pretrain.two.only={tasks: [b], scratch: one}"
+    config = parse(places, tmp_path, old, new, [*few, part])
+    found = records.read(study(config, tmp_path / "out") / "records.jsonl")
+    assert {(r.task, r.mode, r.pretraining) for r in found} == {
+        ("a", "scratch", "none"),
+        ("b", "scratch", "none"),
+        ("a", "frozen", "one"),
+        ("b", "frozen", "two"),
+    }
+    assert plan_lines(config)[-1].startswith("at most 4 runs")
+    # Where both are used for a task, they share its runs: in the plan as in the grid.
+    shared = parse(places, tmp_path, old, new, [*few[:2], "pretrain.two.only={scratch: one}"])
+    assert plan_lines(shared)[-1].startswith("at most 6 runs")
+
+
 def test_two_adaptations_of_one_pretraining_share_it(places, tmp_path, monkeypatch):
     made = []
 

@@ -47,6 +47,8 @@ def _settings(
 ) -> list[Adaptation | Trees]:
     """Transferred modes run once per variant, scratch at most so, trees once."""
     wanted = [name for name in config.pretrain if config.wants(task, mode, [name], n_train, seed)]
+    if mode == "scratch":  # those that are compared with the same runs share them
+        wanted = list(dict.fromkeys(config.pretrain[name].only.scratch or name for name in wanted))
     trees = [None] if config.wants(task, mode, (), n_train, seed) else []
     found = [config.how(mode, name) for name in (trees if mode == "trees" else wanted)]
     return [how for how in found if how is not None]

@@ -116,10 +116,12 @@ def _cells(
         for name, path in checkpoints.items()
         if task.name in (config.pretrain[name].only.tasks or (task.name,))
     }
+    # Those of another task may be what these are compared with.
+    compared = {config.pretrain[name].only.scratch or name for name in used}
+    lines = {name: path for name, path in checkpoints.items() if name in compared}
     for mode in config.grid.modes:
-        for variant, path in used.items() if mode != "trees" else [("none", None)]:
-            if mode == "scratch" and config.pretrain[variant].only.scratch is not None:
-                continue
+        variants = lines if mode == "scratch" else used
+        for variant, path in variants.items() if mode != "trees" else [("none", None)]:
             how = config.how(mode, variant)
             assert how is not None  # StudyConfig checks it
             checkpoint = None if path is None else Checkpoint.load(path)
