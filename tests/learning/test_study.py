@@ -337,9 +337,13 @@ task: {kind"""
 
 
 def test_scratch_is_run_for_a_task_that_its_own_pretraining_is_not_used_for(places, tmp_path):
-    old, new = TASK, "tasks:\n" + "".join(
-        f"  - {{kind: event_classification, name: {name}, signal: [{a}], background: [{b}]}}\n"
-        for name, a, b in (("a", "signal", "background"), ("b", "background", "signal"))
+    old, new = (
+        TASK,
+        "tasks:\n"
+        + "".join(
+            f"  - {{kind: event_classification, name: {name}, signal: [{a}], background: [{b}]}}\n"
+            for name, a, b in (("a", "signal", "background"), ("b", "background", "signal"))
+        ),
     )
     few = ["grid.modes=[scratch, frozen]", "grid.n_train=[80]", "pretrain.one.only={tasks: [a]}"]
     part = "pretrain.two.only={tasks: [b], scratch: one}"
@@ -680,12 +684,17 @@ def test_a_checkpoint_of_equal_weights_and_another_recipe_is_another(places, tmp
 def test_a_pretraining_of_other_settings_is_not_taken_for_this_one(places, tmp_path, finished):
     out = tmp_path / "out"
     other = parse(places, tmp_path, assignments=["pretrain.one.seed=7", "grid.modes=[trees]"])
-    (out / "pretrain" / "one").mkdir(parents=True)
-    (out / "pretrain" / "digests.json").write_text(
-        (finished / "pretrain" / "digests.json").read_text()
-    )
+    shutil.copytree(finished / "pretrain", out / "pretrain")
     with pytest.raises(DataError, match="other settings or data"):
         study(other, out)
+
+
+def test_a_pretraining_that_failed_before_its_first_step_may_be_corrected(places, tmp_path):
+    less = ["grid.modes=[trees]", "grid.n_train=[80]"]
+    with pytest.raises(DataError, match="n_train"):
+        study(parse(places, tmp_path, assignments=[*less, "pretrain.one.n_train=5000"]), tmp_path)
+    study(parse(places, tmp_path, assignments=[*less, "pretrain.one.n_train=100"]), tmp_path)
+    assert Checkpoint.load(tmp_path / "pretrain" / "one").provenance["n_train"] == 100
 
 
 @pytest.mark.parametrize(

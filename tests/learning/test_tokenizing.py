@@ -211,7 +211,12 @@ def test_a_study_makes_its_tokenizers_once(tmp_path):
     places = {name: toy_shards(tmp_path / name, 250, seed=i) for i, name in enumerate(names)}
     (tmp_path / "study.yaml").write_text(STUDY.format(**places))
     config = load_config(tmp_path / "study.yaml", StudyConfig)
-    with _Counting(1) as pool:
+    too_many = load_config(
+        tmp_path / "study.yaml", StudyConfig, ("tokenizers.eight.tokenizer.codes=100000",)
+    )
+    with pytest.raises(DataError, match="codes"):
+        study(too_many, tmp_path / "out")
+    with _Counting(1) as pool:  # nothing was made, so that it may be corrected
         out = study(config, tmp_path / "out", executor=pool)
     assert pool.calls["_tokenize"] == len(config.tokenizers)
     assert len(records.read(out / "records.jsonl")) == 2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transferline.errors import DataError
 from transferline.files import read_json, write_json
-from transferline.learning.training_place import TRAINING
+from transferline.learning.training_place import TRAINING, is_begun
 from transferline.models.stored import CONFIG
 
 _DIGESTS = "digests.json"
@@ -33,15 +33,17 @@ def is_current(out: Path, name: str, digest: str) -> bool:
     """Whether the checkpoint `out / name` is finished; notes down what it is made from.
 
     Raises:
-        DataError: the directory holds one of other settings or data.
+        DataError: the directory holds one of other settings or data, or the state of its training.
     """
-    file = out / _DIGESTS
+    file, place = out / _DIGESTS, out / name
     known = _noted(out)
-    if name in known and known[name] != digest and (out / name).exists():
+    # What failed before its first step left a directory, and nothing that could be lost.
+    made = (place / CONFIG).exists() or is_begun(place)
+    if made and known.get(name, digest) != digest:
         raise DataError(
-            f"{out / name}: was made with other settings or data. Remove that directory to make "
+            f"{place}: was made with other settings or data. Remove that directory to make "
             "it anew, or give the study another --out."
         )
     write_json(file, {**known, name: digest})
     # With the directory of its training beside it, it was killed before all was in place.
-    return (out / name / CONFIG).exists() and not (out / name / TRAINING).exists()
+    return (place / CONFIG).exists() and not (place / TRAINING).exists()
