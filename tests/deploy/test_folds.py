@@ -462,6 +462,18 @@ def test_wrong_usage_is_explained(run, backbones, folder, task, tmp_path):
         FoldSet.read(tmp_path / "bad")
 
 
+def test_labels_that_a_later_fold_has_not_are_refused_before_the_first_is_trained(task, tmp_path):
+    data = task.load()
+    parts = [task.folded(data, Fold(k, K)) for k in range(K)]
+    most = [2 * int(np.bincount(data.target[part.pool]).min()) for part in parts]
+    assert most[0] > min(most)  # the first fold alone could be trained
+    more = {"mode": "trees", "how": Trees(leaves=(4,), rounds=5)}
+    with pytest.raises(DataError, match="Lower n_train"):
+        train([None] * K, task, tmp_path / "run", n_train=most[0], **more)
+    done = train([None] * K, task, tmp_path / "run", n_train=min(most), **more)
+    assert len(done.records) == K
+
+
 def test_boosted_trees_are_measured_in_folds_and_not_kept(task, files, tmp_path):
     trees = Trees(leaves=(3,), rounds=5)
     done = train([None] * K, task, tmp_path / "trees", mode="trees", how=trees)

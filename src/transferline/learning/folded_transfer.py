@@ -147,6 +147,9 @@ def transfer_folds(
     places = [out / part.fold.name for part in parts if part.fold is not None]
     _check_foreign(out, len(starts))
     records = [_finished(place, key, name) for place, key in zip(places, expected, strict=True)]
+    for part, record in zip(parts, records, strict=True):
+        if record is None:  # too few events of the last fold are told before the first is trained
+            task.labelled(part, n_train, seed)
     for i, (start, part, place) in enumerate(zip(starts, parts, places, strict=True)):
         records[i] = records[i] or transfer(
             start,
