@@ -320,6 +320,22 @@ def test_the_probe_reads_the_class_of_jets_off_the_backbone(task, folder, checkp
     assert start == pytest.approx(same, abs=1e-3)
 
 
+def test_jets_of_the_probe_that_were_pretrained_on_stop_a_transfer(
+    task, folder, checkpoint, tmp_path
+):
+    jets = {"signal": [str(folder / "j1")], "background": [str(folder / "j0")]}
+    asked = task.model_copy(update={"jet_probe": JetProbe(**jets)})
+    given = {"n_train": 100, "seed": 0, "how": how()}
+    with pytest.raises(DataError, match="test events of jet_probe were in the pre-training"):
+        transfer(checkpoint, asked, "frozen", out=tmp_path / "a", **given)
+    allowed = transfer(checkpoint, asked, "frozen", out=tmp_path / "a", allow_overlap=True, **given)
+    told = allowed.extra["pretraining_overlap"]
+    n = len(asked.examined_on()["jet_probe"][1])
+    assert told["counts"]["pretraining.yes"] == n > 100
+    assert told["events"] == len(asked.load().test) + n
+    assert "were in the pre-training of the backbone" in told["verdict"]
+
+
 def test_samples_of_one_name_are_told_apart():
     assert _names(["X", "", "X", "Y"]) == ["X#1", "2", "X#3", "Y"]
 

@@ -136,7 +136,7 @@ def transfer(
         data.shards.verify()
     rows = task.labelled(data, n_train, seed)
     _check_fold(data, rows)
-    judged = _independence(checkpoint, data, mode, allow_overlap)
+    judged = _independence(checkpoint, task, data, mode, allow_overlap)
     digest = at_size(run_digest(checkpoint, task, data, mode, how), task, n_train)
     if expected not in (None, digest):
         raise StaleError(f"{out}: its settings, weights or data have been replaced since.")
@@ -214,12 +214,12 @@ def _check_fold(data: TaskData, rows: LabelledRows) -> None:
 
 
 def _independence(
-    checkpoint: Checkpoint | None, data: TaskData, mode: Mode, allow: bool
+    checkpoint: Checkpoint | None, task: Task, data: TaskData, mode: Mode, allow: bool
 ) -> dict[str, Any]:
     """What goes into the Record about test events; other modes have nothing of the weights."""
     extra: dict[str, Any] = {} if data.fold is None else {"fold": asdict(data.fold)}
     if checkpoint is not None and mode in TRANSFERRED:
-        extra["pretraining_overlap"] = check_test_events(checkpoint, data, allow=allow)
+        extra["pretraining_overlap"] = check_test_events(checkpoint, task, data, allow=allow)
     return extra
 
 

@@ -11,8 +11,9 @@ from typing import Any, Self
 import numpy as np
 
 from transferline.data.origins import Origin
+from transferline.data.readers.shards import ShardSet
 from transferline.errors import DataError
-from transferline.learning.tasks.base import TaskData
+from transferline.learning.tasks.base import Task, TaskData
 from transferline.learning.tasks.subsets import Rows
 from transferline.models.checkpoint import Checkpoint
 from transferline.models.seen import ROLES, Hashes, Level, Role, Seen, by_origin
@@ -54,10 +55,10 @@ class Tally:
                 if level != Level.NO:
                     self.counts[role, Level(level)] += n
 
-    def add_rows(self, seen: Seen, data: TaskData, rows: Rows) -> None:
-        """Count rows of a task."""
-        hashes = np.asarray(data.shards.hash)[rows]
-        for _, origin, places in by_origin(data.shards, rows):
+    def add_rows(self, seen: Seen, shards: ShardSet, rows: Rows) -> None:
+        """Count rows of shards."""
+        hashes = np.asarray(shards.hash)[rows]
+        for _, origin, places in by_origin(shards, rows):
             self.add(seen, hashes[places], origin)
 
     def join(self, other: Tally) -> None:
@@ -118,12 +119,15 @@ class Tally:
 
 
 def check_test_events(
-    checkpoint: Checkpoint, data: TaskData, *, allow: bool = False
+    checkpoint: Checkpoint, task: Task, data: TaskData, *, allow: bool = False
 ) -> dict[str, Any]:
     """Compare the test events of a task with the events that a checkpoint was made from.
 
+    What else the task measures the backbone on (`Task.examined_on`) counts as test events.
+
     Args:
         checkpoint: what is about to be transferred.
+        task: the question.
         data: of the task.
         allow: go on even if events are in both.
 
@@ -137,17 +141,29 @@ def check_test_events(
         OverlapWarning: simulated test events may have been seen, which their numbers alone do
             not tell.
     """
-    tally = Tally()
-    tally.add_rows(checkpoint.saw().as_pretraining(), data, data.test)
+    tally, known = Tally(), checkpoint.saw().as_pretraining()
+    for what, (shards, rows) in _judging(task, data).items():
+        part = Tally()
+        part.add_rows(known, shards, rows)
+        _check_unseen(part, what, allow)
+        tally.join(part)
+    levels = {level for level in Level if tally.counts["pretraining", level]}
+    if Level.YES not in levels and levels:
+        warnings.warn(f"test events: {tally.verdict()}.", OverlapWarning, stacklevel=2)
+    return tally.to_dict()
+
+
+def _judging(task: Task, data: TaskData) -> dict[str, tuple[ShardSet, Rows]]:
+    others = {f"test events of {name}": rows for name, rows in task.examined_on().items()}
+    return {"test events": (data.shards, data.test), **others}
+
+
+def _check_unseen(tally: Tally, what: str, allow: bool) -> None:
     seen, names = tally.counts["pretraining", Level.YES], ", ".join(tally.samples["pretraining"])
     if seen and not allow:
         raise DataError(
-            f"{seen} of the {tally.events} test events were in the pre-training of this checkpoint "
+            f"{seen} of the {tally.events} {what} were in the pre-training of this checkpoint "
             f"({names}), so it would be measured on what it has seen. Pre-train on other events; "
             "or keep every event out of the models that judge it (pretrain --folds K, then "
             "transfer --folds K); or accept it: --allow-overlap, in a study allow_overlap: true."
         )
-    uncertain = (Level.ALIKE, Level.RELATED, Level.UNLISTED)
-    if not seen and any(tally.counts["pretraining", level] for level in uncertain):
-        warnings.warn(f"test events: {tally.verdict()}.", OverlapWarning, stacklevel=2)
-    return tally.to_dict()

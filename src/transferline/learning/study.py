@@ -241,7 +241,8 @@ def _check_overlap(
     for name, place in checkpoints.items():
         if question.task.name not in (config.pretrain[name].only.tasks or (question.task.name,)):
             continue
-        found = check_test_events(Checkpoint.load(place), question.data, allow=config.allow_overlap)
+        checkpoint, allow = Checkpoint.load(place), config.allow_overlap
+        found = check_test_events(checkpoint, question.task, question.data, allow=allow)
         say(f"test events and the pre-training '{name}': {found['verdict']}.")
 
 

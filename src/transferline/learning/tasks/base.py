@@ -156,6 +156,10 @@ class Task(Recipe, ABC):
         """Return the hashes of the data that `examine` looks at, beside those of the task."""
         return {}
 
+    def examined_on(self) -> dict[str, tuple[ShardSet, Rows]]:
+        """Return name -> rows that the metrics of `examine` are measured on, as on test events."""
+        return {}
+
     def folded(self, data: TaskData, fold: Fold) -> TaskData:
         """Return the data of the model that scores the events of `fold` and never sees them.
 

@@ -60,16 +60,28 @@ class JetProbe(Recipe):
         Raises:
             DataError: there are too few jets.
         """
-        shards = ShardSet([Path(name) for name in self.samples()])
-        target = (np.asarray(shards.source) < len(self.signal)).astype(np.int64)
-        of_class = (np.flatnonzero(target == label) for label in (0, 1))
-        rows = np.concatenate([_evenly(rows, shards)[: self.n] for rows in of_class])
-        test = unit_interval(np.asarray(shards.hash)[rows]) < 0.5
-        target = target[rows]
+        shards, rows, test = self._drawn()
+        target = self._target(shards)[rows]
         if any(len(np.unique(target[part])) < 2 for part in (test, ~test)):
             raise DataError("jet_probe: too few jets of one class; generate more.")
         x = _embedded(shards, rows, embed)
         return evaluate(_scores(x, target, ~test)[test], target[test], np.ones(test.sum()))["auc"]
+
+    def measured(self) -> tuple[ShardSet, Rows]:
+        """Return the jets that `auc` is measured on: the half that the probe is not fitted on."""
+        shards, rows, test = self._drawn()
+        return shards, rows[test]
+
+    def _drawn(self) -> tuple[ShardSet, Rows, NDArray[np.bool_]]:
+        """The jets, and which of them measure."""
+        shards = ShardSet([Path(name) for name in self.samples()])
+        target = self._target(shards)
+        of_class = (np.flatnonzero(target == label) for label in (0, 1))
+        rows = np.concatenate([_evenly(rows, shards)[: self.n] for rows in of_class])
+        return shards, rows, unit_interval(np.asarray(shards.hash)[rows]) < 0.5
+
+    def _target(self, shards: ShardSet) -> NDArray[np.int64]:
+        return (np.asarray(shards.source) < len(self.signal)).astype(np.int64)
 
 
 def _evenly(rows: Rows, shards: ShardSet) -> Rows:

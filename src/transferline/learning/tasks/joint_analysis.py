@@ -125,6 +125,10 @@ class JointAnalysis(EventClassification):
         """See `Task.examined_with`."""
         return {} if self.jet_probe is None else {"jet_probe": self.jet_probe.content_hash()}
 
+    def examined_on(self) -> dict[str, tuple[ShardSet, Rows]]:
+        """See `Task.examined_on`."""
+        return {} if self.jet_probe is None else {"jet_probe": self.jet_probe.measured()}
+
     def evaluate(
         self, scores: NDArray[np.float64], data: TaskData, rows: Rows
     ) -> tuple[dict[str, Measurement], Replicas]:
