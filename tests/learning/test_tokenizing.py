@@ -116,6 +116,11 @@ def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(made, shards, 
         message = cut.communicate()[1]
     assert cut.returncode != 0
     assert "--resume" in message
+    told = log.with_name("resolved.json").read_text()
+    other = write(tmp_path, shards, VQVAE.replace("steps: 60", "steps: 7"))
+    assert run(["tokenize", "train", other, "--out", f"{tmp_path}/cut", "--resume"]) == 3
+    assert log.with_name("resolved.json").read_text() == told
+    write(tmp_path, shards, VQVAE.replace("steps: 60", "steps: 100"))
     for name in ("cut", "whole"):
         words = ["tokenize", "train", config, "--out", f"{tmp_path}/{name}", "--resume"]
         assert run(words) == 0

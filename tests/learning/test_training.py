@@ -289,8 +289,11 @@ def test_two_pretrainings_do_not_work_in_one_directory(shards, tmp_path):
 
 
 def test_state_of_another_configuration_is_refused(shards, stopped):
+    told = (stopped / "training" / "resolved.json").read_text()
     with pytest.raises(DataError, match="another configuration"):
         pretrain(config(shards, steps=7), stopped, resume=True, label=None)
+    # It says which configuration is to be restored.
+    assert (stopped / "training" / "resolved.json").read_text() == told
 
 
 def test_state_of_another_objective_or_data_is_refused(shards, stopped):

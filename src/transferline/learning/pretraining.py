@@ -22,7 +22,7 @@ from transferline.data.nested import sets_of
 from transferline.data.readers.nested_shards import NestedShardSet
 from transferline.data.readers.shards import Shards, ShardSet
 from transferline.errors import ConfigError
-from transferline.files import alone_in, json_hash, write_json
+from transferline.files import alone_in, json_hash
 from transferline.learning.attention import attention_by_kind
 from transferline.learning.distributed import World, joined
 from transferline.learning.folds import FOLDS
@@ -51,7 +51,13 @@ from transferline.learning.source_rows import (
 from transferline.learning.source_weights import weights_left_aside
 from transferline.learning.training import FitResult, fit
 from transferline.learning.training_log import history, validated
-from transferline.learning.training_place import TRAINING, check_place, forget_training, is_finished
+from transferline.learning.training_place import (
+    RESOLVED,
+    TRAINING,
+    check_place,
+    forget_training,
+    is_finished,
+)
 from transferline.models.backbones import BACKBONES
 from transferline.models.checkpoint import Checkpoint, common_selection
 from transferline.models.features import Features
@@ -69,8 +75,7 @@ from transferline.models.stored import MADE_OF
 from transferline.progress import say
 from transferline.provenance import run_facts
 
-_RESOLVED = "resolved.json"
-_LOGS = ("metrics.jsonl", "metrics.csv", _RESOLVED)
+_LOGS = ("metrics.jsonl", "metrics.csv", RESOLVED)
 _LOSSES = 40  # points of the loss curve that the checkpoint tells
 
 
@@ -236,8 +241,8 @@ def _pretrain(
     told = world.main and label is not None
     if is_finished(out, Checkpoint, digest, resume=resume, overwrite=overwrite, told=told):
         return
-    if world.main:
-        _begin(config, out, resume=resume)
+    if world.main and not resume:
+        forget_training(out)  # this one replaces it
     if told:
         say("\n".join(filter(None, (str(train.memory), aside))))
     drawn = tensors_of(model.backbone)
@@ -253,6 +258,7 @@ def _pretrain(
         save_seconds=save_seconds,
         digest=digest,
         world=world,
+        settings=config.to_dict(),
     )
     if not world.main:
         return
@@ -334,14 +340,6 @@ def _built(
         model.features.fit(map(sets_of, some.batches(0)))
     objective.fit_constants(lambda: some.batches(0))
     return model, objective
-
-
-def _begin(config: PretrainConfig, out: Path, *, resume: bool) -> None:
-    """Note the settings where the training stands, and take away one that this one replaces."""
-    if not resume:
-        forget_training(out)
-    (out / TRAINING).mkdir(parents=True, exist_ok=True)
-    write_json(out / TRAINING / _RESOLVED, config.to_dict())
 
 
 def protocol(objective: ObjectiveRecipe) -> int | list[int]:

@@ -21,7 +21,14 @@ from transferline.learning.source_rows import FIT_ROWS, Rows, by_length, evenly,
 from transferline.learning.tokenizer_objective import TokenizerObjective
 from transferline.learning.tokenizer_quality import quality
 from transferline.learning.training import FitResult, fit
-from transferline.learning.training_place import TRAINING, check_place, forget_training, is_finished
+from transferline.learning.training_place import (
+    RESOLVED,
+    TRAINING,
+    check_place,
+    forget_training,
+    is_begun,
+    is_finished,
+)
 from transferline.models.features import Features
 from transferline.models.seen import Seen
 from transferline.models.stored import MADE_OF
@@ -119,7 +126,8 @@ def _tokenize(
     if not resume:
         forget_training(out)
     (out / TRAINING).mkdir(parents=True, exist_ok=True)
-    write_json(out / TRAINING / "resolved.json", config.to_dict())
+    if not is_begun(out):  # that of a state stays until it is seen to be of these settings
+        write_json(out / TRAINING / RESOLVED, config.to_dict())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         tokenizer = config.recipe().build()
@@ -143,7 +151,7 @@ def _tokenize(
         seen=Seen.of("pretraining", shards, np.concatenate((train, valid))),
     ).save(out)
     # Only now: a kill at any earlier moment leaves a state to resume from.
-    write_json(out / "resolved.json", config.to_dict())
+    write_json(out / RESOLVED, config.to_dict())
     shutil.rmtree(out / TRAINING, ignore_errors=True)
 
 
@@ -179,6 +187,7 @@ def _train(
         resume=resume,
         label=label,
         digest=digest,
+        settings=config.to_dict(),
     )
     for name in ("metrics.jsonl", "metrics.csv"):
         shutil.copyfile(out / TRAINING / name, out / name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,14 @@ from torch import Tensor
 
 from transferline.data.batch import Batch
 from transferline.errors import DataError
-from transferline.files import json_hash
+from transferline.files import json_hash, write_json
 from transferline.learning.data_parallel import divided
 from transferline.learning.distributed import ALONE, World
 from transferline.learning.objectives.base import Objective
 from transferline.learning.optim import Optim
 from transferline.learning.stop_signals import Stop, StopRequestedError, stop_signals
 from transferline.learning.training_log import NoLog, TrainingLog
+from transferline.learning.training_place import RESOLVED
 from transferline.learning.training_state import Progress, load_state, save_state
 from transferline.learning.training_step import BackboneState, Batches, Stepper
 from transferline.progress import Ticker, progress
@@ -65,6 +66,7 @@ def fit(
     save_seconds: float = 60.0,
     digest: str = "",
     world: World = ALONE,
+    settings: Mapping[str, Any] | None = None,
 ) -> FitResult:
     """Minimise `objective` and leave it with its best weights by validation loss.
 
@@ -94,6 +96,7 @@ def fit(
             resumed only under the same one.
         world: the processes that train together. Each must be given the same batches, and ends
             with the same weights; process 0 alone writes and shows progress.
+        settings: what to note in `out/resolved.json`, once a state there is seen to be of them.
 
     Raises:
         NumericalError: the loss or a gradient is not finite; the batch is saved.
@@ -104,7 +107,7 @@ def fit(
     parts = Stepper(objective, optim, seed=seed, backbone=backbone, world=world)
     whole = json_hash([optim.to_dict(), seed, backbone, digest])
     loop = _Fit(parts, train, valid, out, digest=whole, early=has_head, save_seconds=save_seconds)
-    return loop.run(resume, label)
+    return loop.run(resume, label, settings)
 
 
 class _Fit:
@@ -129,10 +132,12 @@ class _Fit:
         self.at = Progress()
         self.best: dict[str, Tensor] | None = None
 
-    def run(self, resume: bool, label: str | None) -> FitResult:
+    def run(self, resume: bool, label: str | None, settings: Mapping[str, Any] | None) -> FitResult:
         if resume and self.state.exists():
             found = load_state(self.state, self.objective, self.stepper.optimizer, self.digest)
             self.at, self.best = found
+        if settings is not None and self.world.main:
+            write_json(self.out / RESOLVED, settings)
         shown = label is not None and self.world.main
         steps, done = self.optim.steps, self.at.step
         bar = progress(steps, label or "", done=done) if shown else nullcontext(_Silent())

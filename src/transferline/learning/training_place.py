@@ -15,14 +15,17 @@ from transferline.progress import say
 TRAINING = "training"
 """Directory of a training that is not finished, in that of its checkpoint."""
 
-_OF_A_TRAINING = ("state", "metrics.jsonl", "metrics.csv", "resolved.json", "bad_batch.safetensors")
-_BEGINNING = ("resolved.json", "state")  # one of them is there from the start
+RESOLVED = "resolved.json"
+"""Settings of a training, for people."""
+
+_OF_A_TRAINING = ("state", "metrics.jsonl", "metrics.csv", RESOLVED, "bad_batch.safetensors")
+_BEGINNING = (RESOLVED, "state")  # one of them is there from the start
 # By a process that was killed.
 _HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]+\.(partial|old)(\.\w+)?")
 _REPLACED = (
     "metrics.jsonl",
     "metrics.csv",
-    "resolved.json",
+    RESOLVED,
     "model.safetensors",
     "seen.safetensors",
     "card.md",
