@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from pydantic import ValidationError
 
 from transferline.data.readers.shards import ShardSet
@@ -72,11 +71,3 @@ def test_labels_that_are_missing_or_misplaced_are_named(places, tmp_path):
     other = config(places, classes={"a": [places[0]], "b": ["elsewhere"]})
     with pytest.raises(ConfigError, match=r"classes\.b: 'elsewhere' is none of the files"):
         pretrain(other, tmp_path / "run", label=None)
-
-
-def test_an_objective_without_labels_ignores_classes(places, tmp_path):
-    pretrain(config(places, kind="masked_type"), tmp_path / "with", label=None)
-    pretrain(config(places, kind="masked_type", classes={}), tmp_path / "without", label=None)
-    found = [Checkpoint.load(tmp_path / name).backbone_hash() for name in ("with", "without")]
-    assert found[0] == found[1]
-    assert torch.is_tensor(Checkpoint.load(tmp_path / "with").backbone().features.mean)
