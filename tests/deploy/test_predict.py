@@ -483,7 +483,7 @@ def test_each_file_has_a_verdict_of_its_own(run, files, tmp_path):
         assert f"| {fresh} |" in text and f"| {seen} |" in text
 
 
-def test_wrong_arguments_are_explained(run, folder, files, tmp_path):
+def test_wrong_arguments_are_explained(run, folder, files, tmp_path, monkeypatch):
     reader = NanoAOD(files=[str(files["two"])])
     with pytest.raises(ConfigError, match="without a head"):
         predict(folder / "pre", reader, tmp_path / "s.root")
@@ -491,6 +491,9 @@ def test_wrong_arguments_are_explained(run, folder, files, tmp_path):
         predict(run, reader, tmp_path / "s.root", need_folds=True)
     with pytest.raises(DataError, match="not a checkpoint"):
         predict(tmp_path, reader, tmp_path / "s.root")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="no GPU here"):
+        predict(run, reader, tmp_path / "s.root", device="cuda")
     with pytest.raises(ConfigError, match="neither root nor parquet"):
         predict(run, reader, tmp_path / "each", file_format="csv")
     with pytest.raises(ConfigError, match=r"ends in \.parquet, which --format root contradicts"):

@@ -280,6 +280,13 @@ def test_weights_that_no_loss_takes_are_told(shards, tmp_path, capsys, monkeypat
     assert "unequal weights" in Checkpoint.load(tmp_path / "signed").provenance["weights"]
 
 
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"device cuda: .* no GPU here"):
+        Optim(steps=1, device="cuda").torch_device()
+    assert Optim(steps=1).torch_device() == torch.device("cpu")
+
+
 def test_two_pretrainings_do_not_work_in_one_directory(shards, tmp_path):
     out = tmp_path / "pre"
     with alone_in(out), pytest.raises(ConfigError, match="another process works there"):

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from transferline.config import Recipe, added
+from transferline.errors import ConfigError
 from transferline.learning.objectives.base import Objective
 from transferline.learning.ranger import Ranger
 
@@ -125,9 +126,19 @@ class Optim(Recipe):
         )
 
     def torch_device(self) -> torch.device:
-        """The device that `device` means here."""
+        """The device that `device` means here.
+
+        Raises:
+            ConfigError: it is a GPU, and there is none.
+        """
+        usable = torch.cuda.is_available()
         if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            return torch.device("cuda" if usable else "cpu")
+        if self.device == "cuda" and not usable:
+            raise ConfigError(
+                "device cuda: this torch finds no GPU here. Set optim.device (--device of predict) "
+                "to auto or cpu."
+            )
         return torch.device(self.device)
 
     def bfloat16(self, device: torch.device) -> bool:
