@@ -25,10 +25,12 @@ from transferline.data.selections import selection
 from transferline.deploy.predict import predict
 from transferline.deploy.trained import trained_checkpoint
 from transferline.errors import ConfigError, DataError
+from transferline.evaluation.measurement import Measurement
 from transferline.learning.adaptation import transfer
 from transferline.learning.baselines import Trees
 from transferline.learning.folded_pretraining import pretrain_folds
 from transferline.learning.folded_transfer import (
+    FoldedTransfer,
     single_checkpoint,
     starting_checkpoints,
     transfer_folds,
@@ -196,6 +198,15 @@ def test_the_metric_of_all_events_is_that_of_their_out_of_fold_scores(run, task,
     metrics, _ = task.evaluate(scores.astype(np.float64), data, rows)
     assert told["out_of_fold"]["auc"][0] == pytest.approx(metrics["auc"].value, abs=1e-6)
     assert len(told["per_fold"]) == K and told["salt"] == Fold(0, K).salt
+
+
+def test_a_lower_limit_is_told_as_one():
+    found = {
+        "auc": Measurement(0.8, 0.1),
+        "rejection": Measurement(300.0, float("inf"), bound="at least"),
+    }
+    told = FoldedTransfer([], found).to_dict()["out_of_fold"]
+    assert told == {"auc": [0.8, 0.1], "rejection": [300.0, None, "at least"]}
 
 
 def verdict(place, file: Path, tmp_path, **more) -> str:

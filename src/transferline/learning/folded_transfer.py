@@ -38,19 +38,21 @@ class FoldedTransfer:
     metrics: dict[str, Measurement]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
+        """Return JSON values: of a metric [value, error], and "at least" of a lower limit."""
         return {
             "out_of_fold": _numbers(self.metrics),
             "per_fold": [_numbers(record.metrics) for record in self.records],
         }
 
 
-def _numbers(metrics: dict[str, Measurement]) -> dict[str, list[float | None]]:
-    """JSON has no infinity: null."""
-    return {
-        name: [value if math.isfinite(value) else None for value in (found.value, found.error)]
-        for name, found in metrics.items()
-    }
+def _numbers(metrics: dict[str, Measurement]) -> dict[str, list[float | str | None]]:
+    return {name: _number(found) for name, found in metrics.items()}
+
+
+def _number(found: Measurement) -> list[float | str | None]:
+    """JSON has no infinity: null. A lower limit must not be read as what was measured."""
+    numbers = [value if math.isfinite(value) else None for value in (found.value, found.error)]
+    return [*numbers, *([found.bound] if found.bound is not None else [])]
 
 
 def starting_checkpoints(place: str | Path | None, folds: int) -> list[Checkpoint | None]:
@@ -107,8 +109,8 @@ def transfer_folds(
     """Do one `transfer` per fold into `out/fold-<k>`, and measure on all events.
 
     Model k trains on `n_train` events outside fold k and is measured on those in it; see
-    `Task.folded`. Writes `folds.json` and the scores of all events when all are done; finished
-    folds are kept when the call is repeated.
+    `Task.folded`. Writes `folds.json` (metrics as in `FoldedTransfer.to_dict`) and the scores
+    of all events when all are done; finished folds are kept when the call is repeated.
 
     Args:
         starts: what the model of each fold starts from, see `starting_checkpoints`.
