@@ -228,11 +228,21 @@ def test_options_of_the_other_report_are_refused(tmp_path, capsys):
         (("transfer", "pre", "task.yaml"), "to begin anew"),
         (("transfer", "pre", "task.yaml", "--folds", "2"), "again to go on"),
         (("predict", "run", "a.root", "-o", "scores"), "again to go on"),
+        (("transfer", "pre", "task.yaml", "--folds=2"), "again to go on"),
         (("predict", "run", "a.root", "--out", "scores.root"), "to begin anew"),
+        (("predict", "run", "a.root", "-oscores.root"), "to begin anew"),
+        (("predict", "run", "a.root", "-o", "scores.parquet"), "to begin anew"),
+        (("predict", "run", "a.root", "--out=scores.parquet"), "to begin anew"),
     ],
 )
 def test_after_ctrl_c_a_command_says_what_is_left(words, says):
     assert says in application._after(words[0], words[1:])
+
+
+def test_after_ctrl_c_a_directory_is_one_whatever_its_name(tmp_path):
+    (tmp_path / "scores.root").mkdir()
+    left = application._after("predict", ("run", "a.root", "-o", str(tmp_path / "scores.root")))
+    assert "again to go on" in left
 
 
 def failure(capsys, *words: object) -> tuple[int, str]:

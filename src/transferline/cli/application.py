@@ -6,7 +6,6 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -62,11 +61,12 @@ class _Group(TyperGroup):
 def _after(command: str, within: Sequence[str]) -> str:
     """Say what an interrupted command left, and how to go on."""
     resumed = command in _RESUMED or " ".join((command, *within[:1])) in _RESUMED
-    goes_on = command in _GOING_ON or (command == "transfer" and "--folds" in within)
+    goes_on = command in _GOING_ON
+    if command == "transfer":
+        goes_on = _options_of(command, within).get("folds") is not None
     if command == "predict":  # into one file, it begins anew
-        after = [value for flag, value in pairwise(within) if flag in ("-o", "--out")]
-        joined = [word for word in within if word.startswith("--out=")]
-        goes_on = not any(value.endswith(".root") for value in (*after, *joined))
+        out = _options_of(command, within).get("out")
+        goes_on = out is None or out.is_dir() or not out.suffix
     if not resumed and not goes_on:
         return "interrupted; nothing was half written. Type the same command again to begin anew."
     how = " with --resume" if resumed else ""
@@ -74,6 +74,15 @@ def _after(command: str, within: Sequence[str]) -> str:
         "interrupted; finished parts are kept. "
         f"Type the same command again{how} to go on from there."
     )
+
+
+def _options_of(command: str, within: Sequence[str]) -> dict[str, Any]:
+    """Read the words of a command as it does itself: an option has several spellings."""
+    known: Any = typer.main.get_command(app)
+    top = known.make_context("transferline", [command], resilient_parsing=True)
+    found = known.get_command(top, command)
+    read = found.make_context(command, list(within), parent=top, resilient_parsing=True)
+    return dict(read.params)
 
 
 app = typer.Typer(
