@@ -9,8 +9,10 @@ import uproot
 from transferline.data.origins import Relation, source_origins
 from transferline.data.readers.nanoaod import NanoAOD
 from transferline.errors import ConfigError, DataError
+from transferline.generate.hard_filter import hard_filter
 from transferline.generate.lhe import count_events
 from transferline.generate.nanoaod import read_arrays, read_provenance
+from transferline.generate.pythia import PythiaRun
 
 from .conftest import make
 from .drell_yan_lhe import write_lhe
@@ -92,3 +94,21 @@ def test_damaged_files_are_named(tmp_path):
     ):
         with pytest.raises(DataError, match=message):
             count_events(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["my files/d y.lhe", "d=y.lhe", "d y.lhe.gz"])
+def test_a_path_may_hold_what_ends_a_setting(tmp_path, name):
+    source = write_lhe(tmp_path / "dy.lhe", WEIGHTS[:3])
+    odd = tmp_path / name
+    odd.parent.mkdir(exist_ok=True)
+    content = source.read_bytes()
+    odd.write_bytes(gzip.compress(content) if odd.suffix == ".gz" else content)
+    run = PythiaRun((), 1, hard_filter("none"), odd)
+    assert sum(batch.n for batch in run.batches(3)) == 3
+
+
+def test_a_damaged_beginning_is_not_blamed_on_the_tune(tmp_path):
+    source = write_lhe(tmp_path / "dy.lhe", WEIGHTS[:3])
+    source.write_text(source.read_text().replace("2212 2212 6.5e+03", "2212 beam"))
+    with pytest.raises(DataError, match=r"dy\.lhe: Pythia cannot begin .* <init>"):
+        PythiaRun((), 1, hard_filter("none"), source)

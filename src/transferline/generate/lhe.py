@@ -1,10 +1,14 @@
-"""Les Houches event files (hep-ph/0609017): how many events a file holds."""
+"""Les Houches event files (hep-ph/0609017): how many events one holds, and its path for Pythia."""
 
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO
 
 from transferline.errors import DataError
@@ -69,3 +73,26 @@ def count_events(path: Path) -> int:
             "3 or -4, which keep every event with its weight."
         )
     return begun
+
+
+_PLAIN = re.compile(r"[\w./+,:@%~-]+")
+
+
+@contextmanager
+def plain_path(path: Path | None) -> Iterator[Path | None]:
+    """Give a path that Pythia's settings can hold, which exists until Pythia has opened it.
+
+    A setting ends at white space, and some signs mean something else there: then it is a link.
+
+    >>> with plain_path(Path("/data/dy.lhe")) as path:
+    ...     str(path)
+    '/data/dy.lhe'
+    """
+    if path is None or _PLAIN.fullmatch(str(path)):
+        yield path
+        return
+    with TemporaryDirectory(prefix="transferline-lhe-") as folder:
+        # Pythia goes by the ending.
+        link = Path(folder) / ("events.lhe.gz" if path.suffix == ".gz" else "events.lhe")
+        link.symlink_to(path.resolve())
+        yield link

@@ -11,6 +11,7 @@ from typing import Any
 from transferline.errors import ConfigError, DataError, did_you_mean
 from transferline.generate.filter_rules import FilterCount, HardFilter
 from transferline.generate.hard_filter import hard_filter
+from transferline.generate.lhe import plain_path
 from transferline.generate.slha import slha_in_files
 from transferline.generate.tagged_jets import Kept, Thinning
 from transferline.generate.truth import ChargeTable, Truth, truth_from_batch
@@ -93,13 +94,19 @@ class PythiaRun:
     source: Any = None
 
     def __post_init__(self) -> None:
-        """Configure and initialise; raises ConfigError naming what Pythia refused."""
+        """Configure and initialise.
+
+        Raises:
+            ConfigError: Pythia refused a setting, which is named.
+            DataError: it cannot begin with the LHE file.
+        """
         module = import_pythia()
         self._pythia = module.Pythia("", False)
         self._set("Print:quiet = on")
-        every = (*COMMON, *self.settings, *self._input(), f"Random:seed = {self.seed}")
-        with slha_in_files(every) as settings:
-            self._initialise(module, settings)
+        with plain_path(self.lhe) as lhe:
+            every = (*COMMON, *self.settings, *self._input(lhe), f"Random:seed = {self.seed}")
+            with slha_in_files(every) as settings:
+                self._initialise(module, settings)
         self._charges = ChargeTable(self._pythia.particleData)
 
     def _initialise(self, module: Any, settings: Sequence[str]) -> None:
@@ -113,16 +120,21 @@ class PythiaRun:
         if self.source is not None:
             self._pythia.setLHAupPtr(self.source)
         if not self._pythia.init():
+            if self.lhe is not None:  # settings alone are those of every sample
+                raise DataError(
+                    f"LHE file {self.lhe}: Pythia cannot begin with it. Look for an <init> block "
+                    "that is missing or damaged, or for beams that Pythia does not know."
+                )
             raise ConfigError("Pythia could not initialise with: " + "; ".join(self.settings))
 
-    def _input(self) -> tuple[str, ...]:
+    def _input(self, lhe: Path | None) -> tuple[str, ...]:
         if self.source is not None:
             return ("Beams:frameType = 5",)
-        if self.lhe is None:
+        if lhe is None:
             return ()
         return (
             "Beams:frameType = 4",
-            f"Beams:LHEF = {self.lhe}",
+            f"Beams:LHEF = {lhe}",
             f"Beams:nSkipLHEFatInit = {self.skip}",
         )
 
