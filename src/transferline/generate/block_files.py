@@ -72,7 +72,8 @@ def _note(path: Path) -> dict[str, Any]:
         with path.open("rb") as handle, np.load(handle) as archive:
             result: dict[str, Any] = json.loads(archive["note"].tobytes())
             return result
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    # NumPy has an EOFError for an empty file.
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a block of generated events: remove it.") from error
 
 
