@@ -544,13 +544,25 @@ def test_collision_data_are_certified_or_warned_about(run, tmp_path):
     assert not scores_of(tmp_path / "none.root")["selected"].any()
     assert done.card["independence"]["verdict"] == "no event was scored"
     assert done.card["golden_json_sha256"]
+    assert f"certified blocks: {golden}\n" in done.cards[0].read_text()
     golden = tmp_path / "wider.json"
     golden.write_text('{"1": [[9, 9]]}')
     predict(run, reader, tmp_path / "all.root", golden_json=golden)
     free, certified = (scores_of(tmp_path / f"{name}.root") for name in ("free", "all"))
     assert np.array_equal(free["score"], certified["score"], equal_nan=True)
+    own = selection(SELECTION).model_copy(update={"golden_json": str(tmp_path / "no.json")})
     with pytest.raises(ConfigError, match="golden JSON of the model's selection is not here"):
-        predict(run, reader, tmp_path / "x.root", golden_json=tmp_path / "no.json")
+        predict(run, reader, tmp_path / "x.root", selection=own)
+
+
+def test_a_golden_json_must_be_there_and_is_not_said_to_apply_to_simulation(run, files, tmp_path):
+    golden = tmp_path / "golden.json"
+    reader = NanoAOD(files=[str(files["two"])])
+    with pytest.raises(ConfigError, match=r"--golden-json .*golden\.json: there is no such file"):
+        predict(run, reader, tmp_path / "s.root", golden_json=golden)
+    golden.write_text('{"1": [[1, 8]]}')
+    [card] = predict(run, reader, tmp_path / "s.root", golden_json=golden).cards
+    assert f"certified blocks: {golden}, not applied: the files are simulation" in card.read_text()
 
 
 def test_a_file_without_entries_gives_a_tree_without_entries(run, tmp_path, files):

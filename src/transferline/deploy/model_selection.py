@@ -64,7 +64,7 @@ def resolve_selection(
 
     Raises:
         ConfigError: the model has none and none is given, or it is not usable, or the reader
-            gives no jets.
+            gives no jets, or `golden_json` is missing.
         DataError: the files hold no single jets, which the selection is one of.
     """
     own = _own_selection(resolved, place, needed=given is None)
@@ -77,6 +77,9 @@ def resolve_selection(
             "NAME|FILE."
         )
     if golden_json is not None:
+        # Simulation alone would never open it, and the card would name it all the same.
+        if not golden_json.is_file():
+            raise ConfigError(f"--golden-json {golden_json}: there is no such file.")
         chosen = chosen.model_copy(update={"golden_json": str(golden_json)})
     if isinstance(chosen, JetSelection):
         chosen = _with_columns(chosen, own, reader)

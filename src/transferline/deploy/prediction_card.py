@@ -104,7 +104,7 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         f"{model['n_train']} labelled events each",
         f"- weights (SHA-256): {', '.join(f'`{value[:16]}`' for value in model['sha256'])}",
         f"- selection: `{selection['name']}` (`{card['selection_sha256'][:16]}`)",
-        f"- certified blocks: {selection['golden_json'] or 'none'}",
+        f"- certified blocks: {_certified(card)}",
         f"- transferline {card['versions'].get('transferline', '')}, commit "
         f"`{card['commit'] or 'unknown'}`, {card['time']}",
         f"- command: `{card['command']}`",
@@ -131,6 +131,14 @@ def card_markdown(card: Mapping[str, Any]) -> str:
         "```",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _certified(card: Mapping[str, Any]) -> str:
+    """Name the golden JSON, and say where it was left aside: simulation has no blocks."""
+    golden = card["selection"]["golden_json"]
+    if golden and all(row["is_simulation"] for row in card["inputs"]):
+        return f"{golden}, not applied: the files are simulation"
+    return golden or "none"
 
 
 def _unusable(card: Mapping[str, Any]) -> Iterator[str]:
