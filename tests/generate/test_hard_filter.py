@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from transferline.errors import ConfigError
+from transferline.errors import ConfigError, DataError
+from transferline.generate import veto
 from transferline.generate.catalogue import process
 from transferline.generate.hard_filter import FILTERS, hard_filter
 from transferline.generate.pythia import PythiaRun, import_pythia
+
+from .conftest import make
 
 
 def run(name, n=80):
@@ -66,3 +69,15 @@ def _next_has_jets(run, rule, finder):
 def test_unknown_filter():
     with pytest.raises(ConfigError, match="Did you mean 'lepton_jets'"):
         hard_filter("lepton_jet")
+
+
+def test_a_filter_that_no_event_can_pass_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(veto, "MOST_REFUSED", 300)
+    with pytest.raises(DataError, match="filter lepton: none of 300 events of Zjets_nunu passed"):
+        make(tmp_path / "x.root", "Zjets_nunu", n=2, filter="lepton")
+
+
+def test_events_behind_the_first_that_passed_are_not_counted_against_a_filter(monkeypatch):
+    monkeypatch.setattr(veto, "MOST_REFUSED", 30)
+    count = run("lepton")[0].count
+    assert count.tried > 80 == count.passed

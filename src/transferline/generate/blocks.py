@@ -72,7 +72,7 @@ def _run(configuration: Configuration, block: int, part: int, skip: int) -> Run:
     if name == SHERPA:
         return SherpaRun(settings, seed, configuration.rule)
     lhe = Path(configuration.lhe) if configuration.lhe else None
-    return PythiaRun(settings, seed, configuration.rule, lhe, skip)
+    return PythiaRun(settings, seed, configuration.rule, lhe, skip, process=configuration.process)
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ class PythiaRun:
 
     `settings` are Pythia's own strings; `seed` lies in 1 to 900,000,000. With `lhe`, hard events
     come from that file, of which the first `skip` are passed over; with `source`, from that
-    `LHAup` object.
+    `LHAup` object. `process` is its name in messages.
     """
 
     settings: Sequence[str]
@@ -92,6 +92,7 @@ class PythiaRun:
     skip: int = 0
     count: FilterCount = field(default_factory=FilterCount)
     source: Any = None
+    process: str = "the process"
 
     def __post_init__(self) -> None:
         """Configure and initialise.
@@ -115,7 +116,14 @@ class PythiaRun:
         info = self._pythia.infoPython()
         # Pythia keeps only a bare pointer to the hook: hold it here.
         self._thinning = Thinning(self.seed)
-        self._hook = veto_hook(module, self.rule, self.count, info.weight, self._thinning)
+        self._hook = veto_hook(
+            module,
+            self.rule,
+            self.count,
+            info.weight,
+            self._thinning,
+            process_name=self.process,
+        )
         self._pythia.setUserHooksPtr(self._hook)
         if self.source is not None:
             self._pythia.setLHAupPtr(self.source)
@@ -146,6 +154,9 @@ class PythiaRun:
         """Yield `n` events that passed the filter, in batches.
 
         With an LHE file `n` counts the events read: rarely, Pythia fails to shower one.
+
+        Raises:
+            DataError: no event passes the filter, or Pythia makes none, or too few of a file.
         """
         while n > 0:
             asked = min(BATCH, n)

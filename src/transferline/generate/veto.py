@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from transferline.errors import DataError
 from transferline.generate.filter_rules import FilterCount, HardFilter, ShowerFilter
 from transferline.generate.tagged_jets import TaggedJets, Thinning
 
 # Pythia's number for the showers of resonance decays, which come last.
 _IN_DECAY = 5
+
+MOST_REFUSED = 100_000  # hard processes before the first that passes: some ten seconds
 
 
 def veto_hook(
@@ -18,20 +21,33 @@ def veto_hook(
     count: FilterCount,
     weight: Callable[[], float],
     thinning: Thinning,
+    *,
+    process_name: str,
 ) -> Any:
     """Return a Pythia `UserHooks` object that applies `rule` and fills `count`.
 
     `weight` is asked for the weight of the present event, vetoed or not. `thinning` draws for
     those rules that keep one event in so many.
+
+    Pythia asks for another hard process until one passes. Where `rule` refuses a great many, the
+    object raises a DataError, which names `process_name`; it passes through Pythia.
     """
 
     class Veto(pythia8.UserHooks):  # type: ignore[misc]  # a C++ class, known at run time only
+        any_passed = False
+
         def canVetoProcessLevel(self) -> bool:  # noqa: N802 (name fixed by Pythia)
             return True
 
         def doVetoProcessLevel(self, process: Any) -> bool:  # noqa: N802
             accepted = rule.accepts(process)
             count.add(weight(), accepted)
+            self.any_passed = self.any_passed or accepted
+            if not self.any_passed and count.tried >= MOST_REFUSED:
+                raise DataError(
+                    f"filter {rule.name}: none of {count.tried:,} events of {process_name} passed. "
+                    "Choose another filter, or 'none'."
+                )
             return not accepted
 
     hook: Any = Veto
