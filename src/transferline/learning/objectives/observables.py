@@ -80,9 +80,11 @@ class ObservablesObjective(Objective):
     @torch.no_grad()
     def fit_constants(self, draw: Callable[[], Iterable[Batch]]) -> None:
         """Take mean and spread of every observable from the events that Features are fitted to."""
+        found = []
         for batch in draw():
             self._check_kind(batch)
-        values = torch.cat([self.observables(batch) for batch in draw()]).double()
+            found.append(self.observables(batch))
+        values = torch.cat(found).double()
         self.mean.copy_(values.nanmean(0))
         spread = (values - values.nanmean(0)).square().nanmean(0).sqrt()
         self.spread.copy_(spread.masked_fill(spread < _LEAST_SPREAD, torch.nan))
