@@ -62,13 +62,14 @@ def _delta_r(batch: Batch) -> Tensor:
 
 
 def _column(batch: Batch, name: str) -> Tensor:
-    if name not in batch.columns:
+    try:  # asked for, not looked up first: columns may have an error of their own to raise
+        return batch.columns[name]
+    except KeyError:
         there = ", ".join(sorted(batch.columns)) or "none"
         raise ConfigError(
             f"`features` read the column '{name}' of every particle, which these shards do not "
             f"have (columns: {there}). Take other features, or a selection that keeps it."
-        )
-    return batch.columns[name]
+        ) from None
 
 
 def _is(species: str) -> Callable[[Batch], Tensor]:
