@@ -36,7 +36,10 @@ help:  ## show this list
 demo: .venv/.installed  ## generate, prepare, transfer and report: under five minutes, no download
 	env -u OMP_NUM_THREADS $(BIN)/transferline demo --out demo
 
+# Byte code first: tests start many processes, each of which would compile the sources anew where
+# PYTHONDONTWRITEBYTECODE is set.
 test: .venv/.installed  ## all tests and doctests, two processes with one thread each
+	$(BIN)/python -m compileall -q src
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/.installed  ## ruff: rules and format

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,23 +26,25 @@ def cache() -> Path:
 
 
 @contextmanager
-def one_at_a_time() -> Iterator[Path]:
-    """A process waits for what another one is generating."""
+def one_at_a_time(*samples: Sample) -> Iterator[Path]:
+    """A process waits for those of these samples that another one is generating."""
     place = cache()
     place.mkdir(exist_ok=True)
-    with (place / "tests.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with ExitStack() as held:
+        for name in sorted(sample.process or "" for sample in samples):
+            handle = held.enter_context((place / f"{name}.lock").open("w"))
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield place
 
 
 @lru_cache(maxsize=4)
 def shards(sample: Sample) -> Path:
     """The shard directory of a sample."""
-    with one_at_a_time() as place:
+    with one_at_a_time(sample) as place:
         return materialise(sample, place)
 
 
 def root_file(sample: Sample) -> Path:
     """The NanoAOD file behind a sample."""
-    with one_at_a_time() as place:
+    with one_at_a_time(sample) as place:
         return generated_file(sample, place)

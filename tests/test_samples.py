@@ -42,14 +42,14 @@ def test_what_is_in_the_cache_is_not_made_again(monkeypatch):
         raise AssertionError("made again")
 
     monkeypatch.setattr(samples, "prepare", never)
-    with one_at_a_time() as shared:
+    with one_at_a_time(SIGNAL) as shared:
         assert materialise(SIGNAL, shared) == place
 
 
 def test_another_selection_reuses_the_generated_file(monkeypatch):
     first = shards(BACKGROUND)
     monkeypatch.setattr("transferline.generate.events._make_blocks", None)
-    with one_at_a_time() as shared:
+    with one_at_a_time(BACKGROUND) as shared:
         other = materialise(BACKGROUND.model_copy(update={"selection": "l1_j4_b2"}), shared)
     assert other != first
     assert len(ShardSet(other)) < len(ShardSet(first))
@@ -268,7 +268,7 @@ def cocktail():
 
 def test_a_mixture_is_made_once_of_what_is_in_the_cache(cocktail, monkeypatch):
     members = [shards(SIGNAL), shards(BACKGROUND)]
-    with one_at_a_time() as shared:
+    with one_at_a_time(SIGNAL, BACKGROUND) as shared:
         place = materialise(cocktail, shared)
     card = load_card(place)
     assert place.is_relative_to(cache())

@@ -43,6 +43,9 @@ SMALLER = [  # the same commands on fewer events and steps: what a page says mus
 PLAIN = re.compile(r"transferline [^|&;<>$`*?{}()]*")
 """A command of ours without anything that only a shell understands."""
 
+COMMENT = re.compile(r"\s+#.*$")
+REPORTED: set[tuple[Path, str]] = set()
+
 MADE_ELSEWHERE = re.compile(r"^(make|git clone|pip install|bash \.ci|python -m pip)\b")
 """Commands that continuous integration itself consists of."""
 
@@ -74,17 +77,22 @@ def run(language: str, title: str, text: str, folder: Path) -> None:
 def type_in(lines: list[str], folder: Path) -> None:
     """Run plain commands of ours in this process, which has imported everything, others in bash.
 
-    What is in the background, and what comes after it, is one script.
+    What is in the background, and what comes after it, is one script. A report that was written
+    in `folder` by the same words is not drawn again: half of a minute for the same plots.
     """
     while lines:
-        command = lines[0]
-        n = 1
+        command, n = lines[0], 1
         while command.endswith("\\"):
             command, n = command[:-1] + lines[n], n + 1
+        command = COMMENT.sub("", command)
         if any(re.search(r"&\s*$", line) for line in lines) or not PLAIN.fullmatch(command):
             execute(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], folder)
             return
-        words = shlex.split(command, comments=True)[1:]
+        lines = lines[n:]
+        words = shlex.split(command)[1:]
+        if words[0] == "report" and (folder, command) in REPORTED:
+            continue
+        REPORTED.add((folder, command))
         printed = io.StringIO()
         with (
             contextlib.chdir(folder),
@@ -94,7 +102,6 @@ def type_in(lines: list[str], folder: Path) -> None:
         ):
             warnings.simplefilter("default")  # a reader sees them, and goes on
             assert transferline(words) == 0, f"{command}\n{printed.getvalue()[-3000:]}"
-        lines = lines[n:]
 
 
 def execute(command: list[str], folder: Path) -> None:

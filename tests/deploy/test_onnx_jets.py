@@ -103,7 +103,8 @@ def test_a_model_that_reads_momenta_alone_is_exported(tmp_path, jets):
 def test_what_a_graph_of_jets_reads_is_told(tmp_path, jets):
     place, resolved = jets
     published = {"particles": JETCLASS_FEATURES["full"], "scaling": "published"}
-    full = tiny(SMALL, resolved=resolved, species="hidden", **published)
+    sums = DeepSets(particle=(8,), whole=(8,))
+    full = tiny(sums, resolved=resolved, species="hidden", **published)
     full.save(tmp_path / "full")
     out = tmp_path / "full.onnx"
     export_onnx(tmp_path / "full", out, events=[place])

@@ -10,7 +10,7 @@ from transferline.learning.objectives.contrastive import nt_xent
 from transferline.learning.objectives.jepa import Jepa, directions
 from transferline.learning.objectives.jet_views import JetViews, split_particles
 from transferline.models.backbones.transformer import Transformer
-from transferline.models.features import PARTICLE_FEATURES, whole_jet
+from transferline.models.features import PARTICLE_FEATURES
 from transferline.models.model import parameter_counts
 from transferline.testing.batches import toy_batch
 from transferline.testing.objective import tiny_model
@@ -40,7 +40,7 @@ def test_a_split_keeps_the_jet_and_doubles_the_chosen():
     split = split_particles(batch, chosen)
     counts = batch.is_real.sum(1) + chosen.sum(1)
     assert split.is_real.sum(1).tolist() == counts.tolist()
-    for before, after in zip(whole_jet(batch), whole_jet(split), strict=True):
+    for before, after in zip(batch.whole_jet, split.whole_jet, strict=True):
         torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
     masses = [(cartesian(b.p4) * b.is_real.unsqueeze(-1)).sum(1)[:, 0] for b in (batch, split)]
     torch.testing.assert_close(masses[1], masses[0], rtol=1e-5, atol=1e-5)
@@ -78,7 +78,7 @@ def test_the_sign_that_tells_a_lifetime_survives_every_view():
     batch = batch.replace(p4=batch.p4 * torch.tensor([1.0, 0.2, 1.0, 1.0]))
 
     def impact(one):
-        _, eta, phi, _ = whole_jet(one)
+        _, eta, phi, _ = one.whole_jet
         away = torch.remainder(one.p4[..., PHI] - phi + torch.pi, 2 * torch.pi) - torch.pi
         return 2 * away, -2 * one.p4[..., ETA].cosh() * (one.p4[..., ETA] - eta)
 

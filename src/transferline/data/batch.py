@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 
 PT, ETA, PHI, MASS = 0, 1, 2, 3
 """Places in the last axis of `Batch.p4`."""
+
+_TINY = 1e-8  # GeV; keeps the direction of an empty set finite
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,26 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.is_real)
+
+    @cached_property
+    def momenta(self) -> Tensor:
+        """(E, px, py, pz) of the particles, `[n, p, 4]` in GeV; computed when first asked for."""
+        return cartesian(self.p4)
+
+    @cached_property
+    def whole_jet(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Pt, eta, phi, E of the sum of the real particles, `[n, 1]` each: the jet they make.
+
+        The sum, not the columns of a jet that a file may have: augmentation turns it along with
+        the particles, every format has it, and exported graphs need no further input. In JetClass
+        a jet is the sum of its constituents; only those beyond the number that is read are missing.
+        Computed when first asked for: up to six features are relative to it.
+        """
+        kept = self.is_real.unsqueeze(-1)
+        parts = torch.where(kept, self.momenta, torch.zeros_like(self.p4)).sum(1, keepdim=True)
+        energy, px, py, pz = parts.unbind(-1)
+        pt = torch.sqrt(px**2 + py**2).clamp(min=_TINY)
+        return pt, torch.asinh(pz / pt), torch.atan2(py, px), energy.clamp(min=_TINY)
 
     def replace(self, **changes: Any) -> Batch:
         """Return a copy with some fields replaced."""

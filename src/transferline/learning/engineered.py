@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from transferline.data.batch import ETA, MASS, PHI, PT, Batch, cartesian
+from transferline.data.batch import ETA, MASS, PHI, PT, Batch
 from transferline.data.events import SPECIES
 
 
@@ -103,7 +103,7 @@ def _event_shape(batch: Batch, groups: dict[str, Tensor]) -> dict[str, Tensor]:
     hadronic = groups["hadronic"]
     visible = hadronic | groups["lepton"] | groups["tau"] | groups["photon"]
     pt = batch.p4[..., PT]
-    vectors = cartesian(batch.p4)
+    vectors = batch.momenta
     energy = vectors[..., 0]
     seen = torch.where(visible[..., None], vectors, vectors.new_zeros(()))
     total = seen.sum(1)
@@ -136,7 +136,7 @@ def _pair_table(batch: Batch) -> tuple[Tensor, Tensor]:
     eta, phi = batch.p4[..., ETA], batch.p4[..., PHI]
     d_phi = torch.remainder(phi[:, :, None] - phi[:, None] + torch.pi, 2 * torch.pi) - torch.pi
     distance = torch.hypot(eta[:, :, None] - eta[:, None], d_phi)
-    vectors = cartesian(batch.p4)
+    vectors = batch.momenta
     return distance, _mass(vectors[:, :, None] + vectors[:, None])
 
 

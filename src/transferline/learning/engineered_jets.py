@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from transferline.data.batch import ETA, PHI, PT, Batch, cartesian
+from transferline.data.batch import ETA, PHI, PT, Batch
 from transferline.data.events import CONSTITUENTS
 from transferline.learning.engineered import Engineered
 
@@ -57,7 +57,7 @@ def _shape(batch: Batch) -> dict[str, Tensor]:
     r"""Multiplicity, $p_T^D = \sqrt{\sum p_T^2} / \sum p_T$, width, mass of the constituents."""
     pt = batch.p4[..., PT].masked_fill(~batch.is_real, 0.0)
     total = pt.sum(1).clamp(min=1e-6)
-    vectors = cartesian(batch.p4).masked_fill(~batch.is_real.unsqueeze(-1), 0.0).sum(1)
+    vectors = batch.momenta.masked_fill(~batch.is_real.unsqueeze(-1), 0.0).sum(1)
     mass = (vectors[:, 0] ** 2 - (vectors[:, 1:] ** 2).sum(1)).clamp(min=0).sqrt()
     return {
         "multiplicity": batch.is_real.sum(1),
@@ -70,7 +70,7 @@ def _shape(batch: Batch) -> dict[str, Tensor]:
 
 def _distance(batch: Batch) -> Tensor:
     """Distance of each constituent to the axis of their sum, `[n, p]`."""
-    vectors = cartesian(batch.p4).masked_fill(~batch.is_real.unsqueeze(-1), 0.0).sum(1)
+    vectors = batch.momenta.masked_fill(~batch.is_real.unsqueeze(-1), 0.0).sum(1)
     _, px, py, pz = vectors.unbind(1)
     eta = torch.asinh(pz / torch.hypot(px, py).clamp(min=1e-6)).unsqueeze(1)
     phi = torch.atan2(py, px).unsqueeze(1)

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from transferline.config import Recipe
-from transferline.data.batch import ETA, MASS, PHI, PT, Batch, cartesian
+from transferline.data.batch import ETA, MASS, PHI, PT, Batch
 from transferline.data.events import CONSTITUENTS, SPECIES
 from transferline.errors import ConfigError, did_you_mean
 
@@ -21,25 +21,7 @@ def _log10(value: Tensor) -> Tensor:
     return torch.where(value > 0, value, 1.0).log10()
 
 
-_TINY = 1e-8  # GeV; keeps logarithms and directions of empty sets finite
-
-
-def _energy(batch: Batch) -> Tensor:
-    return cartesian(batch.p4)[..., 0]
-
-
-def whole_jet(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Pt, eta, phi, E of the sum of the real particles, `[n, 1]` each: the jet they make.
-
-    The sum, not the columns of a jet that a file may have: augmentation turns it along with the
-    particles, every format has it, and exported graphs need no further input. In JetClass a jet
-    is the sum of its constituents; only those beyond the number that is read are missing.
-    """
-    kept = batch.is_real.unsqueeze(-1)
-    parts = cartesian(torch.where(kept, batch.p4, torch.zeros_like(batch.p4))).sum(1, keepdim=True)
-    energy, px, py, pz = parts.unbind(-1)
-    pt = torch.sqrt(px**2 + py**2).clamp(min=_TINY)
-    return pt, torch.asinh(pz / pt), torch.atan2(py, px), energy.clamp(min=_TINY)
+_TINY = 1e-8  # GeV; keeps logarithms finite
 
 
 def _log_ratio(value: Tensor, whole: Tensor) -> Tensor:
@@ -48,12 +30,12 @@ def _log_ratio(value: Tensor, whole: Tensor) -> Tensor:
 
 def _delta_eta(batch: Batch) -> Tensor:
     """Eta relative to the jet, mirrored for jets at negative eta, as in the files of JetClass."""
-    eta = whole_jet(batch)[1]
+    eta = batch.whole_jet[1]
     return torch.where(eta > 0, 1.0, -1.0) * (batch.p4[..., ETA] - eta)
 
 
 def _delta_phi(batch: Batch) -> Tensor:
-    delta = batch.p4[..., PHI] - whole_jet(batch)[2]
+    delta = batch.p4[..., PHI] - batch.whole_jet[2]
     return torch.remainder(delta + torch.pi, 2 * torch.pi) - torch.pi
 
 
@@ -91,9 +73,9 @@ PARTICLE_FEATURES: dict[str, Callable[[Batch], Tensor]] = {
     "charge": lambda b: _column(b, "charge"),
     "btag": lambda b: _column(b, "btag"),
     # Constituents of a jet, as arXiv:2202.03772 feeds them; impact parameters in mm.
-    "log_energy": lambda b: _energy(b).clamp(min=_TINY).log(),
-    "log_pt_share": lambda b: _log_ratio(b.p4[..., PT], whole_jet(b)[0]),
-    "log_energy_share": lambda b: _log_ratio(_energy(b), whole_jet(b)[3]),
+    "log_energy": lambda b: b.momenta[..., 0].clamp(min=_TINY).log(),
+    "log_pt_share": lambda b: _log_ratio(b.p4[..., PT], b.whole_jet[0]),
+    "log_energy_share": lambda b: _log_ratio(b.momenta[..., 0], b.whole_jet[3]),
     "delta_r": _delta_r,
     "delta_eta": _delta_eta,
     "delta_phi": _delta_phi,

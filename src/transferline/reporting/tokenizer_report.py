@@ -17,7 +17,6 @@ from transferline.evaluation.roc import Floats
 from transferline.files import write_json
 from transferline.learning.source_rows import evenly
 from transferline.learning.tokenizer_quality import quality
-from transferline.models.features import whole_jet
 from transferline.models.tokenizer_checkpoint import TokenizerCheckpoint
 from transferline.models.tokenizers.base import Tokenizer
 from transferline.models.tokenizers.physical import physical
@@ -78,7 +77,7 @@ def _pair(
     codes = tokenizer(batch)
     back = physical(tokenizer.features, batch, tokenizer.decode(codes, batch.is_real))
     counts = torch.bincount(codes[batch.is_real], minlength=tokenizer.n_codes)
-    axis = whole_jet(batch)
+    axis = batch.whole_jet
     return _quantities(batch, axis), _quantities(back, axis), counts.double().numpy()
 
 

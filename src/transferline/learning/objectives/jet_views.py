@@ -13,7 +13,6 @@ from torch import Tensor
 
 from transferline.config import Recipe
 from transferline.data.batch import ETA, MASS, PHI, PT, Batch
-from transferline.models.features import whole_jet
 
 
 class JetViews(Recipe):
@@ -83,7 +82,7 @@ def split_particles(batch: Batch, chosen: Tensor) -> Batch:
 
 
 def _rotated(batch: Batch) -> Batch:
-    _, eta, phi, _ = whole_jet(batch)
+    _, eta, phi, _ = batch.whole_jet
     angle = 2 * torch.pi * _uniform(batch, (len(batch), 1))
     x = batch.p4[..., ETA] - eta
     y = torch.remainder(batch.p4[..., PHI] - phi + torch.pi, 2 * torch.pi) - torch.pi
@@ -117,7 +116,7 @@ def _turned_impact(before: Batch, after: Batch, cos: Tensor, sin: Tensor) -> dic
 
 def _translated(batch: Batch, most: float) -> Batch:
     """Phi is measured from the jet's axis, where it does not jump."""
-    axis = whole_jet(batch)[2]
+    axis = batch.whole_jet[2]
     apart = torch.remainder(batch.p4[..., PHI] - axis + torch.pi, 2 * torch.pi) - torch.pi
     shifts = [
         most * _extent(values, batch.is_real) * (2 * _uniform(batch, (len(batch), 1)) - 1)

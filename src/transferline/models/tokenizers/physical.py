@@ -9,7 +9,7 @@ from torch import Tensor
 
 from transferline.data.batch import ETA, MASS, PHI, PT, Batch
 from transferline.errors import DataError
-from transferline.models.features import FeatureExtractor, whole_jet
+from transferline.models.features import FeatureExtractor
 
 Named = dict[str, Tensor]
 
@@ -64,19 +64,19 @@ Inverse = Callable[[Named, Batch], Tensor]
 
 
 def _delta_eta(named: Named, batch: Batch) -> Tensor:
-    eta = whole_jet(batch)[1]
+    eta = batch.whole_jet[1]
     return eta + torch.where(eta > 0, 1.0, -1.0) * named["delta_eta"]
 
 
 def _delta_phi(named: Named, batch: Batch) -> Tensor:
-    phi = whole_jet(batch)[2] + named["delta_phi"]
+    phi = batch.whole_jet[2] + named["delta_phi"]
     return torch.remainder(phi + torch.pi, 2 * torch.pi) - torch.pi
 
 
 _PT: dict[tuple[str, ...], Inverse] = {
     ("log_pt",): lambda named, _: named["log_pt"].exp(),
     ("log10_pt",): lambda named, _: 10 ** named["log10_pt"],
-    ("log_pt_share",): lambda named, batch: named["log_pt_share"].exp() * whole_jet(batch)[0],
+    ("log_pt_share",): lambda named, batch: named["log_pt_share"].exp() * batch.whole_jet[0],
 }
 _ETA: dict[tuple[str, ...], Inverse] = {
     ("eta",): lambda named, _: named["eta"],
