@@ -375,6 +375,17 @@ def test_what_is_there_is_kept_unless_it_is_to_be_replaced(members, tmp_path):
         mix(members, tmp_path / "mine", overwrite=True)
 
 
+def test_a_mixture_does_not_take_the_place_of_a_member(tmp_path):
+    """Its events are mapped, and would be gone: they are what the mixture is drawn from."""
+    places = [write_member(tmp_path, number, np.ones(20)) for number in (0, 1)]
+    before = [load_card(place) for place in places]
+    for overwrite in (True, False):
+        with pytest.raises(ConfigError, match=r"member-0: holds the input .*member-0"):
+            mix({"x": places[0], "y": places[1]}, places[0], overwrite=overwrite)
+    assert [load_card(place) for place in places] == before
+    ShardSet(places[0]).verify()
+
+
 def test_prepared_events_may_take_the_place_of_a_mixture(members, tmp_path):
     file = write_nanoaod(tmp_path / "a.root", 60, seed=1)
     mix(members, tmp_path / "out")

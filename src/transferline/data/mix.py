@@ -77,7 +77,7 @@ def mix(
 
     Raises:
         ConfigError: a name or cross section is wrong, two members hold the same events, or `out`
-            holds foreign files or another data set.
+            holds foreign files, another data set or a member.
         DataError: a member is damaged, has too few events, other cuts or columns, negative
             weights, real collisions, or tells neither cross section nor sum of weights.
     """
@@ -95,7 +95,7 @@ def mix(
             "part_size": part_size,
         }
     )
-    with working_in(out):
+    with working_in(out, map(str, places.values())):
         place = claim(out, config_hash, [], overwrite)
         if isinstance(place, DataCard):
             return place
