@@ -223,3 +223,11 @@ def test_all_bad_files_are_named_at_once(inputs, tmp_path):
     with pytest.raises(DataError, match=r"no usable file is left:\n.*b\.root: named by the skip"):
         prepare(NanoAOD(files=[f"{folder}/b.root"], skip=["*.root"]), PRE, tmp_path / "s")
     assert not (tmp_path / "s").exists()
+
+
+def test_a_key_in_a_link_is_not_shown_where_all_files_are_left_out(tmp_path):
+    """Who reads the log could open the file with it."""
+    reader = NanoAOD(files=["https://host.example/a.root?X-Amz-Signature=1f2e"], skip=["a.root"])
+    with pytest.raises(DataError, match=r"https://host\.example/a\.root: named by the") as caught:
+        prepare(reader, PRE, tmp_path / "s")
+    assert "1f2e" not in str(caught.value)

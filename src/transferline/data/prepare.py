@@ -121,8 +121,9 @@ def prepare(
     out, labels = resolved(out), dict(labels or {})
     listing = reader.listing()
     warn_unmatched(listing.unmatched)
+    left_out = {public_name(path): why for path, why in listing.left_out.items()}
     if not listing.paths:
-        raise nothing_usable([f"{path}: {why}" for path, why in listing.left_out.items()])
+        raise nothing_usable([f"{path}: {why}" for path, why in left_out.items()])
     with given_or_new(executor, jobs) as pool, ExitStack() as held:
         if not isinstance(selection, Selection):
             selection = selection.resolved(_offered(reader, listing.paths, pool, executor))
@@ -149,7 +150,6 @@ def prepare(
         warn_missing(Counter(name for source in used for name in source.missing), len(used))
         whole = [ledger for ledger in ledgers if ledger.unit["path"] not in broken]
         _check_some_passed(out, place, whole, selection)
-        left_out = {public_name(path): why for path, why in listing.left_out.items()}
         twice = count_duplicates(place, used, whole, of_jets=isinstance(selection, JetSelection))
         card = job.card(used, broken | left_out, whole, config_hash, twice)
         _warn(card, selection)
