@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -27,6 +28,8 @@ from transferline.data.readers.nanoaod import NanoAOD
 from transferline.data.readers.shards import Shards, ShardSet
 from transferline.data.selections import apply, selection
 from transferline.errors import ConfigError, DataError
+from transferline.executors import given_or_new
+from transferline.files import LOCK
 
 from . import nanoaod_files as files
 
@@ -488,6 +491,30 @@ def test_who_comes_second_waits_for_the_first_and_takes_what_it_made(inputs, tmp
     assert cards[0] == cards[1]
     assert not list(out.glob(".*"))
     ShardSet([out]).verify()
+
+
+def test_the_directory_is_held_until_the_workers_have_stopped(inputs, tmp_path, monkeypatch):
+    """Stopped, workers finish what they are at: who comes next would remove it as foreign."""
+    held = []
+
+    @contextmanager
+    def pool(given, jobs):
+        with given_or_new(given, jobs) as found:
+            try:
+                yield found
+            finally:
+                held.append((tmp_path / "s" / LOCK).exists())
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("transferline.data.prepare.given_or_new", pool)
+    prepare(reader(inputs[0]), PRE, tmp_path / "s")
+    monkeypatch.setattr("transferline.data.prepare.make_part", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(reader(inputs[0]), selection("l1_j4_b1"), tmp_path / "s", overwrite=True)
+    assert held == [True, True]
+    assert not (tmp_path / "s" / LOCK).exists()
 
 
 def test_ledgers_are_gone_and_the_card_is_json(inputs, tmp_path):
