@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import warnings
 
 import numpy as np
@@ -293,6 +294,19 @@ def test_damage_by_a_change_is_told_as_a_change(tmp_path):
     with pytest.raises(ChangedFileError), unchanged(str(path), then):
         raise AssertionError("not reached")
     assert local_status(str(tmp_path)) is None
+
+
+def test_what_a_worker_says_of_a_change_arrives_as_it_was_said(tmp_path):
+    """A process makes an error anew from the text of the one that another raised."""
+    path = tmp_path / "a.root"
+    path.write_bytes(b"old")
+    then = local_status(str(path))
+    with pytest.raises(ChangedFileError) as caught, unchanged(str(path), then):
+        path.write_bytes(b"newer")
+    arrived = pickle.loads(pickle.dumps(caught.value))
+    assert type(arrived) is ChangedFileError
+    assert str(arrived) == str(caught.value)
+    assert str(arrived).count("changed while") == 1
 
 
 def test_undisturbed_files_are_read_as_before(inputs, tmp_path):

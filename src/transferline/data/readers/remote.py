@@ -204,7 +204,7 @@ def open_remote(path: str, patience: Patience) -> RemoteFile:
     expected = expected_status(path)
     if expected is not None and not file.is_still(expected):
         file.close()
-        raise ChangedFileError(path)
+        raise ChangedFileError.of(path)
     return file
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from transferline.data.readers.addresses import is_url, public_name
 from transferline.data.readers.patience import UnreachableError
@@ -39,8 +39,10 @@ class FileStatus:
 class ChangedFileError(UnreachableError):
     """A file is not the one any more that was looked at before: that one cannot be had."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(
+    @classmethod
+    def of(cls, path: str) -> Self:
+        """Say it of a file; not `__init__`, to which another process gives the whole text."""
+        return cls(
             f"{public_name(path)}: changed while it was being read. Repeat the command when "
             "nothing writes to it any more."
         )
@@ -93,4 +95,4 @@ def unchanged(path: str, then: FileStatus | None) -> Iterator[None]:
 
 def _compare(path: str, then: FileStatus | None, cause: DataError | None = None) -> None:
     if then is not None and not is_url(path) and local_status(path) != then:
-        raise ChangedFileError(path) from cause
+        raise ChangedFileError.of(path) from cause
