@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -260,6 +261,30 @@ def wait_for(place: Path) -> None:
     while not place.exists():
         assert time.monotonic() < deadline, f"{place} never came"
         time.sleep(0.01)
+
+
+def test_a_call_may_end_while_it_is_being_cancelled():
+    """Dask tells of the end in a thread of its own, at any moment."""
+
+    class Ending(dict):
+        def __contains__(self, future):
+            found = super().__contains__(future)
+            self.pop(future, None)
+            return found
+
+    class Client:
+        cancelled = ()
+
+        def cancel(self, tasks):
+            self.cancelled = tasks
+
+    client, ended, running = Client(), Future(), Future()
+    executor = cluster_module.ClusterExecutor(client, visit=None)
+    executor._tasks = Ending({ended: "task"})
+    executor.cancel([ended, Future()])
+    executor._tasks = {running: "other task"}
+    executor.cancel([ended, running])
+    assert client.cancelled == ["other task"]
 
 
 def test_workers_that_do_not_fit_are_refused(cluster, tmp_path, monkeypatch):

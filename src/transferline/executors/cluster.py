@@ -168,5 +168,6 @@ class ClusterExecutor(Executor):
 
     def cancel(self, futures: Sequence[Future[Any]]) -> None:
         """Cancel all these calls in one message; running ones stop at their next batch."""
-        tasks = [self._tasks.pop(future) for future in futures if future in self._tasks]
-        self._client.cancel(tasks)
+        # In one step each: a call may end meanwhile, of which another thread hears.
+        found = (self._tasks.pop(future, None) for future in futures)
+        self._client.cancel([task for task in found if task is not None])
