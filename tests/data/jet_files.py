@@ -235,7 +235,7 @@ def event_scalars(n, seed=0):
     }
 
 
-def write_hbb_flat(path, jets, per_event=None, drop=()):
+def write_hbb_flat(path, jets, per_event=None, drop=(), **replaced):
     """One entry per jet; `per_event` jets in a row share their event's numbers."""
     jet, part = hbb_branches(jets)
     n = len(jets.counts)
@@ -246,6 +246,7 @@ def write_hbb_flat(path, jets, per_event=None, drop=()):
         "sample_isQCD": np.zeros(n, np.int32),
         **jet,
         **{name: ak.unflatten(values, jets.counts) for name, values in part.items()},
+        **replaced,
     }
     kept = {name: values for name, values in branches.items() if name not in drop}
     return write_tree(path, "deepntuplizer/tree", kept)

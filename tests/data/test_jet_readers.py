@@ -338,6 +338,16 @@ def test_hbb_without_numbers_of_events_knows_events_by_their_jets(tmp_path, jets
     assert len(np.unique(read(Hbb(files=[str(single)])).id)) == N
 
 
+def test_hbb_does_not_take_pile_up_for_an_event(tmp_path, jets):
+    """It says which event is meant beside its number alone: splits would be cut by pile-up."""
+    alike = {"npv": np.full(N, 30, np.float32), "rho": np.full(N, 20, np.float32)}
+    path = files.write_hbb_flat(tmp_path / "a.root", jets, drop=("event_no", "ntrueInt"), **alike)
+    events = read(Hbb(files=[str(path)]))
+    assert len(np.unique(events.id)) == N
+    unnumbered = files.write_hbb_flat(tmp_path / "b.root", jets, drop=files.event_scalars(1))
+    assert (events.id == read(Hbb(files=[str(unnumbered)])).id).all()
+
+
 def test_hbb_takes_the_mass_that_is_stored(tmp_path, jets):
     _, part = files.hbb_branches(jets)
     jagged = {"pfcand_mass": ak.unflatten(jets.mass.astype(np.float32), jets.counts)}

@@ -28,7 +28,7 @@ MM_PER_CM = 10.0
 
 EVENT = ("event_no", "npv", "ntrueInt", "rho")
 """Branches of the event; there is no run or luminosity block. `event_no` alone repeats from sample
-to sample, so all that are there identify an event together."""
+to sample, so all that are there identify an event together; without it none of them does."""
 
 HBB = JetTable(
     format="CMS record 12102",

@@ -45,8 +45,8 @@ _EVENTS = 2_000  # read at a time: an event may hold five jets of a hundred part
 class RootJets(RootReader):
     """Large-radius jets with their particles, ROOT, one entry per jet or per event.
 
-    A format says its `table`, branches `of_event` that are numbers of the event, what files of
-    jets lack to hold events (`no_events`), and `jet_sets`.
+    A format says its `table`, branches `of_event` that are numbers of the event (the first of them
+    is there, or none counts), what files of jets lack to hold events (`no_events`), and `jet_sets`.
 
     Attributes:
         sets: `jets` gives every jet as a set of its own, from both layouts. `events` gives events
@@ -131,6 +131,8 @@ class RootJets(RootReader):
                 plan = self._plan(name, branches, self._offered(branches))
             jagged = is_jagged(tree, self.table)
             of_event = [b for b in self.of_event if b in branches and not _is_list(tree[b])]
+            if of_event[:1] != list(self.of_event[:1]):
+                of_event = []  # what is beside the number is that of many events
             names = list(dict.fromkeys([*plan.branches(), *of_event]))
             step = min(chunk_size, self.step, _EVENTS) if jagged else min(chunk_size, self.step)
             for arrays in iterated(tree, names, start, stop, step):
