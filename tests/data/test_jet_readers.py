@@ -454,6 +454,32 @@ def test_delphes_refuses_jets_whose_particles_are_not_there(shared_data):
     assert len(read(Delphes(files=[path], jets="JetPUPPI"))) == 44
 
 
+NESTED = {
+    "jetclass": lambda path, jets: files.write_replicas(path, jets, PER_EVENT),
+    "hbb": lambda path, jets: files.write_hbb_jagged(path, jets, PER_EVENT),
+    "pfnano": lambda path, jets: files.write_pfnano(path, jets, PER_EVENT),
+    "delphes": lambda _path, _jets: files.delphes(),
+}
+
+
+@pytest.mark.parametrize("kind", NESTED)
+def test_events_of_jets_refuse_what_they_do_not_hold(tmp_path, jets, kind):
+    path = str(NESTED[kind](tmp_path / "a.root", jets))
+    reader = READERS.load(kind)(files=[path], sets="events")
+    for columns, message in (
+        ({"jetz": ["pt"]}, r"has no .*'jetz'.* Did you mean 'jet'"),
+        ({"jet": ["pt"], "context": ["jet_pt"]}, r"no column 'context\.jet_pt'.* of 'jet'"),
+    ):
+        for refused in (
+            lambda c=columns: reader.source(path, c),
+            lambda c=columns: read(reader, columns=c),
+        ):
+            with pytest.raises(DataError, match=message) as caught:
+                refused()
+            assert path in str(caught.value)
+    assert reader.source(path, {"jet": ["pt"], "constituent": [], "context": []}).entries
+
+
 def standard_card():
     """Two events as the standard cards write them; of `FatJet` and what it refers to."""
     rows = {

@@ -94,7 +94,7 @@ class Delphes(RootReader):
             return found.plan(columns)
         own = {name: columns[name] for name in columns if name in {JET, CONSTITUENT, CONTEXT}}
         check_objects(found, {name: columns[name] for name in columns if name not in own})
-        return found.plan(single_columns(own))
+        return found.plan(single_columns(found.path, own))
 
     def source(self, path: str, columns: Columns | None = None) -> Source:
         """Describe one file; checks that `columns` can be read and adds up the weights.

@@ -14,6 +14,7 @@ from transferline.data.events import ID_DTYPE, Events, identity_hash
 from transferline.data.jagged import records
 from transferline.data.readers.base import Columns
 from transferline.data.readers.jet_columns import CONSTITUENT, CONTEXT, JET
+from transferline.errors import DataError, did_you_mean
 
 Values = NDArray[Any]
 
@@ -88,12 +89,24 @@ def nested_columns(columns: Columns, labels: Mapping[str, str]) -> dict[str, lis
     }
 
 
-def single_columns(columns: Columns) -> dict[str, list[str]]:
+def single_columns(path: str, columns: Columns) -> dict[str, list[str]]:
     """Undo `nested_columns`; labels are always read.
 
-    >>> single_columns({"jet": ["pt", "label_QCD"], "constituent": ["pt"]})
+    Raises:
+        DataError: other collections are asked for, or numbers of the event; names the file `path`.
+
+    >>> single_columns("a.root", {"jet": ["pt", "label_QCD"], "constituent": ["pt"]})
     {'constituent': ['pt'], 'context': ['jet_pt']}
     """
+    for name in columns:
+        if name not in {JET, CONSTITUENT, CONTEXT}:
+            hint = did_you_mean(name, [JET, CONSTITUENT])
+            raise DataError(f"{path}: has no collection '{name}' in its events of jets.{hint}")
+    if of_event := columns.get(CONTEXT):
+        raise DataError(
+            f"{path}: events of jets have no column '{CONTEXT}.{of_event[0]}'; numbers of the jets "
+            f"are columns of '{JET}'."
+        )
     jets = [name for name in columns.get(JET, ()) if not name.startswith(_LABEL)]
     return {
         CONSTITUENT: list(columns.get(CONSTITUENT, ())),

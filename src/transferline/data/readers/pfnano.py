@@ -80,7 +80,7 @@ class PFNano(RootReader):
 
     def _plan(self, name: str, branches: list[str], columns: Columns) -> Plan:
         _check_complete(name, branches, self.jets)
-        wanted = single_columns(columns) if self.sets == "events" else columns
+        wanted = single_columns(name, columns) if self.sets == "events" else columns
         return Plan.make(name, self._table, branches, wanted, _WHERE)
 
     def source(self, path: str, columns: Columns | None = None) -> Source:

@@ -90,7 +90,7 @@ class RootJets(RootReader):
         return tree, plan
 
     def _plan(self, name: str, branches: list[str], columns: Columns) -> Plan:
-        wanted = single_columns(columns) if self.sets == "events" else columns
+        wanted = single_columns(name, columns) if self.sets == "events" else columns
         return Plan.make(name, self.table, branches, wanted, f"tree '{self.table.tree}'")
 
     def source(self, path: str, columns: Columns | None = None) -> Source:
