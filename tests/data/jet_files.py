@@ -252,7 +252,7 @@ def write_hbb_flat(path, jets, per_event=None, drop=(), **replaced):
     return write_tree(path, "deepntuplizer/tree", kept)
 
 
-def write_hbb_jagged(path, jets, per_event, scalars=True):
+def write_hbb_jagged(path, jets, per_event, scalars=True, drop=()):
     """One entry per event, `per_event` jets each.
 
     As RNTuple: the lists of lists of a TTree are read by uproot, but not written.
@@ -267,9 +267,10 @@ def write_hbb_jagged(path, jets, per_event, scalars=True):
             for name, values in part.items()
         },
     }
+    kept = {name: values for name, values in branches.items() if name not in drop}
     with uproot.recreate(path) as file:
         file.mkdir("deepntuplizer")
-        file.mkrntuple("deepntuplizer/tree", branches)
+        file.mkrntuple("deepntuplizer/tree", kept)
     return Path(path)
 
 

@@ -172,6 +172,17 @@ def test_other_data_and_damage_are_refused(reader, folder, tmp_path):
         ShardSet(copy)
 
 
+def test_labels_of_jets_are_looked_for_in_every_file(tmp_path):
+    jets = files.random_jets(20, 3)
+    files.write_hbb_jagged(tmp_path / "a.root", jets, [2] * 10)
+    files.write_hbb_jagged(tmp_path / "b.root", jets, [2] * 10, drop=("label_H_bb",))
+    reader = Hbb(files=[str(tmp_path / "*.root")], sets="events")
+    with pytest.raises(DataError, match=r"b\.root: .* no branch label_H_bb \(label H_bb\)"):
+        prepare(reader, changed(), tmp_path / "s")
+    with pytest.raises(DataError, match=r"(?s)2 of 2 .*label Hbb\)\. Nearest: label_H_bb"):
+        prepare(reader, changed(jets=["sdmass", "label_Hbb"]), tmp_path / "s")
+
+
 def test_min_above_max_is_an_error(tmp_path, capsys):
     path = tmp_path / "s.yaml"
     path.write_text("kind: jet_events\nname: s\nmin_jets: 6\nmax_jets: 2\n")

@@ -480,6 +480,42 @@ def test_events_of_jets_refuse_what_they_do_not_hold(tmp_path, jets, kind):
     assert reader.source(path, {"jet": ["pt"], "constituent": [], "context": []}).entries
 
 
+LABELS = {
+    "jetclass": ("Hbbb", "no branch label_Hbbb .label Hbbb.*Nearest: label_Hbb"),
+    "hbb": ("Hbb", "no branch label_Hbb .label Hbb.*Nearest: label_H_bb"),
+    "pfnano": ("hadron_flavor", "PFNano has no label 'hadron_flavor'.*'hadron_flavour'"),
+    "delphes": ("hadron_flavour", "Delphes has no label 'hadron_flavour'.*flavour"),
+}
+
+
+@pytest.mark.parametrize("sets", ["jets", "events"])
+@pytest.mark.parametrize("kind", NESTED)
+def test_a_label_that_is_asked_for_and_not_there_is_named(tmp_path, jets, kind, sets):
+    path = str(NESTED[kind](tmp_path / "a.root", jets))
+    reader = READERS.load(kind)(files=[path], sets=sets)
+    name, message = LABELS[kind]
+    columns = {"constituent": [], "label": [name]}
+    if sets == "events":
+        columns = {"constituent": [], "jet": ["sdmass", f"label_{name}"]}
+    for refused in (lambda: reader.source(path, columns), lambda: read(reader, columns=columns)):
+        with pytest.raises(DataError, match=message) as caught:
+            refused()
+        assert path in str(caught.value)
+
+
+def test_labels_of_truth_are_not_in_collisions(tmp_path, jets):
+    path = files.write_pfnano(tmp_path / "a.root", jets, PER_EVENT, collisions=True)
+    reader = PFNano(files=[str(path)], sets="events")
+    with pytest.raises(DataError, match=r"no branch FatJet_hadronFlavour .label hadron_flavour"):
+        reader.source(str(path), {"jet": ["label_hadron_flavour"]})
+    parquet = str(files.write_jetclass2(tmp_path / "a.parquet", jets))
+    with pytest.raises(DataError, match=r"JetClass-II has no label 'QCD'.*jet_label"):
+        JetClass2(files=[parquet]).source(parquet, {"label": ["QCD"]})
+    assert set(read(JetClass2(files=[parquet]), columns={"label": ["jet_label"]}).labels) == {
+        "jet_label"
+    }
+
+
 def standard_card():
     """Two events as the standard cards write them; of `FatJet` and what it refers to."""
     rows = {

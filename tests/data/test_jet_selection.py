@@ -246,6 +246,18 @@ def test_collision_data_are_certified(tmp_path, jets):
         prepare(PFNano(files=[str(path)]), changed(golden_json=str(golden)), tmp_path / "s")
 
 
+def test_files_without_a_label_of_the_selection_are_named_in_the_first_pass(tmp_path, jets):
+    for name, drop in (("a", ()), ("b", ("fj_isH",))):
+        files.write_hbb_flat(tmp_path / f"{name}.root", jets, drop=drop)
+    reader, chosen = Hbb(files=[str(tmp_path / "*.root")]), changed(label="isH")
+    with pytest.raises(DataError, match=r"b\.root: tree .* has no branch fj_isH \(label isH\)"):
+        prepare(reader, chosen, tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+    with pytest.warns(SkippedFileWarning):
+        card = prepare(reader.model_copy(update={"skip_bad": True}), chosen, tmp_path / "s")
+    assert card.n_events == N // 6
+
+
 def test_the_kind_of_selection_must_be_that_of_the_file(reader, jets, tmp_path):
     with pytest.raises(DataError, match="JetClass has no 'electron'"):
         prepare(reader, selection("pretraining"), tmp_path / "s")

@@ -20,7 +20,8 @@ from transferline.data.readers.patience import DEFAULT_PATIENCE, Patience, Unrea
 from transferline.errors import DataError
 
 Columns = Mapping[str, Sequence[str]]
-"""Collection -> columns; the collection `context` holds the per-event scalars."""
+"""Collection -> columns; the collection `context` holds the per-event scalars. `label` of a reader
+of jets names labels that must be there: `Events.labels` has all of them in any case."""
 
 CHUNK_SIZE = 50_000
 

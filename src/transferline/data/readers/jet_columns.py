@@ -16,7 +16,9 @@ from transferline.data.readers.base import Columns
 from transferline.data.readers.rootfile import missing_branches
 from transferline.errors import DataError, did_you_mean
 
-CONSTITUENT, CONTEXT, JET = "constituent", "context", "jet"
+CONSTITUENT, CONTEXT, JET, LABEL = "constituent", "context", "jet", "label"
+"""Collections. All labels are read, whoever asks for which; that one is not there, a file must say
+when it is looked at, not in the middle of its jets."""
 
 TYPES: dict[str, str] = {f"is_{name}": name for name in sorted(CONSTITUENTS)}
 """Columns that are 1 for one species and 0 for all others; told by `species`."""
@@ -98,7 +100,7 @@ class Plan:
         """
         known = set(branches)
         wanted = {name: tuple(columns.get(name, ())) for name in (CONSTITUENT, CONTEXT)}
-        for name in [name for name in columns if name not in wanted]:
+        for name in [name for name in columns if name not in {*wanted, LABEL}]:
             raise DataError(f"{path}: {table.format} has no '{name}'.{did_you_mean(name, wanted)}")
         ways = _ways(path, table)
         basic = [f"{CONSTITUENT}.{name}" for name in P4_COLUMNS]
@@ -110,6 +112,7 @@ class Plan:
         for column, way in found.items():
             if way is None:
                 lacking += [([b], f"column {column}") for b in ways(column)[0] if b not in known]
+        lacking += _lacking_labels(path, table, known, columns.get(LABEL, ()))
         if lacking:
             raise DataError(missing_branches(path, _joined(lacking), sorted(known), where))
         chosen = {column: way for column, way in found.items() if way is not None}
@@ -125,6 +128,22 @@ class Plan:
         ways = [*self.constituents.values(), *self.context.values()]
         names = [b for way in ways for b in way]
         return list(dict.fromkeys([*names, *self.labels.values(), *self.identity]))
+
+
+def _lacking_labels(
+    path: str, table: JetTable, known: set[str], labels: Iterable[str]
+) -> list[tuple[Sequence[str], str]]:
+    """Return those of the branches of `labels` that are not there, with what they are."""
+    found, lacking = labels_of(table, known), list[tuple[Sequence[str], str]]()
+    for name in (name for name in labels if name not in found):
+        if name in table.labels:
+            lacking.append(([table.labels[name]], f"label {name}"))
+        elif table.label_prefix is not None:
+            lacking.append(([table.label_prefix + name], f"label {name}"))
+        else:
+            hint = did_you_mean(name, table.labels)
+            raise DataError(f"{path}: {table.format} has no label '{name}'.{hint}")
+    return lacking
 
 
 def _ways(path: str, table: JetTable) -> Callable[[str], Ways]:

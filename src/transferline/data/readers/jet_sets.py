@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from transferline.data.events import ID_DTYPE, Events, identity_hash
 from transferline.data.jagged import records
 from transferline.data.readers.base import Columns
-from transferline.data.readers.jet_columns import CONSTITUENT, CONTEXT, JET
+from transferline.data.readers.jet_columns import CONSTITUENT, CONTEXT, JET, LABEL
 from transferline.errors import DataError, did_you_mean
 
 Values = NDArray[Any]
 
 _PREFIX = "jet_"
-_LABEL = "label_"
+_LABEL = f"{LABEL}_"
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,13 @@ def nested_columns(columns: Columns, labels: Mapping[str, str]) -> dict[str, lis
 
 
 def single_columns(path: str, columns: Columns) -> dict[str, list[str]]:
-    """Undo `nested_columns`; labels are always read.
+    """Undo `nested_columns`; labels are a collection, see `Plan.make`.
 
     Raises:
         DataError: other collections are asked for, or numbers of the event; names the file `path`.
 
     >>> single_columns("a.root", {"jet": ["pt", "label_QCD"], "constituent": ["pt"]})
-    {'constituent': ['pt'], 'context': ['jet_pt']}
+    {'constituent': ['pt'], 'context': ['jet_pt'], 'label': ['QCD']}
     """
     for name in columns:
         if name not in {JET, CONSTITUENT, CONTEXT}:
@@ -107,10 +107,11 @@ def single_columns(path: str, columns: Columns) -> dict[str, list[str]]:
             f"{path}: events of jets have no column '{CONTEXT}.{of_event[0]}'; numbers of the jets "
             f"are columns of '{JET}'."
         )
-    jets = [name for name in columns.get(JET, ()) if not name.startswith(_LABEL)]
+    jets = columns.get(JET, ())
     return {
         CONSTITUENT: list(columns.get(CONSTITUENT, ())),
-        CONTEXT: [_PREFIX + name for name in jets],
+        CONTEXT: [_PREFIX + name for name in jets if not name.startswith(_LABEL)],
+        LABEL: [name.removeprefix(_LABEL) for name in jets if name.startswith(_LABEL)],
     }
 
 

@@ -18,7 +18,7 @@ from transferline.data.selections.apply import Selected, certified
 from transferline.data.selections.flat import Mask
 from transferline.errors import DataError, did_you_mean
 
-CONSTITUENT, CONTEXT = "constituent", "context"
+CONSTITUENT, CONTEXT, LABEL = "constituent", "context", "label"
 
 _TRACK = (("d0", "d0err"), ("dz", "dzerr"))
 
@@ -102,10 +102,15 @@ def _bound(value: float | None, otherwise: float) -> float:
 
 
 def jet_columns(selection: JetSelection) -> dict[str, list[str]]:
-    """Return collection -> columns that `apply_jets` reads, for `Reader.chunks`."""
+    """Return collection -> columns that `apply_jets` reads, for `Reader.chunks`.
+
+    Readers give all labels, but one that jets are kept by is the collection `label`: then files
+    without it are named when they are looked at.
+    """
     cut = [column for _, column, _, _ in selection.windows()]
     context = dict.fromkeys([*(selection.context or ()), *cut])
-    return {CONSTITUENT: list(selection.columns), CONTEXT: list(context)}
+    label = {} if selection.label is None else {LABEL: [selection.label]}
+    return {CONSTITUENT: list(selection.columns), CONTEXT: list(context), **label}
 
 
 def apply_jets(selection: JetSelection, events: Events, *, is_simulation: bool) -> Selected:
