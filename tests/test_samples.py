@@ -443,7 +443,8 @@ def test_replicas_become_pairs_or_single_jets(tmp_path):
     assert shards.n_particles.tolist() == [2] * 4
     (file,) = (tmp_path / "generated").iterdir()
     single = pairs.model_copy(update={"selection": "jets"})
-    assert load_card(materialise(single, tmp_path)).n_events == 8
+    card = load_card(materialise(single, tmp_path))
+    assert (card.n_events, card.cutflow[-1]["sum_weight"], card.sum_weight) == (8, 4.0, 4.0)
     assert list((tmp_path / "generated").iterdir()) == [file]
     base = sample_generation.generation(JETS)
     assert not {"replicas", "showers"} & set(base)
@@ -452,6 +453,17 @@ def test_replicas_become_pairs_or_single_jets(tmp_path):
     assert "replicas" not in JETS.to_dict()
     with pytest.raises(ConfigError, match="Only Pythia showers"):
         sample_generation.generation(pairs.model_copy(update={"generator": "sherpa"}))
+
+
+def test_replicas_by_themselves_are_prepared_anew_where_each_had_weight_one(tmp_path, monkeypatch):
+    """The places of all others are as they were."""
+    pairs = Sample(**(JETS.to_dict() | {"replicas": 2, "selection": "replicas"}))
+    hashed = []
+    monkeypatch.setattr(samples, "json_hash", lambda made_of: hashed.append(made_of) or "0" * 12)
+    for sample in (JETS, pairs, pairs.model_copy(update={"selection": "jets"})):
+        made_of = sample_generation.generation(sample)
+        samples._prepared("jets", chosen_selection(sample), made_of, tmp_path)
+    assert ["weights" in made_of for made_of in hashed] == [False, False, True]
 
 
 @pytest.mark.parametrize("other", [{"process": "ttbar"}, {"hh4b": {"mass": 1000}}])

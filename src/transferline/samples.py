@@ -20,6 +20,7 @@ from transferline.data.layouts.shards import CARD
 from transferline.data.prepare import LAYOUT, prepare
 from transferline.data.readers import READERS, Reader
 from transferline.data.readers.file_list import named_files
+from transferline.data.selections.jets import JetSelection
 from transferline.data.selections.kinds import AnySelection, load_selection
 from transferline.data.survey import file_stamps
 from transferline.errors import ConfigError, DataError, did_you_mean
@@ -281,6 +282,8 @@ def _prepared(name: str, chosen: AnySelection, source: Mapping[str, Any], cache:
         "source": source,
         "transferline": package_versions(("transferline",)),
     }
+    if isinstance(chosen, JetSelection) and source.get("replicas", 1) > 1:
+        made_of["weights"] = "shared by replicas"  # each had that of a jet once
     if source.get("lhe"):
         made_of["cross_section"] = None  # once the catalogue's was on the card
     if chosen.golden_json is not None:

@@ -229,6 +229,35 @@ def test_jets_of_data_sets_that_overlap_are_pointed_out(tmp_path, jets):
     assert (card.n_events, card.duplicates) == (2 * N, 20)
 
 
+# Generated files say what they are; these look like a file that holds jets twice.
+@pytest.mark.filterwarnings("ignore:.*is a file given twice")
+@pytest.mark.parametrize("per_event", [[2] * 20, [1, 3] * 10, [0, 4] * 10], ids=str)
+def test_replicas_share_the_weight_of_their_hard_process(tmp_path, jets, per_event):
+    """However often it is showered, it is one event of its cross section."""
+    paths = {
+        "single": files.write_jetclass(tmp_path / "single.root", jets),
+        "replicas": files.write_replicas(tmp_path / "replicas.root", jets, per_event),
+    }
+    cards = {
+        name: prepare(JetClass(files=[str(path)]), JETS, tmp_path / name, cross_section_pb=3.0)
+        for name, path in paths.items()
+    }
+    seen = {name: c.normalisation() * c.cutflow[-1]["sum_weight"] for name, c in cards.items()}
+    # Hard processes without a jet are none that are seen.
+    some = (np.array(per_event) > 0).mean()
+    assert seen == {"single": pytest.approx(3.0), "replicas": pytest.approx(3.0 * some)}
+    assert cards["replicas"].n_events == N
+    shared = [1 / n for n in per_event for _ in range(n)]
+    assert ShardSet(tmp_path / "replicas").weight == pytest.approx(shared)
+    assert (ShardSet(tmp_path / "single").weight == 1).all()
+
+
+def test_jets_of_an_event_are_no_replicas_of_each_other(tmp_path, jets):
+    path = files.write_hbb_jagged(tmp_path / "a.root", jets, [2] * 20)
+    (events,) = Hbb(files=[str(path)]).chunks()
+    assert (events.weight == 1).all()
+
+
 def test_jets_that_are_named_by_what_they_hold_are_counted_twice(tmp_path, jets):
     for name in ("a.root", "copy.root"):
         files.write_jetclass(tmp_path / name, jets)

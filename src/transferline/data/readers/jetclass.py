@@ -37,12 +37,14 @@ class JetClass(RootJets):
     `is_*` for each), impact parameters (mm); the jet's own numbers are `context`, the ten classes
     `label_*` are labels. A jet is known by its momentum, since the files name no events: the same
     jet in two files is the same, whatever the files are called. Replicas, the jets that one hard
-    process gave, share the identity of their first; `sets: events` keeps them together.
+    process gave, share the identity of their first and, one by one, the weight of one jet: `R` of
+    them have 1 / R each. `sets: events` keeps them together.
     """
 
     kind: Literal["jetclass"] = "jetclass"
     step: ClassVar[int] = STEP
     table = JETCLASS
+    replicas = True
     no_events = (
         "JetClass is so: every jet is of another collision. Use files with one entry per hard "
         "process (`generate jets --replicas`)"

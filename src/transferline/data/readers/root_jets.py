@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, ClassVar, Literal
 
 import awkward as ak
@@ -46,7 +46,8 @@ class RootJets(RootReader):
     """Large-radius jets with their particles, ROOT, one entry per jet or per event.
 
     A format says its `table`, branches `of_event` that are numbers of the event (the first of them
-    is there, or none counts), what files of jets lack to hold events (`no_events`), and `jet_sets`.
+    is there, or none counts), what files of jets lack to hold events (`no_events`), whether jets
+    of one entry are `replicas` of one jet, which share its weight, and `jet_sets`.
 
     Attributes:
         sets: `jets` gives every jet as a set of its own, from both layouts. `events` gives events
@@ -57,6 +58,7 @@ class RootJets(RootReader):
     table: ClassVar[JetTable]
     of_event: ClassVar[tuple[str, ...]] = ()
     no_events: ClassVar[str]
+    replicas: ClassVar[bool] = False
     sets: Literal["jets", "events"] = "jets"
 
     @abstractmethod
@@ -150,9 +152,11 @@ class RootJets(RootReader):
         bounds, raw = taken_apart(path, plan, arrays, self.table, of_event, jagged=jagged)
         numbers = [scalar(path, branch, arrays[branch]) for branch in of_event]
         event = _identity(plan, numbers, bounds, raw)
-        jet = event if bounds is None else np.repeat(event, np.diff(bounds))
-        jets = self.jet_sets(plan, raw, jet)
+        counts = np.ones(len(event), np.int64) if bounds is None else np.diff(bounds)
+        jets = self.jet_sets(plan, raw, np.repeat(event, counts))
         if self.sets == "jets":
+            if self.replicas:  # sums of weights before any cut count entries
+                jets = replace(jets, weight=1.0 / np.repeat(counts, counts))
             return jets.events()
         assert bounds is not None  # _tree has refused files of jets
         return jets.nested(bounds, np.ones(len(event)), event)
