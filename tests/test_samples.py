@@ -499,6 +499,48 @@ def test_bad_samples_of_jets_are_explained(change, message):
         Sample(**(JETS.to_dict() | change))
 
 
+PROCESS = {"process": "ttbar", "n": 4}
+PAIRS = {"jets": "Hbb", "n": 4, "replicas": 2, "label": "two showers"}
+LARGE = {"hh4b": {"mass": 1000}, "n": 4}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "chosen", "message"),
+    [
+        (PROCESS, "jets", "sample 'ttbar': .*'jets' is one of jets, and `process` gives events"),
+        (PROCESS, "jet_events", "is one of events of jets, and `process` gives events: choose"),
+        ({"jets": "Hbb", "n": 4}, "l1_j4_b1", "sample 'Hbb': .* is one of events, and without"),
+        (
+            {"jets": "Hbb", "n": 4},
+            "replicas",
+            "and without `replicas: 2` or more .*: choose one of jets",
+        ),
+        (PAIRS, "l1_j4_b1", "sample 'two showers': .* choose one of jets .* or of events of jets"),
+        (LARGE, "l1_j4_b1", "and `hh4b` gives large jets: choose one of jets .* events of jets"),
+        ({"mix": {"a": {"jets": "Hbb", "n": 4}, "b": PROCESS}}, "jets", "sample 'ttbar': "),
+        ({"mix": {"a": LARGE}}, "jet_events", "sample 'mixture': .* events of jets are not mixed"),
+    ],
+)
+def test_a_selection_of_another_kind_is_refused_before_anything_is_generated(
+    tmp_path, monkeypatch, recipe, chosen, message
+):
+    monkeypatch.setattr(samples, "generated_file", None)
+    sample = Sample.model_validate({**recipe, "selection": chosen})
+    for refused in (require_generator, materialise):
+        with pytest.raises(ConfigError, match=message):
+            refused(sample, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "chosen"),
+    [(PAIRS, "jets"), (PAIRS, "replicas"), (LARGE, "jets"), (LARGE, "jet_events"),
+     (PROCESS, "l1_j4_b1"), ({"mix": {"a": PROCESS}}, "l1_j4_b1"), ({"mix": {"a": LARGE}}, "jets")],
+)  # fmt: skip
+def test_a_selection_of_what_is_generated_is_taken(tmp_path, recipe, chosen):
+    require_generator(Sample.model_validate({**recipe, "selection": chosen}), tmp_path)
+
+
 EVENTS = Sample(hh4b={"qcd": "600-800"}, n=4, seed=1, mpi=False, selection="jet_events")
 
 

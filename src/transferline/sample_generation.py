@@ -14,7 +14,9 @@ from transferline.data.readers import Reader
 from transferline.data.readers.hbb import Hbb
 from transferline.data.readers.jetclass import JetClass
 from transferline.data.readers.nanoaod import NanoAOD
+from transferline.data.selections.jet_events import JetEventSelection
 from transferline.data.selections.jets import JetSelection
+from transferline.data.selections.recipe import Selection
 from transferline.errors import ConfigError
 from transferline.files import file_hash, json_hash, resolved
 from transferline.provenance import package_versions
@@ -33,11 +35,51 @@ _NO_PART = (
 """Settings of a sample of a process that the generator does not see, or that are told otherwise."""
 
 
+_KINDS: dict[type, tuple[str, str]] = {
+    Selection: ("events", "pretraining"),
+    JetSelection: ("jets", "jets"),
+    JetEventSelection: ("events of jets", "jet_events"),
+}
+"""Kind of selections -> what they are of, and one of the package."""
+
+
 def made_name(sample: Sample) -> str | None:
     """Name of what is generated, if it is."""
     if sample.hh4b is not None:
         return sample.hh4b.request().name
     return sample.process or sample.jets
+
+
+def check_kind(sample: Sample, chosen: AnySelection) -> None:
+    """See that a selection is one of what a sample holds, which its files would tell too late.
+
+    Raises:
+        ConfigError: it is of something else; says which ones fit.
+    """
+    what, kinds = _held(sample)
+    if isinstance(chosen, kinds):
+        return
+    name = sample.label or made_name(sample) or "mixture"
+    fitting = [f"{of} (such as `{such}`)" for kind, (of, such) in _KINDS.items() if kind in kinds]
+    raise ConfigError(
+        f"sample '{name}': the selection '{chosen.name}' is one of {_KINDS[type(chosen)][0]}, and "
+        f"{what}: choose one of {' or of '.join(fitting)}."
+    )
+
+
+def _held(sample: Sample) -> tuple[str, tuple[type, ...]]:
+    """Say what a sample holds, and return the kinds of selections that it may have."""
+    if sample.mix is not None:
+        return "events of jets are not mixed", (Selection, JetSelection)
+    if sample.process is not None:
+        return "`process` gives events", (Selection,)
+    if sample.hh4b is not None:
+        return "`hh4b` gives large jets", (JetSelection, JetEventSelection)
+    if sample.jets is None:
+        return "files may hold anything", tuple(_KINDS)
+    if sample.replicas > 1:
+        return "replicas of jets are jets or events of them", (JetSelection, JetEventSelection)
+    return "without `replicas: 2` or more `jets` gives single jets", (JetSelection,)
 
 
 def reader_of(sample: Sample, files: list[str], chosen: AnySelection) -> Reader:

@@ -30,6 +30,7 @@ from transferline.provenance import package_versions
 from transferline.runtime import cache_directory
 from transferline.sample_generation import (
     check_generator,
+    check_kind,
     cross_section,
     drawn_with,
     generated_file,
@@ -235,7 +236,7 @@ def materialise(
         executor: does the work instead; it must see `cache`.
 
     Raises:
-        ConfigError: a name of the recipe is unknown.
+        ConfigError: a name of the recipe is unknown, or its selection is of something else.
         DataError: files are missing or damaged, or no event passes the selection.
     """
     if sample.shards is not None:
@@ -244,6 +245,7 @@ def materialise(
             raise DataError(f"{place}: is no directory of prepared shards ({CARD} is missing).")
         return place
     cache = cache or cache_directory()
+    _check_kinds(sample)
     if sample.mix is not None:
         members = {
             name: materialise(member, cache, jobs=jobs, executor=executor)
@@ -294,10 +296,13 @@ def _prepared(name: str, chosen: AnySelection, source: Mapping[str, Any], cache:
 def require_generator(sample: Sample, cache: Path | None = None) -> None:
     """See, before hours of generation, that what a sample still needs to be generated is here.
 
+    And that its selection is one of what it holds.
+
     Raises:
-        ConfigError: it is not; says how to get it.
+        ConfigError: it is not; says how to get it, or what to choose.
     """
     cache = cache or cache_directory()
+    _check_kinds(sample)
     for member in (sample.mix or {}).values():
         require_generator(member, cache)
     if (name := made_name(sample)) is None or generated_place(sample, cache).exists():
@@ -305,6 +310,14 @@ def require_generator(sample: Sample, cache: Path | None = None) -> None:
     chosen = chosen_selection(sample)
     if not (_prepared(name, chosen, generation(sample), cache) / CARD).is_file():
         check_generator(sample)
+
+
+def _check_kinds(sample: Sample) -> None:
+    """Look at the selections of a sample and of the members of a mixture before any is made."""
+    for member in (sample.mix or {}).values():
+        _check_kinds(member)
+    if sample.selection is not None:
+        check_kind(sample, chosen_selection(sample))
 
 
 def _mixture(sample: Sample, members: Mapping[str, Path], cache: Path) -> Path:
