@@ -22,6 +22,7 @@ from transferline.runtime import cache_directory
 from transferline.sample_generation import cross_section
 from transferline.samples import Sample, chosen_selection, materialise, require_generator
 
+from .data.jet_files import random_jets, write_jetclass
 from .generated_events import BACKGROUND, SIGNAL, cache, one_at_a_time, root_file, shards
 from .learning.event_shards import write_nanoaod, write_shards
 
@@ -422,6 +423,27 @@ def test_a_class_of_jets_becomes_shards(tmp_path, monkeypatch):
         patched.setattr("transferline.generate.large_jets.blocks.generate_jet_block", None)
         other = {"selection": "jets", "label": "again"}
         assert sample_generation.generated_file(JETS.model_copy(update=other), tmp_path).exists()
+
+
+def test_studies_that_call_a_sample_otherwise_may_prepare_it_at_once(tmp_path, monkeypatch):
+    """Who comes second takes what is there, as it does when it comes later."""
+    file = write_jetclass(tmp_path / "a.root", random_jets(9, 5))
+    monkeypatch.setattr(samples, "generated_file", lambda *_, **__: file)
+    mine, other = (JETS.model_copy(update={"label": name}) for name in ("mine", "other"))
+    real, places = samples.prepare, []
+
+    def prepare(*args, **options):
+        if not places:
+            places.append(None)  # the other study comes in between
+            places[0] = materialise(other, tmp_path)
+        return real(*args, **options)
+
+    monkeypatch.setattr(samples, "prepare", prepare)
+    assert materialise(mine, tmp_path) == places[0]
+    assert load_card(places[0]).sample == "other"
+    with pytest.raises(ConfigError, match="cross section"):
+        monkeypatch.setattr(samples, "cross_section", lambda _: -1.0)
+        materialise(mine.model_copy(update={"seed": 9}), tmp_path)
 
 
 def test_the_place_of_jets_follows_whatever_changes_them():

@@ -261,17 +261,22 @@ def materialise(
         if reader is None:
             made = [str(generated_file(sample, cache, jobs=jobs, executor=executor))]
             reader = reader_of(sample, made, chosen)
-        prepare(
-            reader,
-            chosen,
-            place,
-            jobs=jobs,
-            executor=executor,
-            sample=sample.label or name,
-            cross_section_pb=cross_section(sample),
-            # Only then: what another process has just finished is taken as it is.
-            overwrite=(place / CARD).is_file(),
-        )
+        try:
+            prepare(
+                reader,
+                chosen,
+                place,
+                jobs=jobs,
+                executor=executor,
+                sample=sample.label or name,
+                cross_section_pb=cross_section(sample),
+                # Only then: what another process has just finished is taken as it is.
+                overwrite=(place / CARD).is_file(),
+            )
+        except ConfigError:
+            # By another label, too, which is no part of the place: it has been waited for.
+            if not _is_ready(place, sample.reader, source):
+                raise
     return place
 
 
