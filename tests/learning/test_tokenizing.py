@@ -86,6 +86,16 @@ def test_a_tokenizer_is_made_and_tells_how_good_it_is(kind, made, shards):
     assert cost_facts(found.provenance)["cpu_seconds"] > 0
 
 
+def test_kmeans_counts_only_the_jets_that_it_read(shards, tmp_path):
+    few = write(tmp_path, shards, f"{KMEANS}\nparticles: 2000\nvalid_share: 0")
+    assert run(["tokenize", "train", few, "--out", f"{tmp_path}/few"]) == 0
+    found = TokenizerCheckpoint.load(tmp_path / "few").provenance
+    sizes = ShardSet([shards]).n_particles
+    assert found["n_train"] == len(sizes)
+    # Every seventh jet: a step of six would be more particles than were asked for.
+    assert found["result"]["examples_seen"] == len(sizes[::7]) < round(2000 / sizes.mean())
+
+
 def test_the_codes_of_a_vqvae_are_learned(made):
     rows = [json.loads(r) for r in (made / "vqvae" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["val_reconstruction"] < 0.8 * rows[0]["val_reconstruction"]

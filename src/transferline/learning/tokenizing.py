@@ -139,8 +139,9 @@ def _tokenize(
         result = _train(config, tokenizer, batches, out, digest=digest, resume=resume, label=label)
         cost = {"examples_seen": result.examples_seen, "cpu_seconds": result.cpu_seconds}
     elif isinstance(tokenizer, SampleTokenizer):
-        tokenizer.fit_particles(_sample(config, tokenizer, shards, train), config.seed)
-        cost = {"examples_seen": len(train), "cpu_seconds": time.process_time() - started}
+        particles, read = _sample(config, tokenizer, shards, train)
+        tokenizer.fit_particles(particles, config.seed)
+        cost = {"examples_seen": read, "cpu_seconds": time.process_time() - started}
     measured = evenly(valid if len(valid) else train, _QUALITY_ROWS)
     provenance = _provenance(config, shards, tokenizer.cpu().eval(), measured)
     TokenizerCheckpoint.of(
@@ -204,14 +205,16 @@ def _batches(
     return Loader(shards, train, size, seed=config.seed), judged
 
 
-def _sample(config: TokenizeConfig, tokenizer: Tokenizer, shards: ShardSet, rows: Rows) -> Tensor:
-    """Standardised particles `[t, f]` of events that lie evenly in all."""
+def _sample(
+    config: TokenizeConfig, tokenizer: Tokenizer, shards: ShardSet, rows: Rows
+) -> tuple[Tensor, int]:
+    """Standardised particles `[t, f]` of events that lie evenly in all, and how many these are."""
     mean = max(float(shards.n_particles[rows].mean()), 1.0)
     some = evenly(rows, max(1, round(config.particles / mean)))
     loader = Loader(shards, some, 1024, shuffle=False)
     with torch.no_grad():
         found = [(tokenizer.features(batch).x)[batch.is_real] for batch in loader.batches(0)]
-    return torch.cat(found)
+    return torch.cat(found), len(some)
 
 
 def _provenance(
