@@ -367,6 +367,32 @@ def test_events_of_which_nothing_can_be_masked_have_no_loss():
     loss.total.backward()
 
 
+@pytest.mark.parametrize(
+    ("settings", "name", "more"),
+    [
+        ({"head": "mlp"}, "head", {"decoder": "bert"}),
+        ({"mask": "input"}, "mask", {"decoder": "bert"}),
+        ({"flow": {"couplings": 2}}, "flow", {"target": "flow"}),
+        ({"target": "flow", "label_smoothing": 0.1}, "label_smoothing", {"target": "kmeans"}),
+        ({"identity_smoothing": 0.1}, "identity_smoothing", {"identity": 0.3}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_setting_that_would_change_nothing_is_refused(settings, name, more):
+    with pytest.raises(ValidationError, match=f"{name}: has a use only with {next(iter(more))}"):
+        small(**settings)
+    tokens = {"tokenizer": "x"} if more.get("target") == "kmeans" else {}
+    used = small(**{**settings, **more, **tokens})
+    assert MaskedParticles.model_validate(used.to_dict()) == used
+
+
+def test_what_studies_give_to_all_their_variants_may_stand_unused():
+    """Of studies/masked_particles: `cpu.yaml` and `paper.yaml`."""
+    common = {"targets": ("log_pt",), "distance": "l1", "places": 64, "order": "none"}
+    assert small(**common, target="kmeans", tokenizer="x").distance == "l1"
+    assert small(**common, target="flow").places == 64
+
+
 def test_what_does_not_go_together_is_said(tokenizers):
     for settings, message in (
         ({"target": "kmeans"}, "belong together"),

@@ -116,7 +116,26 @@ class MaskedParticles(TokenRecipe):
             raise ValueError("order: backbone has no meaning with decoder: mae; take head or none.")
         if self.order == "backbone" and self.ranks == "masked":
             raise ValueError("order: backbone counts ranks among all; leave `ranks` out.")
+        self._check_used()
         return self
+
+    def _check_used(self) -> None:
+        """Refuse what would change nothing: whoever wrote it takes it for a part of the result.
+
+        Defaults may stand, as resolved configurations spell all of them out; so may `targets`,
+        `distance`, `places`, `ranks` and `reader`, which studies give once, to all their variants.
+        """
+        unused = {
+            "head": (self.decoder == "mae", "decoder: bert"),
+            "mask": (self.decoder == "mae", "decoder: bert"),
+            "flow": (self.target != "flow", "target: flow"),
+            "label_smoothing": (self.target not in _TOKENS, "target: vqvae or kmeans"),
+            "identity_smoothing": (not self.identity, "identity: 0.3 or another weight"),
+        }
+        for name, (no_use, wanted) in unused.items():
+            default = type(self).model_fields[name].get_default(call_default_factory=True)
+            if no_use and getattr(self, name) != default:
+                raise ValueError(f"{name}: has a use only with {wanted}; leave it out.")
 
     @property
     def revision(self) -> int:
