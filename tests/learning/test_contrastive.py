@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from transferline.data.batch import ETA, MASS, PHI, PT, cartesian
-from transferline.learning.objectives.contrastive import nt_xent
+from transferline.errors import ConfigError
+from transferline.learning.objectives.contrastive import Contrastive, nt_xent
 from transferline.learning.objectives.jepa import Jepa, directions
 from transferline.learning.objectives.jet_views import JetViews, split_particles
 from transferline.models.backbones.transformer import Transformer
@@ -114,6 +115,14 @@ def test_nt_xent_is_its_formula_where_jets_are_orthogonal():
     wanted = math.log(math.exp(1 / temperature) + 2 * n - 2) - 1 / temperature
     assert math.isclose(float(loss.total), wanted, rel_tol=1e-5)
     assert loss.parts["accuracy"] == 1.0
+
+
+def test_events_are_refused_before_the_first_step():
+    """A view would rotate an event about its axis, and divide its MET."""
+    objective = Contrastive.example().build(tiny_model())
+    objective.fit_constants(lambda: [random_jets(COUNTS)])
+    with pytest.raises(ConfigError, match="and these are events"):
+        objective.fit_constants(lambda: [random_jets(COUNTS), toy_batch()])
 
 
 def test_the_teacher_follows_the_encoder_slowly_and_counts_no_parameters():

@@ -8,6 +8,7 @@ with the cosine $s_{ik}$ of the angle between two projected embeddings (NT-Xent)
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Literal, Self
 
 import torch
@@ -16,9 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from transferline.data.batch import Batch
+from transferline.data.events import CONSTITUENTS, SPECIES
+from transferline.errors import ConfigError
 from transferline.learning.objectives.base import Loss, Objective, ObjectiveRecipe
 from transferline.learning.objectives.jet_views import JetViews
 from transferline.models.model import Model
+
+_NEVER_IN_JETS = sorted(set(SPECIES.values()) - set(CONSTITUENTS.values()) - {SPECIES["hidden"]})
 
 
 class Contrastive(ObjectiveRecipe):
@@ -58,6 +63,20 @@ class ContrastiveObjective(Objective):
         super().__init__(model)
         self.recipe = recipe
         self.projector = projector(model.backbone.width, recipe.hidden, recipe.projection)
+
+    def fit_constants(self, draw: Callable[[], Iterable[Batch]]) -> None:
+        """Take none, but see that these are jets: views would split the MET of an event in two.
+
+        Raises:
+            ConfigError: some set holds what no jet is made of.
+        """
+        never = torch.tensor(_NEVER_IN_JETS)
+        species = (batch.columns["species"] for batch in draw() if "species" in batch.columns)
+        if any(bool(torch.isin(codes, never.to(codes)).any()) for codes in species):
+            raise ConfigError(
+                "objective contrastive: its views are those of jets of constituents, and these are "
+                "events. Take `masked_type` or `observables`, or shards of jets."
+            )
 
     def forward(self, batch: Batch) -> Loss:
         """Return the loss, and how often the partner is the nearest of all."""
