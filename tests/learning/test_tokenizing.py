@@ -20,7 +20,7 @@ from transferline.data.prepare import prepare
 from transferline.data.readers.jetclass import JetClass
 from transferline.data.readers.shards import ShardSet
 from transferline.data.selections import load_selection
-from transferline.errors import DataError
+from transferline.errors import ConfigError, DataError
 from transferline.evaluation import records
 from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.learning.source_costs import cost_facts
@@ -207,6 +207,23 @@ task: {{kind: event_classification, name: toy, signal: [one], background: [two]}
 grid: {{modes: [frozen], n_train: [60], seeds: 1}}
 frozen: {{lr: [1e-2], optim: {{steps: 3, batch_size: 64}}}}
 """
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("alone", "tokenizer: eight", "tokenizer: ASKED"),
+        ("together", "parts: [*masked", "parts: [{<<: *masked, tokenizer: ASKED}"),
+    ],
+)
+def test_a_study_without_a_tokenizer_says_so_before_anything_is_made(name, old, new, tmp_path):
+    text = STUDY.format(one="one", two="two", free="free").replace(old, new)
+    file = tmp_path / "study.yaml"
+    file.write_text(text.replace("ASKED", "eigth"))
+    with pytest.raises(ConfigError, match=rf"pretrain\.{name}\..*'eigth'.*Did you mean 'eight'"):
+        load_config(file, StudyConfig)
+    file.write_text(text.replace("ASKED", str(tmp_path)))
+    load_config(file, StudyConfig)  # a directory is opened later
 
 
 class _Counting(ThreadPoolExecutor):

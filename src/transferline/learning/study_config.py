@@ -271,6 +271,7 @@ class StudyConfig(Recipe):
                 self._check_scratch(name, other)
             if variant.start is not None:
                 self._check_start(name, variant.start)
+            self._check_tokenizers(name, variant)
         for name in self.used():
             if name not in self.samples:
                 raise ValueError(f"no sample '{name}'.{did_you_mean(name, self.samples)}")
@@ -309,6 +310,16 @@ class StudyConfig(Recipe):
         for part in ("features", "backbone"):
             if getattr(first, part) != getattr(second, part):
                 raise ValueError(f"{where}: '{other}' has other {part}; both must be the same.")
+
+    def _check_tokenizers(self, name: str, variant: Variant) -> None:
+        """They are opened once all samples are generated, which may have taken hours."""
+        asked = {} if variant.objective is None else variant.objective.ingredients()
+        for tokenizer in asked.values():
+            if tokenizer not in self.tokenizers and not Path(tokenizer).is_dir():
+                raise ValueError(
+                    f"pretrain.{name}.objective: '{tokenizer}' is none of the `tokenizers`, and no "
+                    f"directory.{did_you_mean(tokenizer, self.tokenizers)}"
+                )
 
     def _check_questions(self) -> None:
         if (self.task is None) == (not self.tasks):
