@@ -118,6 +118,7 @@ def test_a_sample_that_is_not_of_its_class_is_refused(places):
         ("class_samples: {}", "either `class_samples`, or `mixed_samples`"),
         ("class_samples: {QCD: [a]}", "at least two classes"),
         ("class_samples: {QCD: [a], Hbb: [a]}", "a sample stands twice"),
+        ("class_samples: {QCD: [a], Hbb: [b]}\n  labels: [QCD, Hcc]", "`labels` tell classes"),
         ("class_samples: {QCDs: [a], Hbb: [b]}", "no class 'QCD'.*Did you mean 'QCDs'"),
         ("mixed_samples: [a]\n  efficiency: {Tblv: 99}", "'Tblv' is no class.*Did you mean 'Tbl'"),
         ("mixed_samples: [a]\n  efficiency: {Tbl: 100}", "less than 100"),

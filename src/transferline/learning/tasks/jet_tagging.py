@@ -58,6 +58,8 @@ class JetTagging(Classification):
     def _check(self) -> Self:
         if bool(self.class_samples) == bool(self.mixed_samples):
             raise ValueError("needs either `class_samples`, or `mixed_samples` with their labels.")
+        if self.class_samples and self.labels != type(self).model_fields["labels"].default:
+            raise ValueError("`labels` tell classes of `mixed_samples` apart; leave them out.")
         classes = self.classes()
         if len(classes) < 2:
             raise ValueError("needs at least two classes.")
