@@ -89,6 +89,9 @@ def test_agreement_is_within_errors():
     assert verdict(records(), **same).outcome == FAILS
     assert verdict(records(), **same, sigma=1e6).outcome == HOLDS
     assert verdict(records(), **{**same, "n_train": 5}).outcome == OPEN
+    for never in (0.0, -2.0):  # no difference is so small
+        with pytest.raises(ValueError, match="greater than 0"):
+            verdict(records(), **same, sigma=never)
 
 
 ENDED = {"steps": 100, "cap": 100, "best_step": 100, "stopped": "finished"}

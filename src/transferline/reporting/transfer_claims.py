@@ -75,7 +75,7 @@ class AgreesWith(LineClaim):
     line: Chosen
     other: Chosen
     n_train: int
-    sigma: float = 2.0
+    sigma: float = Field(2.0, gt=0)
 
     def check(self, lines: Sequence[Line]) -> Verdict:
         """See `LineClaim.check`."""
