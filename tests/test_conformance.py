@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -134,6 +135,26 @@ class ForgetfulObjective(MaskedTypeObjective):
 def test_a_leak_to_the_encoder_is_noticed():
     with pytest.raises(ConformanceError, match="concealed content does not reach the encoder"):
         check_objective(Forgetful())
+
+
+class Drawing(MaskedType):
+    """Draws from a generator of its own, in training alone."""
+
+    def build(self, model):
+        return DrawingObjective(model, self)
+
+
+class DrawingObjective(MaskedTypeObjective):
+    own = np.random.default_rng(0)
+
+    def forward(self, batch):
+        loss = super().forward(batch)
+        return Loss(loss.total + 0.01 * self.training * self.own.random(), loss.parts)
+
+
+def test_randomness_that_training_alone_draws_is_noticed():
+    with pytest.raises(ConformanceError, match="all randomness comes from torch's global"):
+        check_objective(Drawing())
 
 
 class Taught(MaskedType):

@@ -69,11 +69,13 @@ def _check_finite(objective: Objective, batch: AnyBatch) -> None:
 
 
 def _check_draws(objective: Objective, batch: AnyBatch) -> None:
-    losses = []
-    for seed in (1, 1):
-        torch.manual_seed(seed)
-        losses.append(objective(batch).total)
-    expect(losses[0] == losses[1], "all randomness comes from torch's global generator")
+    for mode in (True, False):  # much is drawn in training alone, such as symmetries
+        objective.train(mode)
+        losses = []
+        for _ in range(2):
+            torch.manual_seed(1)
+            losses.append(objective(batch).total)
+        expect(losses[0] == losses[1], "all randomness comes from torch's global generator")
 
 
 def _check_concealment(objective: Objective, batch: Batch) -> None:
