@@ -10,6 +10,7 @@ from transferline.errors import ConfigError
 from transferline.learning.objectives.contrastive import Contrastive, nt_xent
 from transferline.learning.objectives.jepa import Jepa, directions
 from transferline.learning.objectives.jet_views import JetViews, split_particles
+from transferline.models.backbones.gat import GNN
 from transferline.models.backbones.transformer import Transformer
 from transferline.models.features import PARTICLE_FEATURES
 from transferline.models.model import parameter_counts
@@ -138,6 +139,18 @@ def test_the_teacher_follows_the_encoder_slowly_and_counts_no_parameters():
     torch.testing.assert_close(theirs, start + 0.25)
     learnt = sum(p.numel() for p in objective.parameters() if p.requires_grad)
     assert sum(parameter_counts(objective).values()) == learnt
+
+
+def test_the_teacher_copies_what_is_no_parameter():
+    """Statistics of BatchNorm are averages as they are."""
+    model = tiny_model(GNN(width=16, depth=2))
+    small = Transformer(width=16, depth=1, heads=2)
+    objective = Jepa(predictor=small, momentum=0.75).build(model)
+    objective.train()(toy_batch()).total.backward()
+    objective.after_step()
+    ours, theirs = dict(model.backbone.named_buffers()), dict(objective.teacher.named_buffers())
+    assert any(name.endswith("running_mean") and values.any() for name, values in ours.items())
+    assert all(torch.equal(theirs[name], values) for name, values in ours.items())
 
 
 def test_jepa_tells_directions_as_the_encoder_has_them():

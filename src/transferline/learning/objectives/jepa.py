@@ -139,10 +139,14 @@ class JepaObjective(Objective):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Move the teacher towards the encoder; what is no parameter is copied."""
+        """Move the teacher towards the encoder; what is no parameter is copied.
+
+        BatchNorm averages its statistics itself: averaged again they would lag by two windows.
+        """
         ours = self.model.backbone.state_dict()
+        learnt = {name for name, _ in self.teacher.named_parameters(remove_duplicate=False)}
         for name, theirs in self.teacher.state_dict().items():
-            if theirs.is_floating_point():
+            if name in learnt:
                 theirs.lerp_(ours[name].to(theirs), 1 - self.recipe.momentum)
             else:
                 theirs.copy_(ours[name])
