@@ -308,3 +308,14 @@ def test_a_training_that_keeps_its_last_weights_is_not_unfinished():
     doubtful = judge(runs(10, scratch=at_end, tuned=at_end), **claim)
     told = judge(runs(10, scratch={**at_end, "keep": "last"}, tuned=at_end), **claim)
     assert (doubtful.outcome, told.outcome) == (OPEN, HOLDS)
+
+
+@pytest.mark.parametrize("unseen", [{"n_select": 0}, {"losses": {"valid": [None, None]}}], ids=str)
+def test_a_training_that_nothing_validated_is_not_unfinished(unseen):
+    """Without held-out labels its best step is the last one, as above; a loss tells of one."""
+    at_end = {"steps": 100, "cap": 100, "best_step": 100, "stopped": "finished"}
+    claim = {"kind": "beats_scratch", "n_train": 1000}
+    seen = {**at_end, "n_select": 200, "losses": {"valid": [None, 0.5]}}
+    doubtful = judge(runs(10, scratch=seen, tuned=seen), **claim)
+    told = judge(runs(10, scratch={**at_end, **unseen}, tuned=seen), **claim)
+    assert (doubtful.outcome, told.outcome) == (OPEN, HOLDS)

@@ -6,7 +6,7 @@ time alone. The latter says when the first validation was: there may be better w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transferline.evaluation.learning_curve import Point
@@ -20,10 +20,11 @@ def at_cap(record: Record) -> bool:
 
     A Record without `extra.cap` is older than that; where one of several learning rates was best
     in its trial, the training in full came after it and was worse, so that it is not at its cap.
-    Where the last weights are kept whatever they are worth (`extra.keep`), no step is the best.
+    Where the last weights are kept whatever they are worth (`extra.keep`), or nothing validated,
+    no step is the best: the last one is what was left.
     """
     found: dict[str, Any] = dict(record.extra)
-    if found.get("keep") == "last":
+    if found.get("keep") == "last" or not _validated(found):
         return False
     steps, best = found.get("steps"), found.get("best_step")
     if not steps or best is None or found.get("stopped") != "finished":
@@ -33,6 +34,14 @@ def at_cap(record: Record) -> bool:
     tried = found.get("grid") or []
     from_trial = len(tried) > 1 and any(row.get("steps") == steps for row in tried)
     return bool(best >= _LATE * steps and not from_trial)
+
+
+def _validated(found: Mapping[str, Any]) -> bool:
+    """Tell whether anything chose the weights; of a Record that does not say, something did."""
+    losses = found.get("losses")
+    valid = losses.get("valid") if isinstance(losses, dict) else None
+    unseen = isinstance(valid, list) and all(loss is None for loss in valid)
+    return not (unseen or found.get("n_select") == 0)
 
 
 def best_at_once(record: Record) -> bool:
