@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from transferline.data.readers.shards import ShardSet
 from transferline.errors import ConfigError
+from transferline.files import json_hash
 from transferline.learning.pretraining import PretrainConfig, pretrain
 from transferline.learning.source_facts import source_facts
 from transferline.learning.source_labels import UNLABELLED, source_labels
@@ -71,3 +72,35 @@ def test_labels_that_are_missing_or_misplaced_are_named(places, tmp_path):
     other = config(places, classes={"a": [places[0]], "b": ["elsewhere"]})
     with pytest.raises(ConfigError, match=r"classes\.b: 'elsewhere' is none of the files"):
         pretrain(other, tmp_path / "run", label=None)
+
+
+def test_which_files_have_labels_tells_pretrainings_apart(places):
+    """The names of the classes alone do not: their curves would be one, of more and less events."""
+    contents = [{"content_hash": name} for name in "abc"]
+
+    def family(classes, **changes):
+        made = config(places, classes=classes, **changes).to_dict()
+        told = {"config": made, "data": contents, "n_train": 500}
+        return source_facts(told)["pretraining"]["family"]
+
+    soft, hard, more = places
+    first = family({"soft": [soft], "hard": [hard]})
+    assert family({"hard": [hard], "soft": [soft]}) == first
+    assert family({"soft": [soft], "hard": [hard]}, n_train=100) == first
+    others = [
+        family(classes)
+        for classes in (
+            {"soft": [soft, more], "hard": [hard]},
+            {"soft": [more], "hard": [hard]},
+            {"soft": [hard], "hard": [soft]},
+        )
+    ]
+    assert len({first, *others}) == 4
+
+
+def test_a_pretraining_without_labels_is_of_the_family_that_older_records_tell(places):
+    made = config(places, classes={}, kind="masked_type").to_dict()
+    told = {"config": made, "data": [{"content_hash": name} for name in "abc"], "n_train": 500}
+    rest = {name: made[name] for name in made if name not in ("n_train", "data", "classes")}
+    older = json_hash({**rest, "events": ["a", "b", "c"], "classes": []})[:16]
+    assert source_facts(told)["pretraining"]["family"] == older
