@@ -9,6 +9,7 @@ import pytest
 
 from transferline.evaluation.learning_curve import learning_curve
 from transferline.reporting.page_figures import page_figures, source_figures
+from transferline.reporting.pretext_table import of_records
 from transferline.reporting.pretraining_plots import (
     scaling,
     scaling_points,
@@ -113,6 +114,37 @@ def test_variants_that_share_a_pretraining_are_one_line(found):
     twins = [r.model_copy(update={"pretraining": "again"}) for r in found if r.pretraining == "ten"]
     names = [source.name for source in sources_of(told_once([*found, *twins]))]
     assert names == ["again, ten", "hundred", "plain"]
+
+
+@pytest.mark.parametrize("ordered", [1, -1])
+def test_a_name_that_stands_for_two_pretrainings_has_a_row_for_each(found, ordered):
+    """Such as one that was made anew, while another study's name means the new one, too."""
+    plain = [r for r in found if r.pretraining == "plain"]
+    older = [told(r, events=100, family="a", losses=LOSSES) for r in plain]
+    twins = [r.model_copy(update={"pretraining": "twin"}) for r in plain]
+    mixed = [
+        r.model_copy(update={"extra": {**r.extra, "pretext": {"loss": loss}}})
+        for group, loss in ((plain, 2.0), (older, 1.0), (twins, 2.0))
+        for r in group
+    ]
+    [scratch, *_] = [r for r in found if r.mode == "scratch"]
+    silent = scratch.model_copy(update={"pretraining": "plain"})  # which of both it does not tell
+    renamed = told_once([*mixed, silent][::ordered])
+    assert of_records(renamed) == {"plain": {"loss": 1.0}, "plain, twin": {"loss": 2.0}}
+    assert renamed[::ordered][-1].pretraining == "plain"
+    drawn = source_losses(sources_of(renamed)).axes[0].get_lines()
+    assert len({line.get_color() for line in drawn if line.get_linestyle() == "-"}) == 2
+
+
+def test_pretrainings_with_other_shares_of_labels_are_two(found):
+    """As Records told which files have labels only by the names of the classes."""
+    plain = [r for r in found if r.pretraining == "plain"]
+    made = [
+        told(r.model_copy(update={"pretraining": name}), events=100, family="b", labels=labels)
+        for name, labels in (("few", 10), ("many", 90), ("again", 90))
+        for r in plain
+    ]
+    assert {r.pretraining for r in told_once(made)} == {"few", "again, many"}
 
 
 def test_records_of_older_versions_tell_nothing(found):

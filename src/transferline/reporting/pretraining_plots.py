@@ -67,19 +67,45 @@ def sources_of(records: Sequence[Record]) -> list[Source]:
 
 
 def told_once(records: Sequence[Record]) -> list[Record]:
-    """Return a study's Records with one name, joined, for variants that share a pre-training."""
-    groups: dict[tuple[str, int, str], set[str]] = {}
-    for record in records:
-        if (source := source_of(record)) is not None:
-            key = source.objective, source.events, source.family
-            groups.setdefault(key, set()).add(source.name)
-    joined = {name: ", ".join(sorted(group)) for group in groups.values() for name in group}
-    return [
-        record.model_copy(
-            update={"pretraining": joined.get(record.pretraining, record.pretraining)}
-        )
-        for record in records
+    """Return a study's Records with one name, joined, for variants that share a pre-training.
+
+    A Record is renamed by what it tells itself: a name may stand for two pre-trainings, of which
+    one is another's twin. Where it tells nothing, its name must say, if it stands for one alone.
+    """
+    own = [_identity(record) for record in records]
+    groups: dict[_Identity, set[str]] = {}
+    for record, key in zip(records, own, strict=True):
+        if key is not None:
+            groups.setdefault(key, set()).add(record.pretraining)
+    joined = {key: ", ".join(sorted(group)) for key, group in groups.items()}
+    meant: dict[str, set[str]] = {}
+    for key, group in groups.items():
+        for name in group:
+            meant.setdefault(name, set()).add(joined[key])
+    # Which of several is meant by a Record that tells nothing, nobody knows.
+    alone = {name: min(several) for name, several in meant.items() if len(several) == 1}
+    names = [
+        alone.get(record.pretraining, record.pretraining) if key is None else joined[key]
+        for record, key in zip(records, own, strict=True)
     ]
+    return [
+        record.model_copy(update={"pretraining": name})
+        for record, name in zip(records, names, strict=True)
+    ]
+
+
+_Identity = tuple[str, int, str, Any]
+
+
+def _identity(record: Record) -> _Identity | None:
+    """What is equal for Records of one pre-training.
+
+    Labels count because older families do not say which of the events had them.
+    """
+    source, told = source_of(record), record.extra.get("pretraining")
+    if source is None or not isinstance(told, dict):
+        return None
+    return source.objective, source.events, source.family, told.get("labels")
 
 
 @plot
@@ -116,8 +142,14 @@ def source_losses(
 
 
 def _styles(sources: Sequence[Source], names: Sequence[str]) -> dict[str, Look]:
-    """The look of every source, of several that share one pre-training that of the first."""
-    first = {source.name: source.name.partition(", ")[0] for source in sources}
+    """The look of every source, of several that share one pre-training that of the first.
+
+    Of a name that stands for another pre-training, too, the looks would be one: the next is taken.
+    """
+    first: dict[str, str] = {}
+    for source in sorted(sources, key=lambda one: one.name.count(", ")):
+        own = source.name.split(", ")
+        first[source.name] = next((n for n in own if n not in first.values()), own[0])
     known = sorted({*names, *first.values()})
     style = look("finetuned")
     return {name: of_pretraining(style, known.index(one), "-") for name, one in first.items()}
