@@ -15,6 +15,7 @@ from transferline.reporting.analysis_claims import ratio as ratio_of
 from transferline.reporting.analysis_table import analysis_tables
 from transferline.reporting.claims import FAILS, HOLDS, OPEN, Chosen, Published
 from transferline.reporting.mass_plot import mass_drawings, mass_ticks
+from transferline.reporting.result_tables import ALONE
 from transferline.reporting.style import Label
 
 from ..evaluation.synthetic import record
@@ -163,6 +164,30 @@ def test_tables_hold_published_values_and_what_some_lines_lack():
     assert mass_drawings(lines, Label("V"))[0].make().axes
     bare = [r.model_copy(update={"metrics": {"auc": r.metrics["auc"]}}) for r in RUNS[:2]]
     assert analysis_tables(learning_curve(bare, "auc")) == []
+
+
+def test_tables_tell_numbers_of_seeds_and_what_one_alone_leaves_out():
+    lines = learning_curve([r for r in RUNS if r.task == "V"], "auc")
+    for table in analysis_tables(lines):
+        assert [row[0] for row in table.rows] == ["frozen backbone (2)", "fine-tuned (2)"]
+        assert ALONE not in table.note
+    fewer = [r for r in RUNS if r.task == "V" and (r.mode, r.seed) != ("frozen", 1)]
+    for table in analysis_tables(learning_curve(fewer, "auc")):
+        assert [row[0] for row in table.rows] == ["frozen backbone (1)", "fine-tuned (2)"]
+        assert table.note.endswith(ALONE)
+    unmeasured = [
+        r.model_copy(
+            update={"metrics": {k: v for k, v in r.metrics.items() if not k.startswith("jet_")}}
+        )
+        if (r.mode, r.seed) == ("finetuned", 1)
+        else r
+        for r in RUNS
+        if r.task == "V"
+    ]
+    table, each = analysis_tables(learning_curve(unmeasured, "auc"))
+    tuned = table.rows[1]
+    assert tuned[0] == "fine-tuned (2)" and tuned[5].endswith(" (1)") and "(" not in tuned[1]
+    assert table.note.endswith(ALONE) and ALONE not in each.note
 
 
 def test_a_sculpting_without_a_number_is_said_or_left_out_of_the_mean():

@@ -9,6 +9,7 @@ from transferline.evaluation.learning_curve import learning_curve
 from transferline.evaluation.records import append
 from transferline.evaluation.tagging import Question, class_details, measure_classes
 from transferline.reporting.report import write_report
+from transferline.reporting.result_tables import ALONE
 from transferline.reporting.results_page import write_results_page
 from transferline.reporting.style import Label
 from transferline.reporting.tagging_plots import (
@@ -62,10 +63,18 @@ def test_the_table_has_a_row_per_line_and_a_column_per_class(records):
     largest, smallest = tagging_tables(learning_curve(records))
     assert largest.header == ("", "Accuracy", "AUC", "Hbb", "Tbl")
     assert "1000" in largest.title and "100 " in smallest.title
-    assert [row[0] for row in largest.rows] == ["boosted trees", "from scratch"]
+    assert [row[0] for row in largest.rows] == ["boosted trees (2)", "from scratch (2)"]
     assert largest.rows[1][3].startswith("> ") and "±" in smallest.rows[0][3]
     assert "at 50 % efficiency of the signal, 99.5 % of Tbl" in largest.note
     assert not tagging_tables(learning_curve([record("scratch")]))  # of two classes there is none
+
+
+def test_the_table_tells_numbers_of_seeds_and_what_one_alone_leaves_out(records):
+    alone = [one for one in records if one.mode == "trees" or one.seed == 0]
+    for found, seeds, told in ((records, 2, False), (alone, 1, True)):
+        table, *_ = tagging_tables(learning_curve(found))
+        assert [row[0] for row in table.rows] == ["boosted trees (2)", f"from scratch ({seeds})"]
+        assert table.note.endswith(ALONE) == told
 
 
 def test_curves_and_matrices_are_means_over_seeds(records):

@@ -204,11 +204,15 @@ def band(
     n, value, error, seeds = (np.array(column) for column in zip(*points, strict=True))
     axes.fill_between(n, value - error, value + error, color=style.colour, alpha=0.18, linewidth=0)
     axes.errorbar(n, value, error, label=title, elinewidth=1.4, **style.line())
-    single = seeds == 1
-    if single.any():
+    open_markers(axes, n[seeds == 1], value[seeds == 1], style)
+
+
+def open_markers(axes: Axes, n: Sequence[float], value: Sequence[float], style: Look) -> None:
+    """Draw points of a single seed over those of a line, see `one_seed`."""
+    if len(n):
         axes.plot(
-            n[single],
-            value[single],
+            n,
+            value,
             marker=style.marker,
             linestyle="none",
             color=style.colour,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import TypeVar
 
@@ -29,6 +29,11 @@ _SIZE = "Labelled events"
 _OF_ANALYSIS = ("n_eff_90", "sculpting", "jet_probe", "jet_probe_start")
 ALONE = "A single seed leaves the spread out."
 _COLUMNS = 8  # of lines that a page is wide enough for
+
+
+def alone_among(seeds: Iterable[int]) -> str:
+    """Return what a note adds where one of some numbers of seeds is one, else nothing."""
+    return f" {ALONE}" if 1 in seeds else ""
 
 
 def result_tables(lines: Sequence[Line]) -> list[Table]:

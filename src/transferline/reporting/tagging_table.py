@@ -10,6 +10,7 @@ from transferline.evaluation.tagging import class_of
 from transferline.evaluation.tail import over_seeds
 from transferline.reporting.claims import Published
 from transferline.reporting.plots import looks, metric_title
+from transferline.reporting.result_tables import alone_among
 from transferline.reporting.table import Table
 
 _SHARED = ("accuracy", "auc")
@@ -45,14 +46,16 @@ def published_table(published: Sequence[Published]) -> Table:
 def _table(
     lines: Sequence[Line], names: Sequence[str], n: int, published: Sequence[Published]
 ) -> Table:
-    rows = [
-        (style.title, *_cells(line.at(n), names))
+    points = [
+        (style.title, line.at(n))
         for line, style in zip(lines, looks(lines), strict=True)
         if n in line.n_train
     ]
+    rows = [(f"{title} ({len(one.values)})", *_cells(one, names)) for title, one in points]
     rows += [(_title(one), *_values(one, [*_SHARED, *names])) for one in published]
     header = ("", *map(metric_title, _SHARED), *(class_of(name) or name for name in names))
-    return Table(f"Metrics by class at {n} labelled events", header, tuple(rows), _note(names))
+    note = _note(names) + alone_among(len(one.values) for _, one in points)
+    return Table(f"Metrics by class at {n} labelled events", header, tuple(rows), note)
 
 
 def _cells(point: Point, names: Sequence[str]) -> list[str]:
@@ -78,9 +81,10 @@ def _note(names: Sequence[str]) -> str:
         f", {share} % of {' and '.join(of)}" for share, of in by_share.items() if share != usual
     )
     return (
-        "AUC: mean over all pairs of classes. By class: 1 / efficiency of the background class at "
-        f"{usual} % efficiency of the signal{others}. Errors combine seeds and the finite test "
-        "set; > is a lower limit at 95 % confidence, where fewer than three background events pass."
+        "In brackets the number of seeds. AUC: mean over all pairs of classes. By class: "
+        f"1 / efficiency of the background class at {usual} % efficiency of the signal{others}. "
+        "Errors combine seeds and the finite test set; > is a lower limit at 95 % confidence, "
+        "where fewer than three background events pass."
     )
 
 

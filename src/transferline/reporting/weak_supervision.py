@@ -16,7 +16,8 @@ from transferline.errors import DataError
 from transferline.evaluation.measurement import Measurement, format_measurement
 from transferline.evaluation.records import Record
 from transferline.reporting.drawing import Drawing
-from transferline.reporting.plots import metric_title
+from transferline.reporting.plots import metric_title, one_seed, open_markers
+from transferline.reporting.result_tables import alone_among
 from transferline.reporting.style import SIMULATION, Label, Look, legend_with_room, look, new_figure
 from transferline.reporting.style import plot as styled_plot
 from transferline.reporting.table import Table
@@ -104,7 +105,8 @@ def improvement(curves: Mapping[tuple[str, str], Curve], label: Label = SIMULATI
         axes.axhline(1.0, color="#404040", linewidth=1.0, linestyle=":")
         axes.set_ylabel(_SHORT[metric])
         axes.set_ylim(bottom=0)
-    legend_with_room(panels[0])
+    single = any(len(records) == 1 for curve in curves.values() for records in curve.values())
+    legend_with_room(panels[0], [one_seed()] if single else [])
     panels[-1].set_xticks(range(len(sizes)), [f"{n:,}" for n in sizes])
     panels[-1].xaxis.set_minor_locator(NullLocator())
     panels[-1].set_xlabel("Signal events in the second sample")
@@ -130,6 +132,8 @@ def _points(
         capsize=3,
         **style.line(),
     )
+    single = [n for n in found if len(curve[n]) == 1]
+    open_markers(axes, [places[n] for n in single], [found[n].value for n in single], style)
 
 
 def weak_table(curves: Mapping[tuple[str, str], Curve]) -> Table:
@@ -144,7 +148,7 @@ def weak_table(curves: Mapping[tuple[str, str], Curve]) -> Table:
     note = (
         "Without signal the AUC on held-out mixed samples is one half within its error; on true "
         "classes the score is then an arbitrary function, and its spread over seeds says so."
-    )
+    ) + alone_among(len(records) for curve in curves.values() for records in curve.values())
     return Table("Weak supervision", header, tuple(rows), note)
 
 
