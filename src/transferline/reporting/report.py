@@ -39,7 +39,7 @@ from transferline.reporting.style import Label, save, words
 from transferline.reporting.table import Table
 from transferline.reporting.tagging_table import tagging_tables
 from transferline.reporting.task_figures import TaskFigures, pretraining_losses
-from transferline.reporting.weak_supervision import weak_curves, weak_drawing, weak_table
+from transferline.reporting.weak_supervision import weak_curves, weak_drawing, weak_tables
 
 
 def write_report(run_dir: Path, out: Path) -> Path:
@@ -154,7 +154,8 @@ class _Report:
         if curves:
             self.page.section("Weak supervision")
             self._draw([weak_drawing(curves, self.study.name)])
-            self.page.table(weak_table(curves))
+            for table in weak_tables(curves):
+                self.page.table(table)
 
     def _pretraining(self) -> None:
         self.page.section("Pre-training")

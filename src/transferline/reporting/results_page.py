@@ -43,7 +43,7 @@ from transferline.reporting.style import words
 from transferline.reporting.table import Table
 from transferline.reporting.tagging_table import by_task, published_table, tagging_tables
 from transferline.reporting.verdict_tables import verdict_tables
-from transferline.reporting.weak_supervision import weak_curves, weak_drawing, weak_table
+from transferline.reporting.weak_supervision import weak_curves, weak_drawing, weak_tables
 
 
 def write_results_page(
@@ -167,7 +167,7 @@ def _weak(records: Sequence[Record], out_md: Path) -> str:
                 f"## Weak supervision ({study})\n\n",
                 picture(weak_drawing(curves, study), stem),
             ]
-            text.append(weak_table(curves).markdown())
+            text += [table.markdown() for table in weak_tables(curves)]
     return "".join(text)
 
 

@@ -27,10 +27,12 @@ _METRICS = (*_IMPROVEMENTS, "auc", "auc_mixed")
 
 Curve = Mapping[int, Sequence[Record]]
 """Signal events -> the runs of all seeds."""
+Curves = Mapping[tuple[str, str], Curve]
+"""Mode and pre-training -> the runs by the signal mixed in."""
 
 
-def weak_curves(records: Sequence[Record]) -> dict[tuple[str, str], Curve]:
-    """Return (mode, pre-training) -> its runs, of the largest size, by the signal mixed in.
+def weak_curves(records: Sequence[Record]) -> dict[int, Curves]:
+    """Return number of labelled events -> the curves of all lines, the largest first.
 
     Only runs of the task `weak_supervision` are taken.
 
@@ -39,11 +41,14 @@ def weak_curves(records: Sequence[Record]) -> dict[tuple[str, str], Curve]:
     """
     weak = [r for r in records if isinstance(r.extra.get("weak"), dict)]
     _check_tasks(weak)
-    largest = max((r.n_train for r in weak), default=0)
-    weak = sorted((r for r in weak if r.n_train == largest), key=_place)
+    sizes = sorted({r.n_train for r in weak}, reverse=True)
+    return {size: _curves([r for r in weak if r.n_train == size]) for size in sizes}
+
+
+def _curves(weak: Sequence[Record]) -> Curves:
     return {
         line: {n: list(own) for n, own in groupby(group, key=_signal)}
-        for line, group in ((k, list(g)) for k, g in groupby(weak, key=_line))
+        for line, group in groupby(sorted(weak, key=_place), key=_line)
     }
 
 
@@ -81,18 +86,28 @@ def over_seeds(records: Sequence[Record], metric: str) -> Measurement:
     return Measurement(float(values.mean()), math.hypot(test, spread))
 
 
-def weak_drawing(curves: Mapping[tuple[str, str], Curve], study: str) -> Drawing:
-    """Return the figure of both definitions."""
+def weak_drawing(by_size: Mapping[int, Curves], study: str) -> Drawing:
+    """Return the figure of both definitions, of the largest of `weak_curves`."""
+    largest = max(by_size)
     caption = (
         "Significance improvement against the signal events in one of two mixed samples, true "
-        "classes of the test events. Bars: one standard deviation of the mean, seeds and test set "
-        "together."
+        f"classes of the test events, at {largest} labelled events. Bars: one standard deviation "
+        "of the mean, seeds and test set together."
     )
+    left = [f"{name}, {n}" for n in by_size if n != largest for name in _names(by_size[n])]
+    if left:
+        caption += f" Not shown, see the tables: {'; '.join(left)}."
+    curves = by_size[largest]
     return Drawing("weak-supervision", caption, lambda: improvement(curves, Label(study)))
 
 
+def _names(curves: Curves) -> list[str]:
+    variants = list(dict.fromkeys(pretraining for _, pretraining in curves))
+    return [look(*line, variants).title for line in curves]
+
+
 @styled_plot
-def improvement(curves: Mapping[tuple[str, str], Curve], label: Label = SIMULATION) -> Figure:
+def improvement(curves: Curves, label: Label = SIMULATION) -> Figure:
     """Draw both significance improvements of every line against the signal mixed in."""
     figure, panels = new_figure(label, heights=(1.0, 1.0), size=(7.2, 8.0))
     sizes = sorted({n for curve in curves.values() for n in curve})
@@ -136,12 +151,15 @@ def _points(
     open_markers(axes, [places[n] for n in single], [found[n].value for n in single], style)
 
 
-def weak_table(curves: Mapping[tuple[str, str], Curve]) -> Table:
-    """Return a row per line and number of signal events."""
-    variants = list(dict.fromkeys(pretraining for _, pretraining in curves))
+def weak_tables(by_size: Mapping[int, Curves]) -> list[Table]:
+    """Return a table per number of labelled events, a row per line and number of signal events."""
+    return [_table(n, curves) for n, curves in by_size.items()]
+
+
+def _table(n_train: int, curves: Curves) -> Table:
     rows = [
-        (look(*line, variants).title, f"{n:,}", str(len(records)), *_cells(records))
-        for line, curve in curves.items()
+        (name, f"{n:,}", str(len(records)), *_cells(records))
+        for name, curve in zip(_names(curves), curves.values(), strict=True)
         for n, records in curve.items()
     ]
     header = ("Mode", "Signal events", "Seeds", *map(metric_title, _METRICS), "AUC over seeds")
@@ -149,7 +167,7 @@ def weak_table(curves: Mapping[tuple[str, str], Curve]) -> Table:
         "Without signal the AUC on held-out mixed samples is one half within its error; on true "
         "classes the score is then an arbitrary function, and its spread over seeds says so."
     ) + alone_among(len(records) for curve in curves.values() for records in curve.values())
-    return Table("Weak supervision", header, tuple(rows), note)
+    return Table(f"Weak supervision at {n_train} labelled events", header, tuple(rows), note)
 
 
 def _cells(records: Sequence[Record]) -> tuple[str, ...]:
