@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 
 import numpy as np
 import pytest
 
+from transferline.config import load_config
+from transferline.errors import ConfigError
 from transferline.evaluation.learning_curve import learning_curve
 from transferline.evaluation.measurement import Measurement
 from transferline.evaluation.rate_choice import end_taken, mostly_taken
@@ -69,6 +73,40 @@ def test_a_gap_is_closed_where_its_error_says_so(worth, share, outcome):
     found = judge(alone, **claim)
     assert found.outcome == OPEN
     assert "one seed at 10,000" in found.numbers
+
+
+ONE_SIDED = {
+    "beats_scratch": {"n_train": 1000},
+    "better_than": {"other": {"mode": "scratch"}, "n_train": 1000},
+    "closes_gap": {"n_low": 1000, "n_high": 10000, "share": 0.5},
+    "not_below": {},
+    "reduces_error": {"n_train": 1000, "share": 0.1},
+    "gains_in_order": {"n_train": 1000, "then": ["tb"]},
+    "ratio_of": {"n_train": 1000, "other": {"mode": "scratch"}},
+    "matters_less": {"n_train": 1000, "other_task": "tb", "without": TUNED, "within": TUNED},
+}
+
+
+@pytest.mark.parametrize("kind", ONE_SIDED)
+def test_claims_that_take_more_for_better_refuse_what_should_be_small(kind, tmp_path):
+    claim = {"kind": kind, "text": "t", "task": "ttH", "line": TUNED, **ONE_SIDED[kind]}
+    if kind == "matters_less":
+        del claim["line"]
+    place = tmp_path / "claims.yaml"
+    for metric in ("limit", "limit[X]", "sculpting"):
+        place.write_text(json.dumps({"claims": [{**claim, "metric": metric}]}))
+        with pytest.raises(ConfigError, match=f"less of '{re.escape(metric)}' is better"):
+            load_config(place, Claims)
+    place.write_text(json.dumps({"claims": [{**claim, "metric": "significance[X]"}]}))
+    assert load_config(place, Claims).claims
+
+
+def test_claims_of_two_sides_take_limits(tmp_path):
+    place = tmp_path / "claims.yaml"
+    pair = {"line": TUNED, "other": {"mode": "scratch"}, "n_train": 1000}
+    claim = {"kind": "agrees_with", "text": "t", "task": "ttH", "metric": "limit[X]", **pair}
+    place.write_text(json.dumps({"claims": [claim]}))
+    assert load_config(place, Claims).claims
 
 
 @pytest.mark.parametrize("share", [0.0, 1.2])

@@ -126,6 +126,13 @@ def test_agreement_of_what_was_still_improving_is_open(mode, sigma, outcome, tur
     assert (f"{name} was still improving" in found.numbers) == (outcome == OPEN)
 
 
+@pytest.mark.parametrize(("mode", "outcome"), [("scratch", FAILS), ("finetuned", OPEN)])
+def test_of_limits_the_higher_one_is_the_worse_and_may_fall(mode, outcome):
+    limits = [r.model_copy(update={"metrics": {"limit": r.metrics["auc"]}}) for r in ended(mode)]
+    pair = {"line": TUNED, "other": {"mode": "scratch"}}
+    assert verdict(limits, kind="agrees_with", metric="limit", **pair).outcome == outcome
+
+
 @pytest.mark.parametrize(
     ("mode", "task", "outcome"),
     [

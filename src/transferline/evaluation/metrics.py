@@ -14,13 +14,33 @@ from transferline.evaluation.measurement import Measurement, format_measurement
 from transferline.evaluation.roc import Bools, Floats, Ranking, Roc, check_inputs, efficiency
 from transferline.evaluation.tail import FEWEST, effective, rejection
 
-__all__ = ["METRICS", "Measurement", "compare", "evaluate", "format_measurement", "measure"]
+__all__ = [
+    "METRICS",
+    "Measurement",
+    "compare",
+    "evaluate",
+    "format_measurement",
+    "measure",
+    "smaller_is_better",
+]
 
 # Background rejection is quoted at these signal efficiencies, in per cent.
 WORKING_POINTS = (30, 50, 70)
 METRICS = ("auc", "accuracy", *(f"rejection_{point}" for point in WORKING_POINTS))
+_SMALLER = ("limit", "sculpting")
 # Replicas of these travel in a Record: the headline metrics, at about a kilobyte each.
 KEPT = ("auc", "accuracy")
+
+
+def smaller_is_better(metric: str) -> bool:
+    """Tell whether less of a metric is better, by its name in the Records.
+
+    >>> smaller_is_better("limit[X(1000)]"), smaller_is_better("sculpting")
+    (True, True)
+    >>> smaller_is_better("auc")
+    False
+    """
+    return metric.partition("[")[0] in _SMALLER
 
 
 def measure(

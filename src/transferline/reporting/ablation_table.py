@@ -33,7 +33,7 @@ class Ablation(Recipe):
         title: of the table.
         task: as in the Records.
         n_train: labelled events.
-        metric: larger is better.
+        metric: of the columns and differences.
         reference: name of the pre-training that the others vary.
         variants: name of a pre-training -> what is different in it.
     """

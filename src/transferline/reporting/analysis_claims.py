@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,7 @@ class RatioOf(Claim):
         least: the ratio that is claimed.
     """
 
+    one_sided: ClassVar[bool] = True
     kind: Literal["ratio_of"] = "ratio_of"
     metric: str = "unweighted_rejection_90"
     line: Chosen
@@ -125,6 +126,7 @@ class MattersLess(Claim):
         n_train: size.
     """
 
+    one_sided: ClassVar[bool] = True
     kind: Literal["matters_less"] = "matters_less"
     metric: str = "unweighted_rejection_90"
     without: Chosen

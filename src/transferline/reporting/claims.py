@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,7 @@ from transferline.evaluation.comparison import (
 )
 from transferline.evaluation.estimate import Estimate
 from transferline.evaluation.learning_curve import Line, Point, learning_curve, scratch_for
+from transferline.evaluation.metrics import smaller_is_better
 from transferline.evaluation.records import Record
 from transferline.evaluation.training_cap import unfinished
 from transferline.registry import Registry
@@ -71,8 +72,11 @@ class Claim(Recipe, ABC):
         text: the sentence.
         task: as in the Records.
         tasks: several of them, in place of one; each gets a verdict of its own.
-        metric: larger is better.
+        metric: larger is better where the claim is `one_sided`.
     """
+
+    one_sided: ClassVar[bool] = False
+    """Whether more of the metric speaks for the claim: of a limit it would say the opposite."""
 
     kind: str
     text: str
@@ -84,6 +88,15 @@ class Claim(Recipe, ABC):
     def _check_tasks(self) -> Self:
         if bool(self.task) == bool(self.tasks):
             raise ValueError("needs either `task`, or `tasks` with one or more of them.")
+        return self
+
+    @model_validator(mode="after")
+    def _check_metric(self) -> Self:
+        if self.one_sided and smaller_is_better(self.metric):
+            raise ValueError(
+                f"metric: less of '{self.metric}' is better, and a claim '{self.kind}' takes more "
+                "of its metric for the better: it would say the opposite."
+            )
         return self
 
     def each(self) -> list[Self]:
@@ -161,6 +174,7 @@ class BeatsScratch(LineClaim):
     decided. Nor is it where the loser was still improving when its steps ended.
     """
 
+    one_sided: ClassVar[bool] = True
     kind: Literal["beats_scratch"] = "beats_scratch"
     line: Chosen
     n_train: int
@@ -179,6 +193,7 @@ class BetterThan(LineClaim):
     start of either would give other numbers.
     """
 
+    one_sided: ClassVar[bool] = True
     kind: Literal["better_than"] = "better_than"
     line: Chosen
     other: Chosen
@@ -205,6 +220,7 @@ class ClosesGap(LineClaim):
     More than all of the gap would turn round whose fault it may be, so that no more can be claimed.
     """
 
+    one_sided: ClassVar[bool] = True
     kind: Literal["closes_gap"] = "closes_gap"
     line: Chosen
     n_low: int

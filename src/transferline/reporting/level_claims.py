@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -40,6 +40,7 @@ class NotBelow(LineClaim):
         largest: sizes beyond it are not asked about; all are unless given.
     """
 
+    one_sided: ClassVar[bool] = True
     kind: Literal["not_below"] = "not_below"
     line: Chosen
     other: Chosen | None = None

@@ -7,7 +7,7 @@ import statistics
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ from transferline.errors import DataError, TransferlineError
 from transferline.evaluation.comparison import error_reduction
 from transferline.evaluation.estimate import Estimate
 from transferline.evaluation.learning_curve import Line, estimate_of, learning_curve
+from transferline.evaluation.metrics import smaller_is_better
 from transferline.evaluation.records import Record
 from transferline.reporting.attention_plot import mean_received, received, with_attention
 from transferline.reporting.claims import (
@@ -47,6 +48,7 @@ class ReducesError(LineClaim):
     scratch has, too, none of whose losers were still improving, see `BeatsScratch`.
     """
 
+    one_sided: ClassVar[bool] = True
     kind: Literal["reduces_error"] = "reduces_error"
     line: Chosen
     n_train: int
@@ -68,7 +70,7 @@ class AgreesWith(LineClaim):
     """A line and another differ by no more than `sigma` paired errors at `n_train`.
 
     A wide error bar agrees with anything: the numbers say how well the two are known. Of two that
-    agree neither may have been improving when its steps ended, of two that do not the lower one.
+    agree neither may have been improving when its steps ended, of two that do not the worse one.
     """
 
     kind: Literal["agrees_with"] = "agrees_with"
@@ -86,8 +88,9 @@ class AgreesWith(LineClaim):
             return verdict
         agrees = verdict.outcome == HOLDS
         one, two = sides(line, other, self.n_train)
-        lower, higher = (one, two) if found.measurement.value < 0 else (two, one)
-        doubtful = [s for s in ((lower, higher) if agrees else (lower,)) if s.unfinished]
+        first = (found.measurement.value < 0) != smaller_is_better(self.metric)
+        worse, better = (one, two) if first else (two, one)
+        doubtful = [s for s in ((worse, better) if agrees else (worse,)) if s.unfinished]
         return in_doubt(verdict, doubtful[0]) if doubtful else verdict
 
 
@@ -123,6 +126,7 @@ class GainsInOrder(Claim):
     does one that a longer training of tuned or scratch networks may turn round.
     """
 
+    one_sided: ClassVar[bool] = True
     kind: Literal["gains_in_order"] = "gains_in_order"
     line: Chosen
     then: tuple[str, ...] = Field(min_length=1)
