@@ -79,6 +79,12 @@ def of_two_settings(mode, name):
 def test_only_what_the_table_compares_can_spoil_it(tmp_path):
     others = of_two_settings("trees", "none")
     assert ablation_table(ABLATION, [*runs(), *others]) == ablation_table(ABLATION, runs())
+    pretext = {"pretext": {"loss": 9.0, "accuracy": 0.1, "counting_types": 0.2}}
+    for elsewhere in ({"study": "wider"}, {"task": "tb"}):  # whose pre-trainings bear the names
+        more = [record("frozen", 3000, pretraining=name, extra=pretext, **elsewhere)
+                for name in ("usual", "other")]  # fmt: skip
+        for mixed in ([*runs(), *more], [*more, *runs()]):
+            assert ablation_table(ABLATION, mixed) == ablation_table(ABLATION, runs())
     lines = [one.model_dump_json() for one in [*runs(), *of_two_settings("frozen", "later")]]
     (tmp_path / "records.jsonl").write_text("\n".join(lines) + "\n")
     claims = {"notes": ["One choice was not run alike."], "ablations": [ABLATION.model_dump()]}

@@ -63,7 +63,10 @@ def ablation_table(ablation: Ablation, records: Sequence[Record]) -> Table:
     ]
     curves = learning_curve(found, ablation.metric) if found else []
     lines = {(line.mode, line.pretraining): line for line in curves}
-    logged = of_records(records)
+    # A name may be another pre-training's elsewhere on the page.
+    studies = {record.study for record in found}
+    own = [r for r in records if r.task == ablation.task and (r.study in studies or not studies)]
+    logged = of_records(own)
     rows = []
     for name, text in named.items():
         pretext = [logged.get(name, {}).get(key) for key in _PRETEXT]
