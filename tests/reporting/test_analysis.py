@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -10,12 +11,14 @@ import pytest
 from transferline.evaluation.bootstrap import Replicas
 from transferline.evaluation.learning_curve import learning_curve
 from transferline.evaluation.measurement import Measurement
+from transferline.evaluation.records import append
 from transferline.reporting.analysis_claims import MattersLess, ProbeRises, RatioOf
 from transferline.reporting.analysis_claims import ratio as ratio_of
 from transferline.reporting.analysis_table import analysis_tables
 from transferline.reporting.claims import FAILS, HOLDS, OPEN, Chosen, Published
 from transferline.reporting.mass_plot import mass_drawings, mass_ticks
 from transferline.reporting.result_tables import ALONE
+from transferline.reporting.results_page import write_results_page
 from transferline.reporting.style import Label
 
 from ..evaluation.synthetic import record
@@ -164,6 +167,18 @@ def test_tables_hold_published_values_and_what_some_lines_lack():
     assert mass_drawings(lines, Label("V"))[0].make().axes
     bare = [r.model_copy(update={"metrics": {"auc": r.metrics["auc"]}}) for r in RUNS[:2]]
     assert analysis_tables(learning_curve(bare, "auc")) == []
+
+
+def test_published_values_of_an_analysis_without_a_column_do_not_vanish(tmp_path):
+    for one in RUNS:
+        append(tmp_path / "r.jsonl", one)
+    metrics = {"unweighted_rejection_90": 680, "limit[X]": 0.25}
+    given = {"name": "full", "source": "x", "task": "V", "metrics": metrics}
+    (tmp_path / "c.yaml").write_text(json.dumps({"notes": ["n"], "published": [given]}))
+    page = write_results_page(tmp_path / "r.jsonl", tmp_path / "p.md", "P", tmp_path / "c.yaml")
+    text = page.read_text()
+    assert "| published: full (x) | 680 | – |" in text
+    assert "| published: full (x) | 0.25 |" in text.partition("**Published**")[2]
 
 
 def test_tables_tell_numbers_of_seeds_and_what_one_alone_leaves_out():

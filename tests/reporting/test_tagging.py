@@ -179,6 +179,29 @@ def test_published_values_of_other_tasks_have_a_table_of_their_own(tmp_path):
     assert "**Published**" in page.read_text()
 
 
+def test_published_values_without_a_column_or_a_task_do_not_vanish(records, tmp_path):
+    for one in records:
+        append(tmp_path / "r.jsonl", one)
+    (tmp_path / "claims.yaml").write_text("""
+notes: [Three publications.]
+published:
+  - {name: ParT, source: a, task: ttH, metrics: {auc: 0.9877, rejection_50_Hqq: 42}}
+  - {name: PFN, source: b, task: ttH, metrics: {rejection_50_Hqq: 7}}
+  - {name: GAT, source: c, task: tth, metrics: {auc: 0.5}}
+""")
+    page = write_results_page(
+        tmp_path / "r.jsonl", tmp_path / "p.md", "P", tmp_path / "claims.yaml"
+    )
+    text = page.read_text()
+    assert text.count("| published: ParT (a) | – | 0.9877 | – | – |") == 1
+    _, told, rest = text.partition("**Published**")
+    assert told and "at 50 % efficiency of Hqq |" in rest
+    for row in ("| published: ParT (a) | 42 |", "| published: PFN (b) | 7 |"):
+        assert row in rest
+    assert text.count("PFN") == 1  # no row of the other tables, which could show nothing
+    assert "No Records of the task 'tth': published values of GAT (c) not shown." in text
+
+
 def test_a_report_shows_them_without_the_scores(records, tmp_path):
     for one in records:
         append(tmp_path / "study" / "records.jsonl", one)

@@ -19,7 +19,8 @@ MARK = "sculpting"
 """Every Record of an analysis has this metric."""
 
 _REJECTION = ("unweighted_rejection_90", "rejection_90")
-_SHOWN = (*_REJECTION, "n_eff_90", "sculpting", "jet_probe", "jet_probe_start")
+SHOWN = (*_REJECTION, "n_eff_90", "sculpting", "jet_probe", "jet_probe_start")
+"""Metrics that the table of all signal has a column for."""
 _SEEDS = "In brackets the number of seeds, of a single cell where fewer have it."
 _OF_SIGNAL = ("rejection_90", "significance", "asimov_significance", "limit")
 
@@ -49,15 +50,16 @@ def _names(records: Sequence[Record]) -> list[str]:
 
 def _is_of_signal(name: str) -> bool:
     kind, bracket, _ = name.partition("[")
-    return kind in _OF_SIGNAL and (bool(bracket) or kind not in _SHOWN)
+    return kind in _OF_SIGNAL and (bool(bracket) or kind not in SHOWN)
 
 
 def _together(lines: Sequence[Line], n: int, published: Sequence[Published]) -> Table:
     points = _points(lines, n)
-    rows = [(title, *(_cell(point, name) for name in _SHOWN)) for title, point in points]
+    rows = [(title, *(_cell(point, name) for name in SHOWN)) for title, point in points]
     rows += [
-        (f"published: {one.name} ({one.source})", *(_value(one.metrics, name) for name in _SHOWN))
+        (f"published: {one.name} ({one.source})", *(_value(one.metrics, name) for name in SHOWN))
         for one in published
+        if not one.metrics.keys().isdisjoint(SHOWN)
     ]
     note = (
         f"{_SEEDS} "
@@ -67,9 +69,9 @@ def _together(lines: Sequence[Line], n: int, published: Sequence[Published]) -> 
         "of the background with the highest scores and the rest; in brackets what a random tenth "
         "shows, which is no sculpting. Linear probe: AUC of a logistic "
         "regression on the backbone's embedding of single jets, after and before the training. "
-        f"> is a lower limit at 95 % confidence.{_alone(points, _SHOWN)}"
+        f"> is a lower limit at 95 % confidence.{_alone(points, SHOWN)}"
     )
-    header = ("", *map(metric_title, _SHOWN))
+    header = ("", *map(metric_title, SHOWN))
     return Table(f"Analysis at {n} labelled events", header, tuple(rows), note)
 
 

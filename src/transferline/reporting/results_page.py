@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from transferline.evaluation.records import Record, read
 from transferline.files import write_text
 from transferline.reporting import plots
 from transferline.reporting.ablation_table import Ablation, ablation_table
-from transferline.reporting.analysis_table import analysis_tables
+from transferline.reporting.analysis_table import SHOWN, analysis_tables
 from transferline.reporting.checks import (
     best_when_first_seen,
     rates_at_ends,
@@ -41,7 +41,13 @@ from transferline.reporting.result_tables import (
 )
 from transferline.reporting.style import words
 from transferline.reporting.table import Table
-from transferline.reporting.tagging_table import by_task, published_table, tagging_tables
+from transferline.reporting.tagging_table import (
+    by_task,
+    class_columns,
+    published_table,
+    tagging_tables,
+    without_column,
+)
 from transferline.reporting.verdict_tables import verdict_tables
 from transferline.reporting.weak_supervision import weak_curves, weak_drawing, weak_tables
 
@@ -82,6 +88,7 @@ def write_results_page(
     published = by_task(given.published if given else ())
     for (_, task), group in groupby(found, key=lambda record: (record.study, record.task)):
         parts.append(_task(list(group), out_md, published.get(task, [])))
+    parts.append(_not_run(published, {record.task for record in found}))
     parts += [_weak(found, out_md), _pretrainings(found, out_md)]
     parts.append(_provenance(found))
     write_text(out_md, "\n".join(part for part in parts if part))
@@ -186,6 +193,16 @@ def _pretrainings(records: Sequence[Record], out_md: Path) -> str:
     return "".join(text)
 
 
+def _not_run(published: Mapping[str, Sequence[Published]], tasks: Collection[str]) -> str:
+    """Name what has no part of the page: a misspelt task would else be one published value less."""
+    return "".join(
+        f"No Records of the task '{task}': published values of "
+        f"{'; '.join(f'{one.name} ({one.source})' for one in values)} not shown.\n\n"
+        for task, values in published.items()
+        if task not in tasks
+    )
+
+
 def _task(records: Sequence[Record], out_md: Path, published: Sequence[Published]) -> str:
     study, task = records[0].study, records[0].task
     text = [f"## {task} ({study})\n\n"]
@@ -205,12 +222,21 @@ def _task(records: Sequence[Record], out_md: Path, published: Sequence[Published
             *rates_at_ends(lines),
         ]
         text += [f"{line}\n\n" for line in notes]
-        by_class = tagging_tables(curves[0], published) or analysis_tables(curves[0], published)
-        if published and not by_class:
-            by_class = [published_table(published)]
-        tables = [*by_class, *result_tables(curves[0]), *_others(curves[1:]), cost_table(curves[0])]
-        text += [table.markdown() for table in tables]
+        others = [*result_tables(curves[0]), *_others(curves[1:]), cost_table(curves[0])]
+        text += [table.markdown() for table in (*_details(curves[0], published), *others)]
+    elif published:
+        text.append(published_table(published).markdown())
     return "".join(text)
+
+
+def _details(lines: Sequence[Line], published: Sequence[Published]) -> list[Table]:
+    """Tables by class or of an analysis, and published values that these have no column for."""
+    columns: Sequence[str] = class_columns(lines)
+    tables = tagging_tables(lines, published)
+    if not tables and (tables := analysis_tables(lines, published)):
+        columns = SHOWN
+    rest = without_column(published, columns)
+    return [*tables, *([published_table(rest)] if rest else [])]
 
 
 def _others(curves: Sequence[Sequence[Line]]) -> list[Table]:

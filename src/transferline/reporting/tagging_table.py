@@ -36,8 +36,23 @@ def of_classes(records: Sequence[Record]) -> list[str]:
     return [name for name in records[0].metrics if name in shared and class_of(name)]
 
 
+def class_columns(lines: Sequence[Line]) -> list[str]:
+    """Return the metrics that `tagging_tables` have a column for; none without classes."""
+    names = of_classes([record for line in lines for p in line.points for record in p.records])
+    return [*_SHARED, *names] if names else []
+
+
+def without_column(published: Sequence[Published], columns: Sequence[str]) -> list[Published]:
+    """Return what published values leave that a table with these columns cannot show."""
+    rest = [
+        (one, {name: value for name, value in one.metrics.items() if name not in columns})
+        for one in published
+    ]
+    return [one.model_copy(update={"metrics": values}) for one, values in rest if values]
+
+
 def published_table(published: Sequence[Published]) -> Table:
-    """Return published values alone, of tasks that have no table of classes."""
+    """Return published values alone, which no other table of their task has a column for."""
     names = list(dict.fromkeys(name for one in published for name in one.metrics))
     rows = [(_title(one), *_values(one, names)) for one in published]
     return Table("Published", ("", *map(metric_title, names)), tuple(rows))
@@ -52,7 +67,9 @@ def _table(
         if n in line.n_train
     ]
     rows = [(f"{title} ({len(one.values)})", *_cells(one, names)) for title, one in points]
-    rows += [(_title(one), *_values(one, [*_SHARED, *names])) for one in published]
+    columns = [*_SHARED, *names]
+    told = [one for one in published if not one.metrics.keys().isdisjoint(columns)]
+    rows += [(_title(one), *_values(one, columns)) for one in told]
     header = ("", *map(metric_title, _SHARED), *(class_of(name) or name for name in names))
     note = _note(names) + alone_among(len(one.values) for _, one in points)
     return Table(f"Metrics by class at {n} labelled events", header, tuple(rows), note)
