@@ -6,6 +6,7 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 
 from transferline.evaluation.learning_curve import learning_curve
+from transferline.evaluation.measurement import Measurement
 from transferline.reporting.attention_plot import attention, mean_received, received
 from transferline.reporting.claims import FAILS, HOLDS, OPEN, Claims
 from transferline.reporting.page_figures import kept_losses, page_figures
@@ -66,6 +67,20 @@ def test_one_common_seed_decides_nothing():
     found = verdict(alone, kind="reduces_error", line=TUNED, share=0.15)
     assert found.outcome == OPEN and "±" in found.numbers
     assert verdict(alone, kind="gains_in_order", line=TUNED, then=["far"]).outcome == OPEN
+
+
+@pytest.mark.parametrize("more", [{"kind": "reduces_error", "share": 0.1},
+                                  {"kind": "gains_in_order", "then": ["far"]}])  # fmt: skip
+def test_a_metric_above_one_leaves_no_error_to_remove(more):
+    found = [
+        r.model_copy(update={"metrics": {"rejection_50": Measurement(30.0 + r.seed, 1.0)}})
+        for r in records()
+    ]
+    judged = verdict(found, line=TUNED, metric="rejection_50", **more)
+    assert judged.outcome == OPEN
+    assert "1 - rejection_50 of scratch leaves nothing to remove at 10000" in judged.numbers
+    elsewhere = verdict(found, line=TUNED, metric="rejection_50", **more, n_train=5)
+    assert "no" in elsewhere.numbers and "remove" not in elsewhere.numbers
 
 
 def test_a_value_is_met_within_its_error():

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from transferline.errors import DataError, TransferlineError
-from transferline.evaluation.comparison import error_reduction
+from transferline.evaluation.comparison import error_reduction, paired_difference
 from transferline.evaluation.estimate import Estimate
 from transferline.evaluation.learning_curve import Line, estimate_of, learning_curve
 from transferline.evaluation.metrics import smaller_is_better
@@ -256,7 +256,14 @@ def _shown(found: Estimate) -> str:
 
 def _reduction(lines: Sequence[Line], chosen: Chosen, n_train: int) -> Estimate:
     line = line_of(lines, chosen)
-    found = error_reduction(line, scratch_of(line, lines))
-    if n_train not in found:
-        raise DataError(f"{line.name}: has no size {n_train} in common with scratch.")
-    return found[n_train]
+    scratch = scratch_of(line, lines)
+    found = error_reduction(line, scratch)
+    if n_train in found:
+        return found[n_train]
+    if any(one.n_train == n_train for one in paired_difference(line, scratch)):
+        metric, value = line.metric, scratch.at(n_train).measurement
+        raise DataError(
+            f"1 - {metric} of {scratch.name} leaves nothing to remove at {n_train} labelled "
+            f"events, where {metric} is {value}."
+        )
+    raise DataError(f"{line.name}: has no size {n_train} in common with scratch.")
