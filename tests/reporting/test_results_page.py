@@ -147,6 +147,19 @@ def test_several_tasks_have_their_own_parts(tmp_path):
     assert len(list(tmp_path.glob("*.png"))) == 2
 
 
+def test_tasks_that_differ_in_a_sign_have_their_own_pictures(tmp_path):
+    for task in ("charge +1", "charge -1", "ttH"):
+        for n_train in (100, 300):
+            append(tmp_path / "r.jsonl", record("scratch", n_train, task=task))
+    text = write_results_page(tmp_path / "r.jsonl", tmp_path / "toy.md", "Toy").read_text()
+    pictures = sorted(place.name for place in tmp_path.glob("*.png"))
+    assert pictures[-1] == "toy-toy-ttH-learning-curve.png"  # nothing is added where nobody asks
+    assert len(pictures) == 3
+    assert all(text.count(name) == 1 for name in pictures)
+    names = {name.removeprefix("toy-toy-charge--1-")[6:] for name in pictures[:2]}
+    assert names == {"-learning-curve.png"}
+
+
 def test_of_a_study_directory_only_the_records_are_read(tmp_path):
     append(tmp_path / "study" / "records.jsonl", record())
     (tmp_path / "study" / "runs").mkdir()

@@ -12,7 +12,7 @@ from transferline.config import load_config
 from transferline.errors import DataError, TransferlineError
 from transferline.evaluation.learning_curve import Line, learning_curve, without_repeats
 from transferline.evaluation.records import Record, read
-from transferline.files import write_text
+from transferline.files import json_hash, write_text
 from transferline.reporting import plots
 from transferline.reporting.ablation_table import Ablation, ablation_table
 from transferline.reporting.analysis_table import SHOWN, analysis_tables
@@ -86,8 +86,9 @@ def write_results_page(
     parts.append(verdict_tables(given.claims if given else (), found))
     parts.append(_ablations(given.ablations if given else (), found))
     published = by_task(given.published if given else ())
-    for (_, task), group in groupby(found, key=lambda record: (record.study, record.task)):
-        parts.append(_task(list(group), out_md, published.get(task, [])))
+    stems = _stems({_part(record) for record in found}, out_md)
+    for part, group in groupby(found, key=_part):
+        parts.append(_task(list(group), stems[part], published.get(part[1], [])))
     parts.append(_not_run(published, {record.task for record in found}))
     parts += [_weak(found, out_md), _pretrainings(found, out_md)]
     parts.append(_provenance(found))
@@ -124,6 +125,24 @@ def _order(record: Record) -> tuple[str | int, ...]:
         record.seed,
         record.hashes.config,
     )
+
+
+def _part(record: Record) -> tuple[str, str]:
+    """The study and the task of a part of the page."""
+    return record.study, record.task
+
+
+def _stems(parts: Collection[tuple[str, str]], out_md: Path) -> dict[tuple[str, str], Path]:
+    """Return how the pictures of each part begin; a hash tells names apart that letters do not."""
+    names = {
+        part: "".join(c if c.isalnum() else "-" for c in "-".join((out_md.stem, *part)))
+        for part in parts
+    }
+    used = Counter(names.values())
+    return {
+        part: out_md.with_name(f"{name}-{json_hash(part)[:6]}" if used[name] > 1 else name)
+        for part, name in names.items()
+    }
 
 
 def _command(sources: Sequence[Path], out_md: Path, title: str, claims: Path | None) -> str:
@@ -203,7 +222,7 @@ def _not_run(published: Mapping[str, Sequence[Published]], tasks: Collection[str
     )
 
 
-def _task(records: Sequence[Record], out_md: Path, published: Sequence[Published]) -> str:
+def _task(records: Sequence[Record], stem: Path, published: Sequence[Published]) -> str:
     study, task = records[0].study, records[0].task
     text = [f"## {task} ({study})\n\n"]
     curves: list[Sequence[Line]] = []
@@ -213,8 +232,7 @@ def _task(records: Sequence[Record], out_md: Path, published: Sequence[Published
         except TransferlineError as error:
             text.append(f"No learning curve of {plots.metric_title(metric)}: {error}\n\n")
     if curves:
-        name = "".join(c if c.isalnum() else "-" for c in f"{out_md.stem}-{study}-{task}")
-        text += [picture(found, out_md.with_name(name)) for found in page_figures(task, curves)]
+        text += [picture(found, stem) for found in page_figures(task, curves)]
         lines = curves[0]
         notes = [
             *still_improving(lines),
