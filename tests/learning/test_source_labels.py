@@ -80,8 +80,8 @@ def test_which_files_have_labels_tells_pretrainings_apart(places):
 
     def family(classes, **changes):
         made = config(places, classes=classes, **changes).to_dict()
-        told = {"config": made, "data": contents, "n_train": 500}
-        return source_facts(told)["pretraining"]["family"]
+        told = source_facts({"config": made, "data": contents, "n_train": 500})["pretraining"]
+        return told["family"], told["labelled"]
 
     soft, hard, more = places
     first = family({"soft": [soft], "hard": [hard]})
@@ -96,11 +96,17 @@ def test_which_files_have_labels_tells_pretrainings_apart(places):
         )
     ]
     assert len({first, *others}) == 4
+    assert len({family for family, _ in (first, *others)}) == 1
 
 
-def test_a_pretraining_without_labels_is_of_the_family_that_older_records_tell(places):
-    made = config(places, classes={}, kind="masked_type").to_dict()
+@pytest.mark.parametrize("labels", [True, False])
+def test_the_family_is_that_which_older_records_tell(places, labels):
+    """A study that is continued has Records from before and after: their sizes are one line."""
+    classes = {"soft": [places[0]], "hard": [places[1]]} if labels else {}
+    kind = "supervised" if labels else "masked_type"
+    made = config(places, classes=classes, kind=kind).to_dict()
     told = {"config": made, "data": [{"content_hash": name} for name in "abc"], "n_train": 500}
     rest = {name: made[name] for name in made if name not in ("n_train", "data", "classes")}
-    older = json_hash({**rest, "events": ["a", "b", "c"], "classes": []})[:16]
-    assert source_facts(told)["pretraining"]["family"] == older
+    older = json_hash({**rest, "events": ["a", "b", "c"], "classes": sorted(classes)})[:16]
+    found = source_facts(told)["pretraining"]
+    assert found["family"] == older and ("labelled" in found) == labels

@@ -147,6 +147,26 @@ def test_pretrainings_with_other_shares_of_labels_are_two(found):
     assert {r.pretraining for r in told_once(made)} == {"few", "again, many"}
 
 
+@pytest.mark.parametrize("labelled", [("x",), ("x", "y")])
+def test_an_older_record_is_of_the_only_pretraining_that_it_can_be(found, labelled):
+    """It does not tell which events had labels; a study that is continued has newer ones, too."""
+    plain = [r for r in found if r.pretraining == "plain"]
+    older = [told(r, events=100, family="b", labels=10) for r in plain]
+    newer = [
+        told(
+            r.model_copy(update={"pretraining": f"new_{one}"}),
+            events=100,
+            family="b",
+            labels=10,
+            labelled=one,
+        )
+        for one in labelled
+        for r in plain
+    ]
+    names = {r.pretraining for r in told_once([*older, *newer])}
+    assert names == ({"new_x, plain"} if len(labelled) == 1 else {"plain", "new_x", "new_y"})
+
+
 def test_records_of_older_versions_tell_nothing(found):
     assert source_of(found[0]) is None
     assert source_figures("toy", found[:2]) == []

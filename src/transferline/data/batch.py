@@ -45,7 +45,9 @@ class Batch:
     @cached_property
     def momenta(self) -> Tensor:
         """(E, px, py, pz) of the particles, `[n, p, 4]` in GeV; computed when first asked for."""
-        return cartesian(self.p4)
+        # Masked before, not after: the root in the energy of padding has no gradient.
+        kept = self.is_real.unsqueeze(-1)
+        return cartesian(torch.where(kept, self.p4, torch.zeros_like(self.p4)))
 
     @cached_property
     def whole_jet(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -56,9 +58,7 @@ class Batch:
         a jet is the sum of its constituents; only those beyond the number that is read are missing.
         Computed when first asked for: up to six features are relative to it.
         """
-        kept = self.is_real.unsqueeze(-1)
-        parts = torch.where(kept, self.momenta, torch.zeros_like(self.p4)).sum(1, keepdim=True)
-        energy, px, py, pz = parts.unbind(-1)
+        energy, px, py, pz = self.momenta.sum(1, keepdim=True).unbind(-1)
         pt = torch.sqrt(px**2 + py**2).clamp(min=_TINY)
         return pt, torch.asinh(pz / pt), torch.atan2(py, px), energy.clamp(min=_TINY)
 

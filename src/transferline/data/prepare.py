@@ -124,7 +124,7 @@ def prepare(
     left_out = {public_name(path): why for path, why in listing.left_out.items()}
     if not listing.paths:
         raise nothing_usable([f"{path}: {why}" for path, why in left_out.items()])
-    # Held longer than the pool: workers that are stopped still write in `out`.
+    # Held longer than a pool of its own: workers that are stopped still write in `out`.
     with ExitStack() as held, given_or_new(executor, jobs) as pool:
         if not isinstance(selection, Selection):
             selection = selection.resolved(_offered(reader, listing.paths, pool, executor))

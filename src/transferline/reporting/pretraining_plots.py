@@ -41,13 +41,18 @@ _DECADES = 3.0
 
 @dataclass(frozen=True)
 class Source:
-    """A pre-training as Records tell it; those of one `family` differ in `events` alone."""
+    """A pre-training as Records tell it.
+
+    Those of one `family` and one `labelled` differ in `events` alone; older Records do not tell
+    which events had which label, so that theirs is empty.
+    """
 
     name: str
     objective: str
     events: int
     family: str
     losses: Losses | None = None
+    labelled: str = ""
 
 
 def source_of(record: Record) -> Source | None:
@@ -57,7 +62,14 @@ def source_of(record: Record) -> Source | None:
         return None
     losses = found.get("losses")
     kept = Losses.of(losses) if losses else None
-    return Source(record.pretraining, record.objective, found["events"], found["family"], kept)
+    return Source(
+        record.pretraining,
+        record.objective,
+        found["events"],
+        found["family"],
+        kept,
+        found.get("labelled", ""),
+    )
 
 
 def sources_of(records: Sequence[Record]) -> list[Source]:
@@ -72,7 +84,7 @@ def told_once(records: Sequence[Record]) -> list[Record]:
     A Record is renamed by what it tells itself: a name may stand for two pre-trainings, of which
     one is another's twin. Where it tells nothing, its name must say, if it stands for one alone.
     """
-    own = [_identity(record) for record in records]
+    own = _with_labels([_identity(record) for record in records])
     groups: dict[_Identity, set[str]] = {}
     for record, key in zip(records, own, strict=True):
         if key is not None:
@@ -94,18 +106,30 @@ def told_once(records: Sequence[Record]) -> list[Record]:
     ]
 
 
-_Identity = tuple[str, int, str, Any]
+_Identity = tuple[tuple[Any, ...], str]
+"""What is equal for Records of one pre-training, and which events had which label."""
 
 
 def _identity(record: Record) -> _Identity | None:
-    """What is equal for Records of one pre-training.
-
-    Labels count because older families do not say which of the events had them.
-    """
+    """The number of labels counts because older Records do not tell which events had them."""
     source, told = source_of(record), record.extra.get("pretraining")
     if source is None or not isinstance(told, dict):
         return None
-    return source.objective, source.events, source.family, told.get("labels")
+    return (source.objective, source.events, source.family, told.get("labels")), source.labelled
+
+
+def _with_labels(told: Sequence[_Identity | None]) -> list[_Identity | None]:
+    """Let older Records be of the pre-training of newer ones, where it is the only one."""
+    labels: dict[tuple[Any, ...], set[str]] = {}
+    for key in told:
+        if key is not None and key[1]:
+            labels.setdefault(key[0], set()).add(key[1])
+    return [
+        (key[0], min(labels[key[0]]))
+        if key and not key[1] and len(labels.get(key[0], ())) == 1
+        else key
+        for key in told
+    ]
 
 
 @plot
@@ -187,11 +211,13 @@ def scaling_points(lines: Sequence[Line]) -> dict[int, list[tuple[int, Point]]]:
 
     That is the family with most sizes; empty if none has two.
     """
-    families: dict[str, dict[int, Line]] = {}
-    for line in (line for line in lines if line.mode == "finetuned"):
-        source = source_of(line.points[0].records[0])
-        if source is not None:
-            families.setdefault(source.family, {}).setdefault(source.events, line)
+    tuned = [line for line in lines if line.mode == "finetuned"]
+    sources = [source_of(line.points[0].records[0]) for line in tuned]
+    told = _with_labels([None if one is None else ((one.family,), one.labelled) for one in sources])
+    families: dict[_Identity, dict[int, Line]] = {}
+    for line, source, key in zip(tuned, sources, told, strict=True):
+        if source is not None and key is not None:
+            families.setdefault(key, {}).setdefault(source.events, line)
     largest: Mapping[int, Line] = max(families.values(), key=len, default={})
     if len(largest) < 2:
         return {}
